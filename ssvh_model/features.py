@@ -1,0 +1,175 @@
+"""The feature file: frame features of a corpus, with what is known of each video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from ssvh_model.corpus.manifest import SPLITS, split_labels
+from ssvh_model.errors import UserError
+from ssvh_model.files import atomic_path
+
+
+@dataclass(frozen=True)
+class FeatureMeta:
+    """How features were made; the attributes of a feature file.
+
+    Attributes:
+        backbone: name of the image network.
+        weights_sha256: hex digest of its weights.
+        size: side of the square that a frame is scaled to, pixels.
+    """
+
+    backbone: str
+    weights_sha256: str
+    size: int
+
+
+class FeatureFile:
+    """Read-only view on a feature file.
+
+    The HDF5 file is opened at the first read and once in each process, because a handle must not cross a fork
+    (pytorch#11929).
+
+    Attributes:
+        path: where the file is.
+        ids, labels, fine_labels, splits, groups: one entry a row; labels are tuples, empty if unlabelled.
+
+    Raises:
+        UserError: the file is missing, is not HDF5, lacks a data set, or its data sets disagree in length.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UserError(f"{path}: no such feature file")
+        self._handle: h5py.File | None = None
+        self._handle_process = -1
+        file = self._open()
+        for name in ("features", "ids", "labels", "fine_labels", "splits", "groups"):
+            if name not in file:
+                raise UserError(f"{path}: data set {name!r} is missing")
+            if len(file[name]) != len(file["features"]):
+                raise UserError(f"{path}: {name!r} has {len(file[name])} rows, 'features' has {len(file['features'])}")
+        if file["features"].ndim != 3:
+            raise UserError(f"{path}: 'features' has shape {file['features'].shape}; allowed is [videos, frames, size]")
+        self.shape: tuple[int, int, int] = tuple(file["features"].shape)
+        self.ids = self._strings("ids")
+        self.labels = [split_labels(text) for text in self._strings("labels")]
+        self.fine_labels = [split_labels(text) for text in self._strings("fine_labels")]
+        self.splits = self._strings("splits")
+        self.groups = self._strings("groups")
+        unknown = set(self.splits) - set(SPLITS)
+        if unknown:
+            raise UserError(f"{path}: split {sorted(unknown)[0]!r}; allowed are {', '.join(SPLITS)}")
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def _open(self) -> h5py.File:
+        if self._handle is None or self._handle_process != os.getpid():
+            try:
+                self._handle = h5py.File(self.path, "r")
+            except OSError as error:
+                raise UserError(f"{self.path}: not a readable HDF5 file ({error})") from error
+            self._handle_process = os.getpid()
+        return self._handle
+
+    def _strings(self, name: str) -> list[str]:
+        return [value.decode("utf-8") for value in self._open()[name][:]]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_handle": None, "_handle_process": -1}
+
+    @cached_property
+    def frame_indices(self) -> np.ndarray:
+        """Index in the decoded file of each sampled frame, [n, M] int32; 0..M-1 where the file does not tell."""
+        file = self._open()
+        if "frame_indices" in file:
+            return file["frame_indices"][:]
+        return np.tile(np.arange(self.shape[1], dtype=np.int32), (len(self), 1))
+
+    def rows(self, *splits: str) -> np.ndarray:
+        """Indices of the rows in any of `splits`, ascending, int64."""
+        return np.flatnonzero(np.isin(self.splits, splits))
+
+    def read(self, rows: np.ndarray | Sequence[int]) -> torch.Tensor:
+        """Features of `rows` in their order, [len(rows), M, D] float16.
+
+        HDF5 wants ascending unique indices; any order and repetition is fine here.
+        """
+        wanted = np.asarray(rows, dtype=np.int64)
+        if len(wanted) == 0:
+            return torch.empty((0, *self.shape[1:]), dtype=torch.float16)
+        unique, inverse = np.unique(wanted, return_inverse=True)
+        data = self._open()["features"]
+        if len(unique) == unique[-1] - unique[0] + 1:
+            block = data[unique[0] : unique[-1] + 1]  # a slice is read far faster than a list of indices
+        else:
+            block = data[unique]
+        return torch.from_numpy(block.astype(np.float16, copy=False)[inverse])
+
+
+def write_feature_file(
+    path: Path,
+    features: np.ndarray,
+    *,
+    ids: Sequence[str],
+    labels: Sequence[Sequence[str]],
+    splits: Sequence[str],
+    meta: FeatureMeta,
+    fine_labels: Sequence[Sequence[str]] | None = None,
+    groups: Sequence[str] | None = None,
+    frame_indices: np.ndarray | None = None,
+) -> None:
+    """Write features that are in memory as a feature file, atomically.
+
+    Args:
+        features: [n, M, D], stored as float16.
+        ids, labels, splits: one entry a row.
+        meta: how the features were made.
+        fine_labels, groups, frame_indices: optional, one entry (or row of M) a row.
+    """
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file["features"] = np.asarray(features, dtype=np.float16)
+        write_table(file, ids=ids, labels=labels, fine_labels=fine_labels, splits=splits, groups=groups)
+        if frame_indices is not None:
+            file["frame_indices"] = np.asarray(frame_indices, dtype=np.int32)
+        write_meta(file, meta, frames=np.shape(features)[1])
+
+
+def write_table(
+    file: h5py.File,
+    *,
+    ids: Sequence[str],
+    labels: Sequence[Sequence[str]],
+    splits: Sequence[str],
+    fine_labels: Sequence[Sequence[str]] | None,
+    groups: Sequence[str] | None,
+) -> None:
+    """Add the data sets that describe the rows to an open feature file."""
+    text = h5py.string_dtype("utf-8")
+    nothing = [""] * len(ids)
+    columns = {
+        "ids": list(ids),
+        "labels": ["|".join(row) for row in labels],
+        "fine_labels": ["|".join(row) for row in fine_labels] if fine_labels is not None else nothing,
+        "splits": list(splits),
+        "groups": list(groups) if groups is not None else nothing,
+    }
+    for name, values in columns.items():
+        file.create_dataset(name, data=np.array(values, dtype=object), dtype=text)
+
+
+def write_meta(file: h5py.File, meta: FeatureMeta, *, frames: int) -> None:
+    """Add the attributes that tell how the features were made."""
+    file.attrs.update(
+        backbone=meta.backbone, weights_sha256=meta.weights_sha256, size=meta.size, frames=frames, sampling="even"
+    )
