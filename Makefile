@@ -1,0 +1,65 @@
+# `make help` lists what there is. Everything runs in .venv, made from requirements.lock at the first need.
+
+# The first of these that is Python 3.11 or 3.12; `make run PYTHON=/path/to/python` takes another.
+PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
+	$$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$candidate && break; done)
+VENV := .venv
+STAMP := $(VENV)/.installed
+
+# No tool phones home.
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export DVC_NO_ANALYTICS := 1
+export DVC_STUDIO_OFFLINE := true
+export GIT_PYTHON_REFRESH := quiet
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-full lint format types ui bench lock upgrade clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 found; say which with make PYTHON=/path/to/python" >&2; exit 2; }
+	@test -x $(VENV)/bin/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+run: $(STAMP)  ## set up if needed, then the pipeline: from videos to a registered hasher
+	@ssvh run
+
+test: $(STAMP)  ## set up if needed, then the tests
+	@python -m pytest -m "not slow"
+
+test-full: $(STAMP)  ## the tests, the slow ones too
+	@python -m pytest
+
+lint: $(STAMP)  ## style and formatting
+	@ruff check .
+	@ruff format --check .
+
+format: $(STAMP)  ## mend what `make lint` can mend
+	@ruff check --fix .
+	@ruff format .
+
+types: $(STAMP)  ## type checks on the three packages
+	@mypy
+
+ui: $(STAMP)  ## the Prefect, MLflow and Optuna pages together; ctrl-C ends them
+	@ssvh ui
+
+bench: $(STAMP)  ## speed and quality against yardsticks
+	@for script in benchmarks/*.py; do test -e "$$script" || continue; echo "== $$script"; python "$$script" || exit 1; done
+
+lock: $(STAMP)  ## write requirements.lock from pyproject.toml, keeping the versions it holds
+	@.ci/lock
+
+upgrade: $(STAMP)  ## write requirements.lock with the newest versions
+	@.ci/lock --upgrade
+
+clean:  ## remove caches and work in progress; results, records and .venv stay
+	@rm -rf .work .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
