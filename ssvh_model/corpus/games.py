@@ -1,0 +1,98 @@
+"""Random play of one game from a random starting point, as pictures."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssvh_model.corpus.game_list import Game
+from ssvh_model.errors import UserError
+
+TICKS_PER_SECOND = 60  # of the emulated console
+SHORTEST_WARM_UP, LONGEST_WARM_UP = 240, 1200  # ticks; several games show their title for the first three seconds
+SHORTEST_HOLD, LONGEST_HOLD = 4, 20  # ticks; a new action every tick would cancel itself out and nobody would move
+
+
+def play(game: Game, *, mode: int, difficulty: int, seed: tuple[int, ...], ticks: np.ndarray) -> np.ndarray:
+    """Play at random and take pictures.
+
+    The starting point is a random number of ticks of random play. Actions are held for a random time. A game that is over
+    starts again. What happens at a tick depends on the seed only, not on when pictures are taken, so that two uploads of one
+    recording at different speeds show the same play.
+
+    Args:
+        seed: of the play; the emulator itself always starts from the same state.
+        ticks: when to take pictures, in 1/60 s since the starting point; ascending, at least 0, repetitions allowed.
+
+    Returns:
+        [len(ticks), height, 160, 3] uint8, RGB; the height is 210 to 250, the game's own.
+
+    Raises:
+        UserError: `ale-py` is not installed.
+    """
+    emulator, start = _emulator(game.name)
+    emulator.restoreSystemState(start)
+    emulator.setMode(mode)
+    emulator.setDifficulty(difficulty)
+    emulator.reset_game()
+    rng = np.random.default_rng(seed)
+    first = int(rng.integers(SHORTEST_WARM_UP, LONGEST_WARM_UP + 1))
+    actions = _actions(rng, emulator.getMinimalActionSet(), first + int(ticks[-1]) + 1)
+    # Many games draw their figures in every other tick only, so a picture is the brighter of two ticks, as usual since
+    # Mnih et al., Nature 2015.
+    wanted = set((first + ticks).tolist())
+    seen: dict[int, np.ndarray] = {}
+    for tick, action in enumerate(actions):
+        before = emulator.getScreenRGB() if tick in wanted else None
+        emulator.act(action)
+        if before is not None:
+            seen[tick] = np.maximum(before, emulator.getScreenRGB())
+        if emulator.game_over():
+            emulator.reset_game()
+    return np.stack([seen[first + tick] for tick in ticks.tolist()])
+
+
+def check_installed() -> None:
+    """Raise what `play` would raise if the emulator is missing.
+
+    Raises:
+        UserError: `ale-py` is not installed.
+    """
+    _ale()
+
+
+def _actions(rng: np.random.Generator, legal: list[Any], ticks: int) -> list[Any]:
+    """One action a tick, each held for a random time."""
+    most = -(-ticks // SHORTEST_HOLD)
+    choices = rng.integers(len(legal), size=most)
+    holds = rng.integers(SHORTEST_HOLD, LONGEST_HOLD + 1, size=most)
+    return [legal[choice] for choice in choices.repeat(holds)[:ticks]]
+
+
+@lru_cache(maxsize=None)
+def _emulator(name: str) -> tuple[Any, Any]:
+    """An emulator with the game loaded, and its state right after that, once in each process.
+
+    Loading takes 0.1 s, as long as playing a clip. Restoring the state makes the emulator as good as new.
+    """
+    ale = _ale()
+    emulator = ale.ALEInterface()
+    emulator.setInt("random_seed", 1)
+    emulator.setFloat("repeat_action_probability", 0.0)
+    emulator.loadROM(str(Path(ale.__file__).parent / "roms" / f"{name}.bin"))
+    return emulator, emulator.cloneSystemState()
+
+
+@lru_cache(maxsize=1)
+def _ale() -> Any:
+    try:
+        import ale_py
+    except ImportError as error:
+        raise UserError(
+            "corpus.source is 'arcade', which needs the package ale-py: install it with pip install -e '.[demo]'"
+        ) from error
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+    return ale_py
