@@ -1,0 +1,212 @@
+"""Everything that stands in params.yaml, typed. There are no defaults here: every key must be in the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from tasks.params_checks import check_together
+from tasks.params_reading import read_yaml, validate
+
+Split = Literal["train", "validation", "database", "query"]
+
+
+class Section(BaseModel):
+    """A part of params.yaml: read-only, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Running(Section):
+    """How things are run. Nothing in it changes results."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    workers: int = Field(ge=0, le=256)
+    checkpoint_every: int = Field(ge=1)
+
+
+class Arcade(Section):
+    """The demo corpus."""
+
+    clips: int = Field(ge=1, le=1_000_000)
+    games: int = Field(ge=2, le=93)
+    reuploads: int = Field(ge=1, le=1000)
+    distortion: float = Field(ge=0, le=1)
+    bad_frames: float = Field(ge=0, le=0.5)
+    frames: int = Field(ge=2, le=3000)
+    size: int = Field(ge=32, le=1080)
+
+
+class Columns(Section):
+    """Names of the columns of a labels table; None where it has no such column."""
+
+    file: str = Field(min_length=1)
+    label: str | None
+    fine_label: str | None
+    group: str | None
+    split: str | None
+
+
+class Folder(Section):
+    """A folder of the user's videos."""
+
+    labels_csv: str | None
+    columns: Columns
+
+
+class SplitShares(Section):
+    """How videos are divided; the rest is for training."""
+
+    validation: float = Field(ge=0, lt=1)
+    database: float = Field(ge=0, lt=1)
+    query: float = Field(ge=0, lt=1)
+    validation_groups: tuple[str, ...] = Field(strict=False)
+    query_groups: tuple[str, ...] = Field(strict=False)
+
+
+class Corpus(Section):
+    """Stage corpus."""
+
+    source: Literal["arcade", "folder", "published"]
+    path: str = Field(min_length=1)
+    arcade: Arcade
+    folder: Folder
+    split: SplitShares
+
+
+class Features(Section):
+    """Stage features."""
+
+    backbone: str = Field(min_length=1)
+    frames: int = Field(ge=2, le=1000)
+    size: int = Field(ge=32, le=1024)
+    batch_size: int = Field(ge=1)
+    thumbnail: int = Field(ge=16, le=1024)
+
+
+class Model(Section):
+    """Sizes of the network."""
+
+    bits: int = Field(ge=8, le=4096, multiple_of=8)
+    width: int = Field(ge=1)
+    layers: int = Field(ge=1)
+    heads: int = Field(ge=1)
+    mlp_ratio: float = Field(gt=0)
+    decoder_layers: int = Field(ge=1)
+    decoder_width: int = Field(ge=1)
+    decoder_heads: int = Field(ge=1)
+    feature_dropout: float = Field(ge=0, lt=1)
+
+
+class Sampler(Section):
+    """Which frames the encoder sees while training."""
+
+    kind: Literal["adversarial", "cooperative", "random"]
+    mask_ratio: float = Field(gt=0, lt=1)
+    gumbel: float = Field(ge=0)
+    noise: float = Field(ge=0)
+    temperature: float = Field(gt=0)
+    reversal: float = Field(ge=0)
+    reversal_ramp: int = Field(ge=0)
+
+
+class Losses(Section):
+    """Weights and temperatures of the loss terms."""
+
+    alpha: float = Field(ge=0)
+    beta: float = Field(ge=0)
+    temperature: float = Field(gt=0)
+    tau_plus: float = Field(ge=0, lt=1)
+    concentration: float = Field(gt=0)
+
+
+class Training(Section):
+    """The optimizer and its rhythm, in both phases."""
+
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    learning_rate_floor: float = Field(ge=0)
+    step_epochs: int = Field(ge=1)
+    step_factor: float = Field(gt=0, le=1)
+    validate_every: int = Field(ge=1)
+
+
+class Warmup(Section):
+    """Stage warmup."""
+
+    epochs: int = Field(ge=1)
+
+
+class Round(Section):
+    """One round of training with clusters."""
+
+    after: str
+    clusters: tuple[int, ...] = Field(strict=False, min_length=1)
+    epochs: int = Field(ge=1)
+    refresh_every: int = Field(ge=1)
+
+
+class Clustering(Section):
+    """k-means."""
+
+    iterations: int = Field(ge=1)
+    restarts: int = Field(ge=1)
+    points_per_centroid: int = Field(ge=1)
+
+
+class Evaluate(Section):
+    """Stage evaluate."""
+
+    database: tuple[Split, ...] = Field(strict=False, min_length=1)
+    exclude_self: bool
+    videos_shown: int = Field(ge=0, le=100)
+    queries_shown: int = Field(ge=0, le=100)
+
+
+class Register(Section):
+    """Stage register."""
+
+    model: str = Field(min_length=1)
+    alias: str = Field(min_length=1)
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: int = Field(ge=0, le=2**31 - 1)
+    running: Running
+    corpus: Corpus
+    features: Features
+    model: Model
+    sampler: Sampler
+    losses: Losses
+    training: Training
+    warmup: Warmup
+    rounds: dict[str, Round]
+    clustering: Clustering
+    evaluate: Evaluate
+    register_: Register = Field(alias="register")
+
+    @property
+    def last_state(self) -> str:
+        """Name of the last training state: "round-2", or "warmup" without rounds."""
+        return f"round-{len(self.rounds)}" if self.rounds else "warmup"
+
+    @property
+    def states(self) -> list[str]:
+        """Names of the training states in order: "warmup", "round-1", "round-2", ..."""
+        return ["warmup", *(f"round-{number}" for number in range(1, len(self.rounds) + 1))]
+
+
+def load_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        UserError: the file can't be read; a key is unknown, missing or of a wrong type; a value is not possible, by itself
+            or together with others. One line that names the key, what was found and what is allowed.
+    """
+    params = validate(Params, read_yaml(path), path)
+    check_together(params, path)
+    return params
