@@ -1,0 +1,64 @@
+"""Average precision at K of a ranking with ties, as its expected value over random orders of each tie group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ssvh_model.retrieval.tie_groups import TieGroups
+
+
+def expected_hit_precision(groups: TieGroups, depth: int) -> np.ndarray:
+    """Expected value of relevant(r) * precision(r) at the ranks r = 1 .. depth, [q, depth] float64.
+
+    At position j of a group of m videos, r of them relevant, with c videos and R relevant ones in nearer groups (McSherry and
+    Najork, "Computing information retrieval performance measures efficiently in the presence of tied scores", ECIR 2008):
+
+        (r / m) * (R + 1 + (j - 1) * (r - 1) / (m - 1)) / (c + j)
+
+    r / m is the chance that a relevant video stands there; given that, (r - 1) / (m - 1) is the chance of one at each earlier
+    position of the group. Ranks beyond the end of the ranking give 0.
+    """
+    queries, width = groups.items.shape
+    after = groups.items.cumsum(axis=1)
+    relevant_after = groups.relevant.cumsum(axis=1)
+
+    # The group that holds a rank is the number of groups that end before it.
+    ends = np.minimum(after, depth) + (np.arange(queries) * (depth + 1))[:, None]
+    ended = np.bincount(ends.ravel(), minlength=queries * (depth + 1)).reshape(queries, depth + 1)
+    group = ended.cumsum(axis=1)[:, :depth]
+    inside = group < width
+    group = np.minimum(group, width - 1)
+
+    def at_rank(values: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(values, group, axis=1)
+
+    m, r = at_rank(groups.items), at_rank(groups.relevant)
+    c, before = at_rank(after) - m, at_rank(relevant_after) - r
+    rank = np.arange(1, depth + 1)
+    j = rank - c
+    chance = r / np.maximum(m, 1)
+    earlier = (j - 1) * (r - 1) / np.maximum(m - 1, 1)
+    return np.where(inside, chance * (before + 1 + earlier) / rank, 0.0)
+
+
+def average_precision(groups: TieGroups, ks: Sequence[int]) -> np.ndarray:
+    """AP@K of each query for each K in `ks`, as the hashing field reports it, [q, len(ks)] float64.
+
+    AP@K = (1 / K) * sum over ranks r <= K of precision(r) * relevant(r). The divisor is K and not the number of relevant videos, so
+    a query with fewer than K relevant videos can't reach 1.
+    """
+    return _sums(groups, ks) / np.asarray(ks, dtype=np.float64)
+
+
+def average_precision_standard(groups: TieGroups, ks: Sequence[int]) -> np.ndarray:
+    """The textbook form: divided by min(K, relevant videos); 0 for a query without any relevant video. [q, len(ks)] float64."""
+    divisor = np.minimum(np.asarray(ks)[None, :], groups.total_relevant[:, None])
+    return _sums(groups, ks) / np.maximum(divisor, 1)
+
+
+def _sums(groups: TieGroups, ks: Sequence[int]) -> np.ndarray:
+    """Sum of the expected hit precision over the ranks up to each K, [q, len(ks)]."""
+    sums = expected_hit_precision(groups, max(ks)).cumsum(axis=1)
+    return sums[:, np.asarray(ks) - 1]

@@ -1,0 +1,82 @@
+"""Iterative quantisation (Gong and Lazebnik, "Iterative Quantization: A Procrustean Approach", CVPR 2011).
+
+This is the paper's own recipe: centre, principal axes, rotation. Faiss's `ITQMatrix` is not used, because in faiss 1.15.1 the update of
+its rotation transposes one factor of the singular value decomposition too many (`VectorTransform.cpp`, `ITQMatrix::train`): the
+quantisation error does not fall over the iterations, and the codes are no better than those of a random rotation. On real webcam
+clips that costs a fifth of GMAP, and a yardstick must not be too short.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ssvh_model.retrieval.codes import sign_codes
+
+ITERATIONS = 50
+
+
+@dataclass(frozen=True)
+class Itq:
+    """A trained ITQ: features [n, D] -> codes [n, K].
+
+    Attributes:
+        mean: of the training features, [D].
+        projection: principal axes, rotated, [D, K].
+        errors: mean squared quantisation error before each iteration, which never rises.
+    """
+
+    mean: np.ndarray
+    projection: np.ndarray
+    errors: list[float]
+
+    def encode(self, features: np.ndarray) -> np.ndarray:
+        """Codes of mean-pooled features, [n, D] -> [n, K] int8 in {-1, +1}."""
+        return sign_codes((np.asarray(features, dtype=np.float32) - self.mean) @ self.projection)
+
+
+def train_itq(features: np.ndarray, *, bits: int, seed: int) -> Itq:
+    """PCA to `bits` axes, then the rotation that brings the projected features nearest to their signs.
+
+    Features are centred by the training mean and not normalised. The figures depend on the first rotation, by about 6 % of GMAP
+    between seeds at 16 bits and less at more bits.
+
+    Args:
+        features: mean-pooled features of the training videos, [n, D].
+        bits: K; at most D, and less than n.
+        seed: of the random rotation to begin with.
+
+    Raises:
+        ValueError: there are too few features or videos for that many bits.
+    """
+    videos, size = features.shape
+    if bits > size or bits >= videos:
+        raise ValueError(
+            f"{bits} bits; allowed are at most {size} (feature size) and less than {videos} (training videos)"
+        )
+    mean = features.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred = features.astype(np.float64) - mean
+    axes = _principal_axes(centred, bits)
+    projected = centred @ axes
+
+    rotation, _ = np.linalg.qr(np.random.default_rng(seed).standard_normal((bits, bits)))
+    errors = []
+    for _ in range(ITERATIONS):
+        rotated = projected @ rotation
+        signs = np.where(rotated >= 0, 1.0, -1.0)
+        errors.append(float(((rotated - signs) ** 2).mean()))
+        # Orthogonal Procrustes: the rotation that minimises |projected @ rotation - signs|.
+        left, _, right = np.linalg.svd(projected.T @ signs)
+        rotation = left @ right
+    return Itq(mean, (axes @ rotation).astype(np.float32), errors)
+
+
+def _principal_axes(centred: np.ndarray, count: int) -> np.ndarray:
+    """The `count` directions of largest variance, [D, count] float64, from the smaller of the two Gram matrices."""
+    if centred.shape[0] < centred.shape[1]:
+        _, vectors = np.linalg.eigh(centred @ centred.T)
+        axes = centred.T @ vectors[:, ::-1][:, :count]
+        return axes / np.maximum(np.linalg.norm(axes, axis=0), np.finfo(np.float64).tiny)
+    _, vectors = np.linalg.eigh(centred.T @ centred)
+    return vectors[:, ::-1][:, :count]
