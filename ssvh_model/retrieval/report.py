@@ -95,26 +95,20 @@ def evaluate_hasher(
     labellings: list[tuple[Labels, Labels]] = [(query.labels, database.labels)]
     if any(query.fine_labels) and any(database.fine_labels):
         labellings.append((query.fine_labels, database.fine_labels))
-    done = 0
-    total = 3 * len(labellings) * len(query.ids)
-    comparisons = []
-    for query_labels, database_labels in labellings:
-
-        def advance(part: int, _: int, offset: int = done) -> None:
-            progress(offset + part, total)
-
-        comparisons.append(
-            _compare(
-                query,
-                database,
-                query_labels,
-                database_labels,
-                itq,
-                exclude_self=exclude_self,
-                progress=advance,
-            )
+    work = 3 * len(query.ids)
+    total = work * len(labellings)
+    comparisons = [
+        _compare(
+            query,
+            database,
+            query_labels,
+            database_labels,
+            itq,
+            exclude_self=exclude_self,
+            progress=_shifted(progress, index * work, total),
         )
-        done += 3 * len(query.ids)
+        for index, (query_labels, database_labels) in enumerate(labellings)
+    ]
     progress(total, total)
     return Evaluation(
         bits=bits,
@@ -142,13 +136,6 @@ def _compare(
     if reason is not None:
         return Comparison(reasons={"gmap": reason, "yardsticks.float": reason, "yardsticks.itq": reason})
     queries = len(query.ids)
-
-    def second(part: int, _: int) -> None:
-        progress(queries + part, 3 * queries)
-
-    def third(part: int, _: int) -> None:
-        progress(2 * queries + part, 3 * queries)
-
     labels = (query_labels, database_labels)
     hasher = evaluate_codes(
         query.codes,
@@ -159,11 +146,31 @@ def _compare(
         exclude_self=exclude_self,
         progress=progress,
     )
-    exact = float_yardstick(query, database, *labels, exclude_self=exclude_self, progress=second)
+    exact = float_yardstick(
+        query, database, *labels, exclude_self=exclude_self, progress=_shifted(progress, queries, 3 * queries)
+    )
     if isinstance(itq, str):
         return Comparison(hasher, exact, None, {"yardsticks.itq": itq})
-    quantised = itq_yardstick(itq, query, database, *labels, exclude_self=exclude_self, progress=third)
+    quantised = itq_yardstick(
+        itq,
+        query,
+        database,
+        *labels,
+        exclude_self=exclude_self,
+        progress=_shifted(progress, 2 * queries, 3 * queries),
+    )
     return Comparison(hasher, exact, quantised)
+
+
+def _shifted(progress: Progress, before: int, total: int) -> Progress:
+    """A progress for one part of the work, told on as the whole's."""
+
+    whole = total
+
+    def tell(done: int, total: int) -> None:
+        progress(before + done, whole)
+
+    return tell
 
 
 def _comparison_record(comparison: Comparison) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """AP@K by scenario, against brute force over every order of the ties, and against the released code's values."""
 
-from itertools import permutations
+from itertools import pairwise, permutations
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ def brute_force_ap(distances: list[int], relevant: list[bool], k: int) -> float:
     values = [
         naive_ap([relevant[i] for i in order], k)
         for order in permutations(range(len(distances)))
-        if all(distances[a] <= distances[b] for a, b in zip(order, order[1:], strict=False))
+        if all(distances[a] <= distances[b] for a, b in pairwise(order))
     ]
     return float(np.mean(values))
 
