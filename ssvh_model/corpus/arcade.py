@@ -1,201 +1,117 @@
 """The demo corpus "arcade": gameplay clips, each recording uploaded several times with other distortions.
 
-`plan_arcade` decides everything about each clip from the seed. `render_arcade` plays, distorts and encodes, clip by clip and in
-parallel. A clip depends on its own plan only, so the files are the same however many processes made them and however often
-the work was interrupted.
+`plan_arcade` decides everything about each clip from the seed. `render_arcade` plays, distorts and encodes, recording by
+recording and in parallel. A clip depends on its own plan only, so the files are the same however many processes made them
+and however often the work was interrupted.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import multiprocessing.connection
-import os
-import threading
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from ssvh_model.corpus import games
+from ssvh_model.corpus.arcade_plan import ArcadeSpec, ClipPlan, Stream, plan_arcade
 from ssvh_model.corpus.bad_frames import FOREIGN, plan_bad_frames, plant
 from ssvh_model.corpus.distortions import distort, draw_distortion
 from ssvh_model.corpus.game_list import GAMES, Game
 from ssvh_model.corpus.manifest import Video, format_bad_frames, parse_bad_frames
+from ssvh_model.corpus.processes import WorkerDied, in_processes
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path, sha256_of
 from ssvh_model.progress import Progress
 
+__all__ = ["RATE", "ArcadeSpec", "Clip", "ClipPlan", "make_clips", "plan_arcade", "render_arcade"]
+
 TICKS_PER_FRAME = 8  # 7.5 frames a second: 32 frames show more than 4 s of play
 RATE = Fraction(games.TICKS_PER_SECOND, TICKS_PER_FRAME)
-MODES_PER_GAME = 3  # more would leave the finer labels too few members
+WARM_UP = (
+    240,
+    900,
+)  # ticks of play before the clip; several games show their title for the first three seconds
+FOREIGN_WARM_UP = (240, 480)
 RENDERER = 1  # raise it whenever the same plan gives other pictures, so that older clips are rendered again
 
-# What a random stream is for; stands behind the seed in its key.
-_CHOOSE, _MODES, _PLAY, _DISTORT, _BAD, _FOREIGN, _GRAIN, _FOREIGN_GRAIN = range(8)
-
 
 @dataclass(frozen=True)
-class ArcadeSpec:
-    """What the demo corpus is to hold.
+class Clip:
+    """One clip before it is encoded.
 
     Attributes:
-        clips: files.
-        games: different games, 2 to 93; the seed says which.
-        reuploads: clips made from one recording.
-        distortion: strength, 0 (none) to 1.
-        bad_frames: share of a clip's frames that are planted bad ones, 0 to 0.5.
-        frames: of a clip.
-        size: longer side, pixels.
-
-    Raises:
-        UserError: a value is not possible; the message names it as `corpus.arcade.<name>`.
+        pictures: [frames, height, width, 3] uint8, RGB.
+        bad_frames: index -> kind.
+        quality: constant rate factor to encode it with.
     """
 
-    clips: int
-    games: int
-    reuploads: int
-    distortion: float
-    bad_frames: float
-    frames: int
-    size: int
-
-    def __post_init__(self) -> None:
-        whole = {
-            "clips": (1, 1_000_000),
-            "games": (2, len(GAMES)),
-            "reuploads": (1, 1000),
-            "frames": (2, 3000),
-            "size": (32, 1080),
-        }
-        for name, (least, most) in whole.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-                raise UserError(f"corpus.arcade.{name} is {value!r}; allowed are whole numbers from {least} to {most}")
-        for name, limit in {"distortion": 1, "bad_frames": 0.5}.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= limit:
-                raise UserError(f"corpus.arcade.{name} is {value!r}; allowed are numbers from 0 to {limit}")
+    pictures: np.ndarray
+    bad_frames: dict[int, str]
+    quality: int
 
 
-@dataclass(frozen=True)
-class ClipPlan:
-    """Everything that decides what one clip shows, beside the spec.
+def make_clips(plans: Sequence[ClipPlan], spec: ArcadeSpec) -> Iterator[Clip]:
+    """Play one recording and make the given uploads of it.
 
-    Attributes:
-        id: of the clip, unique in the corpus.
-        index: of the clip, from 0.
-        source: id of the recording that the clip is an upload of.
-        recording: index of that recording, from 0.
-        game, mode, difficulty: what is played.
-        foreign_game: what the planted frames from another recording show.
-        seed: of the corpus.
-    """
-
-    id: str
-    index: int
-    source: str
-    recording: int
-    game: str
-    mode: int
-    difficulty: int
-    foreign_game: str
-    seed: int
-
-    def key(self, stream: int, number: int) -> tuple[int, ...]:
-        """The seed of one random stream."""
-        return (self.seed, stream, number)
-
-
-def plan_arcade(spec: ArcadeSpec, seed: int) -> list[ClipPlan]:
-    """Decide what each clip shows; needs no emulator.
-
-    Recordings go round the games, and round the modes of each game, so that all labels have nearly the same number of
-    members. More clips, or more games, leave the earlier choices as they are.
+    The play is the same whichever uploads are asked for.
 
     Args:
-        seed: at least 0.
-
-    Returns:
-        `spec.clips` plans; clips of one recording follow each other.
+        plans: of clips of one recording; at least one.
 
     Raises:
-        UserError: the seed is negative.
+        UserError: `ale-py` is not installed.
     """
-    if seed < 0:
-        raise UserError(f"seed is {seed}; allowed are whole numbers from 0")
-    order = np.random.default_rng((seed, _CHOOSE)).permutation(len(GAMES))[: spec.games]
-    chosen = [GAMES[index] for index in order]
-    modes = [
-        np.random.default_rng((seed, _MODES, int(index))).permutation(game.modes)[:MODES_PER_GAME].tolist()
-        for index, game in zip(order, chosen, strict=True)
+    distortions = [
+        draw_distortion(np.random.default_rng(plan.key(Stream.DISTORTION)), spec.distortion) for plan in plans
     ]
-    plans = []
-    for clip in range(spec.clips):
-        recording, upload = divmod(clip, spec.reuploads)
-        turn, slot = divmod(recording, spec.games)
-        game, mode = chosen[slot], modes[slot][turn % len(modes[slot])]
-        difficulty = int(np.random.default_rng((seed, _PLAY, recording)).choice(game.difficulties))
-        other = int(np.random.default_rng((seed, _FOREIGN, clip)).integers(1, spec.games))
-        source = f"{game.name}-m{mode}-{recording:05d}"
-        plans.append(
-            ClipPlan(
-                id=f"{source}-{upload}",
-                index=clip,
-                source=source,
-                recording=recording,
-                game=game.name,
-                mode=mode,
-                difficulty=difficulty,
-                foreign_game=chosen[(slot + other) % spec.games].name,
-                seed=seed,
-            )
-        )
-    return plans
-
-
-def clip_frames(plan: ClipPlan, spec: ArcadeSpec) -> tuple[np.ndarray, dict[int, str], int]:
-    """Make one clip's pictures.
-
-    Returns:
-        The pictures [spec.frames, height, width, 3] uint8; which of them are bad, index -> kind; and the quality to encode
-        them with.
-    """
-    distortion = draw_distortion(np.random.default_rng(plan.key(_DISTORT, plan.index)), spec.distortion)
-    ticks = np.floor(np.arange(spec.frames) * TICKS_PER_FRAME * distortion.speed).astype(np.int64)
-    recorded = games.play(
-        _game(plan.game),
-        mode=plan.mode,
-        difficulty=plan.difficulty,
-        seed=plan.key(_PLAY, plan.recording),
-        ticks=ticks,
+    ticks = [
+        np.floor(np.arange(spec.frames) * TICKS_PER_FRAME * distortion.speed).astype(np.int64)
+        for distortion in distortions
+    ]
+    wanted = np.unique(np.concatenate(ticks))
+    first = plans[0]
+    recording = games.play(
+        _game(first.game),
+        mode=first.mode,
+        difficulty=first.difficulty,
+        seed=first.key(Stream.PLAY),
+        warm_up=WARM_UP,
+        ticks=wanted,
     )
-    grain = np.random.default_rng(plan.key(_GRAIN, plan.index))
-    pictures = distort(recorded, distortion, longer_side=spec.size, rng=grain)
-    rng = np.random.default_rng(plan.key(_BAD, plan.index))
-    bad_frames = plan_bad_frames(rng, spec.frames, spec.bad_frames)
-    foreign = None
-    if count := sum(kind == FOREIGN for kind in bad_frames.values()):
-        foreign = _foreign_frames(plan, spec, count, pictures.shape[1:3])
-    return plant(pictures, bad_frames, foreign=foreign, rng=rng), bad_frames, distortion.quality
+    for plan, distortion, seen in zip(plans, distortions, ticks, strict=True):
+        pictures = distort(
+            recording[np.searchsorted(wanted, seen)],
+            distortion,
+            longer_side=spec.size,
+            rng=np.random.default_rng(plan.key(Stream.GRAIN)),
+        )
+        rng = np.random.default_rng(plan.key(Stream.BAD_FRAMES))
+        bad_frames = plan_bad_frames(rng, spec.frames, spec.bad_frames)
+        foreign = None
+        if count := sum(kind == FOREIGN for kind in bad_frames.values()):
+            foreign = _foreign_frames(plan, count, height=pictures.shape[1], width=pictures.shape[2])
+        yield Clip(plant(pictures, bad_frames, foreign=foreign, rng=rng), bad_frames, distortion.quality)
 
 
-def _foreign_frames(plan: ClipPlan, spec: ArcadeSpec, count: int, shape: tuple[int, ...]) -> np.ndarray:
+def _foreign_frames(plan: ClipPlan, count: int, *, height: int, width: int) -> np.ndarray:
     """`count` undistorted frames of another game, as large as the clip's."""
     from PIL import Image
 
     game = _game(plan.foreign_game)
-    recorded = games.play(
+    recording = games.play(
         game,
         mode=game.modes[0],
         difficulty=game.difficulties[0],
-        seed=plan.key(_FOREIGN, plan.index),
+        seed=plan.key(Stream.FOREIGN),
+        warm_up=FOREIGN_WARM_UP,
         ticks=np.arange(count) * TICKS_PER_FRAME,
     )
-    return np.stack([Image.fromarray(frame).resize((shape[1], shape[0])) for frame in recorded])
+    return np.stack([np.asarray(Image.fromarray(frame).resize((width, height))) for frame in recording])
 
 
 def _game(name: str) -> Game:
@@ -212,62 +128,56 @@ def render_arcade(
 
     Args:
         seed: at least 0.
-        workers: processes. Even one is a process of its own, because a game that goes wrong ends the process it runs in.
+        workers: processes, at least 1. Even one is a process of its own, because a game that goes wrong ends the process
+            that it runs in.
 
     Returns:
         One video a clip in the order of the plan, with paths relative to `folder`, in no split.
 
     Raises:
-        UserError: the package `ale-py` is missing, or a worker died; the message names the clips it was at.
+        UserError: the package `ale-py` is missing, `seed` is negative, or a worker died; then the message names the
+            recordings that the workers were at.
     """
     plans = plan_arcade(spec, seed)
     games.check_installed()
-    videos: dict[int, Video] = {}
-    for plan in plans:
-        if (video := _finished(plan, spec, folder)) is not None:
-            videos[plan.index] = video
+    videos = {plan.id: video for plan in plans if (video := _finished(plan, spec, folder)) is not None}
     progress(len(videos), len(plans))
-    waiting = iter([plan for plan in plans if plan.index not in videos])
-    if len(videos) < len(plans):
-        # 'spawn': a fork would copy the locks of whatever threads the caller runs.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(max(1, workers), mp_context=context, initializer=_end_with_parent) as pool:
-            # One clip a worker in flight and no queue: then a dead worker's clip is among these few.
-            in_flight: dict[Future[Video], ClipPlan] = {}
-            try:
-                while True:
-                    while len(in_flight) < max(1, workers) and (plan := next(waiting, None)) is not None:
-                        in_flight[pool.submit(_render_clip, plan, spec, folder)] = plan
-                    if not in_flight:
-                        break
-                    for future in wait(in_flight, return_when=FIRST_COMPLETED).done:
-                        videos[in_flight[future].index] = future.result()
-                        del in_flight[future]
-                    progress(len(videos), len(plans))
-            except BrokenProcessPool as error:
-                raise UserError(
-                    f"corpus.arcade: a rendering process died, out of memory or ended by its game, at one of the clips "
-                    f"{', '.join(plan.id for plan in in_flight.values())}; run again to go on from there"
-                ) from error
-    return [videos[plan.index] for plan in plans]
+    missing = [plan for plan in plans if plan.id not in videos]
+    recordings = [list(uploads) for _, uploads in groupby(missing, key=lambda plan: plan.source)]
+    if recordings:
+        try:
+            render = partial(_render_recording, spec=spec, folder=folder)
+            for done in in_processes(render, recordings, workers=min(workers, len(recordings))):
+                videos.update((video.id, video) for video in done)
+                progress(len(videos), len(plans))
+        except WorkerDied as error:
+            at = ", ".join(job[0].source for job in error.jobs)
+            raise UserError(
+                f"corpus.arcade: a process died while it rendered one of the recordings {at}: its game ended it, or the "
+                "memory ran out; run again to go on from there"
+            ) from error
+    return [videos[plan.id] for plan in plans]
 
 
-def _render_clip(plan: ClipPlan, spec: ArcadeSpec, folder: Path) -> Video:
-    """Render one clip, write its files, and tell what the manifest says about it."""
+def _render_recording(plans: list[ClipPlan], *, spec: ArcadeSpec, folder: Path) -> list[Video]:
+    """Render uploads of one recording, write their files, and tell what the manifest says about them."""
     from ssvh_model.video.encoding import write_video
 
-    pictures, bad_frames, quality = clip_frames(plan, spec)
-    path = folder / "clips" / f"{plan.id}.mp4"
-    write_video(path, pictures, rate=RATE, quality=quality)
-    row = {
-        "made_from": _made_from(plan, spec),
-        "bytes": path.stat().st_size,
-        "sha256": sha256_of(path),
-        "bad_frames": format_bad_frames(bad_frames),
-    }
-    with atomic_path(folder / "rows" / f"{plan.id}.json") as temporary:
-        temporary.write_text(json.dumps(row) + "\n", encoding="utf-8")
-    return _video(plan, spec, row["sha256"], bad_frames)
+    videos = []
+    for plan, clip in zip(plans, make_clips(plans, spec), strict=True):
+        path = folder / "clips" / f"{plan.id}.mp4"
+        write_video(path, clip.pictures, rate=RATE, quality=clip.quality)
+        video = _video(plan, spec, sha256_of(path), clip.bad_frames)
+        row = {
+            "made_from": _made_from(plan, spec),
+            "bytes": path.stat().st_size,
+            "sha256": video.sha256,
+            "bad_frames": format_bad_frames(clip.bad_frames),
+        }
+        with atomic_path(folder / "rows" / f"{plan.id}.json") as temporary:
+            temporary.write_text(json.dumps(row) + "\n", encoding="utf-8")
+        videos.append(video)
+    return videos
 
 
 def _finished(plan: ClipPlan, spec: ArcadeSpec, folder: Path) -> Video | None:
@@ -283,8 +193,10 @@ def _finished(plan: ClipPlan, spec: ArcadeSpec, folder: Path) -> Video | None:
 
 
 def _made_from(plan: ClipPlan, spec: ArcadeSpec) -> dict[str, object]:
-    """What a clip's pictures depend on; not how many other clips there are."""
-    settings = {name: value for name, value in asdict(spec).items() if name not in ("clips", "games", "reuploads")}
+    """What a clip's file depends on; how many other clips there are is not among it."""
+    settings = {
+        name: value for name, value in asdict(spec).items() if name not in ("clips", "games", "reuploads")
+    }
     return {"renderer": RENDERER, **asdict(plan), **settings}
 
 
@@ -300,15 +212,3 @@ def _video(plan: ClipPlan, spec: ArcadeSpec, sha256: str, bad_frames: dict[int, 
         sha256=sha256,
         bad_frames=bad_frames,
     )
-
-
-def _end_with_parent() -> None:
-    """Let this worker end when its parent is killed; it would wait for work forever otherwise."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            multiprocessing.connection.wait([parent.sentinel])
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -74,14 +74,16 @@ def plant(
         if not 0 <= index < len(frames) or (kind == DUPLICATED and index == 0):
             raise ValueError(f"a {kind} frame can't stand at {index} of {len(frames)}")
         if kind == STATIC:
-            grain = rng.integers(0, 256, size=(-(-height // STATIC_GRAIN), -(-width // STATIC_GRAIN)), dtype=np.uint8)
+            grain = rng.integers(
+                0, 256, size=(-(-height // STATIC_GRAIN), -(-width // STATIC_GRAIN)), dtype=np.uint8
+            )
             coarse = grain.repeat(STATIC_GRAIN, axis=0).repeat(STATIC_GRAIN, axis=1)
             result[index] = coarse[:height, :width, None]
         elif kind == BLACK:
             result[index] = 0
         elif kind == BLURRED:
             picture = Image.fromarray(frames[index])
-            result[index] = picture.filter(ImageFilter.GaussianBlur(BLUR * max(height, width)))
+            result[index] = np.asarray(picture.filter(ImageFilter.GaussianBlur(BLUR * max(height, width))))
         elif kind == DUPLICATED:
             result[index] = result[index - 1]
         elif kind == FOREIGN:

@@ -128,10 +128,12 @@ def distort(
     rows = tuple(np.pad(matrix, ((0, 0), (0, 1))).ravel())
     result = np.zeros((count, new_height, new_width, 3), dtype=np.uint8)
     for frame, target in zip(frames, result, strict=True):
-        picture = Image.fromarray(frame).resize((inner_width, inner_height), Image.Resampling.BILINEAR, box=box)
+        picture = Image.fromarray(frame).resize(
+            (inner_width, inner_height), Image.Resampling.BILINEAR, box=box
+        )
         if recolour:
             picture = picture.convert("RGB", rows)
-        target[y : y + inner_height, x : x + inner_width] = picture
+        target[y : y + inner_height, x : x + inner_width] = np.asarray(picture)
     return add_grain(result, distortion.noise, rng)
 
 
@@ -145,7 +147,9 @@ def add_grain(frames: np.ndarray, noise: float, rng: np.random.Generator) -> np.
     if noise == 0:
         return frames
     result = np.empty_like(frames)
-    for frame, target in zip(frames, result, strict=True):  # frame by frame: the whole clip as int16 misses the CPU's caches
+    for frame, target in zip(
+        frames, result, strict=True
+    ):  # frame by frame: the whole clip as int16 misses the CPU's caches
         grain = rng.standard_normal(frame.shape[:2], dtype=np.float32)
         grain *= noise
         noisy = frame.astype(np.int16)

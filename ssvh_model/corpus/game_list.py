@@ -125,7 +125,7 @@ GAMES: tuple[Game, ...] = (
     Game("zaxxon", (0, 8, 16, 24), (0,)),
 )
 
-LEFT_OUT: frozenset[str] = frozenset(
-    "combat joust warlords maze_craze space_war surround flag_capture video_checkers video_chess backgammon othello "
-    "blackjack casino basic_math hangman".split()
-)
+LEFT_OUT: tuple[str, ...] = (
+    "backgammon", "basic_math", "blackjack", "casino", "combat", "flag_capture", "hangman", "joust", "maze_craze",
+    "othello", "space_war", "surround", "video_checkers", "video_chess", "warlords",
+)  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,21 @@ from ssvh_model.corpus.game_list import Game
 from ssvh_model.errors import UserError
 
 TICKS_PER_SECOND = 60  # of the emulated console
-SHORTEST_WARM_UP, LONGEST_WARM_UP = 240, 1200  # ticks; several games show their title for the first three seconds
-SHORTEST_HOLD, LONGEST_HOLD = 4, 20  # ticks; a new action every tick would cancel itself out and nobody would move
+SHORTEST_HOLD, LONGEST_HOLD = (
+    4,
+    20,
+)  # ticks; a new action every tick would cancel itself out and nobody would move
 
 
-def play(game: Game, *, mode: int, difficulty: int, seed: tuple[int, ...], ticks: np.ndarray) -> np.ndarray:
+def play(
+    game: Game,
+    *,
+    mode: int,
+    difficulty: int,
+    seed: tuple[int, ...],
+    warm_up: tuple[int, int],
+    ticks: np.ndarray,
+) -> np.ndarray:
     """Play at random and take pictures.
 
     The starting point is a random number of ticks of random play. Actions are held for a random time. A game that is over
@@ -25,7 +35,8 @@ def play(game: Game, *, mode: int, difficulty: int, seed: tuple[int, ...], ticks
 
     Args:
         seed: of the play; the emulator itself always starts from the same state.
-        ticks: when to take pictures, in 1/60 s since the starting point; ascending, at least 0, repetitions allowed.
+        warm_up: fewest and most ticks of play before the starting point.
+        ticks: when to take pictures, in 1/60 s (ticks) since the starting point; ascending, at least 0, repetitions allowed.
 
     Returns:
         [len(ticks), height, 160, 3] uint8, RGB; the height is 210 to 250, the game's own.
@@ -39,7 +50,7 @@ def play(game: Game, *, mode: int, difficulty: int, seed: tuple[int, ...], ticks
     emulator.setDifficulty(difficulty)
     emulator.reset_game()
     rng = np.random.default_rng(seed)
-    first = int(rng.integers(SHORTEST_WARM_UP, LONGEST_WARM_UP + 1))
+    first = int(rng.integers(warm_up[0], warm_up[1] + 1))
     actions = _actions(rng, emulator.getMinimalActionSet(), first + int(ticks[-1]) + 1)
     # Many games draw their figures in every other tick only, so a picture is the brighter of two ticks, as usual since
     # Mnih et al., Nature 2015.
@@ -72,7 +83,7 @@ def _actions(rng: np.random.Generator, legal: list[Any], ticks: int) -> list[Any
     return [legal[choice] for choice in choices.repeat(holds)[:ticks]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _emulator(name: str) -> tuple[Any, Any]:
     """An emulator with the game loaded, and its state right after that, once in each process.
 
@@ -86,7 +97,7 @@ def _emulator(name: str) -> tuple[Any, Any]:
     return emulator, emulator.cloneSystemState()
 
 
-@lru_cache(maxsize=1)
+@cache
 def _ale() -> Any:
     try:
         import ale_py

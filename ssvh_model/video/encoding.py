@@ -32,7 +32,9 @@ def write_video(path: Path, frames: np.ndarray, *, rate: Fraction, quality: int)
         ValueError: the frames have another shape or type, or there are none, or `quality` is outside its range.
     """
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
-        raise ValueError(f"frames are {frames.dtype} {frames.shape}; wanted is uint8 [n, height, width, 3], n > 0")
+        raise ValueError(
+            f"frames are {frames.dtype} {frames.shape}; wanted is uint8 [n, height, width, 3], n > 0"
+        )
     height, width = frames.shape[1:3]
     if height % 2 or width % 2:
         raise ValueError(f"frames are {width} x {height} pixels; both must be even")
