@@ -1,0 +1,137 @@
+"""Anchors: the hash centres that the point-to-set loss pulls videos to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ssvh_model.clustering.concentration import concentration
+from ssvh_model.clustering.kmeans import kmeans
+from ssvh_model.clustering.voting import vote
+from ssvh_model.errors import UserError
+from ssvh_model.files import atomic_path
+from ssvh_model.model.binarize import sign
+
+# Mean of the concentration temperatures; "scaled to mean 0.2" in the method, section 4.
+MEAN_CONCENTRATION = 0.2
+
+
+@dataclass(frozen=True)
+class Granularity:
+    """One clustering of the training set.
+
+    Attributes:
+        anchors: [C, K] float32 in {-1, +1}.
+        assignments: [N] int64, the cluster of each training video.
+        concentration: [C] float32, the temperature phi of each anchor.
+    """
+
+    anchors: Tensor
+    assignments: Tensor
+    concentration: Tensor
+
+    def to(self, device: torch.device) -> Granularity:
+        """The same on `device`."""
+        return Granularity(
+            self.anchors.to(device), self.assignments.to(device), self.concentration.to(device)
+        )
+
+    @property
+    def sizes(self) -> Tensor:
+        """[C] int64, members of each cluster."""
+        return torch.bincount(self.assignments, minlength=len(self.anchors))
+
+
+def make_anchors(
+    soft_codes: Tensor,
+    cluster_counts: Sequence[int],
+    *,
+    iterations: int,
+    restarts: int,
+    points_per_centroid: int,
+    seed: int,
+) -> list[Granularity]:
+    """Cluster the training set once for each of `cluster_counts` (method, section 5).
+
+    k-means on the L2-normalised soft codes, then component voting over the members' codes.
+
+    Args:
+        soft_codes: [N, K] in [-1, +1], all training videos with all frames visible.
+        iterations, restarts, points_per_centroid, seed: of `kmeans`.
+
+    Raises:
+        UserError: more clusters than videos.
+    """
+    soft_codes = soft_codes.detach().float().cpu()
+    codes = sign(soft_codes)
+    granularities = []
+    for count in cluster_counts:
+        if count > len(soft_codes):
+            raise UserError(
+                f"rounds: clusters {count} is more than the {len(soft_codes)} training videos; allowed are 1 to {len(soft_codes)}"
+            )
+        found = kmeans(
+            torch.nn.functional.normalize(soft_codes, dim=1),
+            count,
+            iterations=iterations,
+            restarts=restarts,
+            points_per_centroid=points_per_centroid,
+            seed=seed,
+        )
+        granularities.append(
+            Granularity(
+                anchors=vote(codes, found.assignments, found.centroids),
+                assignments=found.assignments,
+                concentration=concentration(
+                    found.squared_distances, found.assignments, count, mean=MEAN_CONCENTRATION
+                ),
+            )
+        )
+    return granularities
+
+
+def pack_granularities(granularities: Sequence[Granularity]) -> dict[str, Tensor]:
+    """A flat dictionary of tensors, for a file; `unpack_granularities` is its inverse."""
+    return {
+        f"{number}.{name}": getattr(clusters, name).cpu().contiguous()
+        for number, clusters in enumerate(granularities)
+        for name in ("anchors", "assignments", "concentration")
+    }
+
+
+def unpack_granularities(tensors: dict[str, Tensor]) -> list[Granularity]:
+    """The inverse of `pack_granularities`."""
+    count = len({name.partition(".")[0] for name in tensors})
+    return [
+        Granularity(
+            tensors[f"{number}.anchors"], tensors[f"{number}.assignments"], tensors[f"{number}.concentration"]
+        )
+        for number in range(count)
+    ]
+
+
+def save_anchors(path: Path, granularities: Sequence[Granularity]) -> None:
+    """Write anchors as safetensors, atomically."""
+    from safetensors.torch import save_file
+
+    with atomic_path(path) as temporary:
+        save_file(pack_granularities(granularities), temporary)
+
+
+def load_anchors(path: Path) -> list[Granularity]:
+    """Read what `save_anchors` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return unpack_granularities(load_file(path))
+    except (OSError, SafetensorError, KeyError) as error:
+        raise UserError(f"{path}: not a readable anchors file ({error})") from error

@@ -1,0 +1,86 @@
+"""The whole objective, L = L_FR + alpha * L_VC + beta * L_P2Set, by its terms."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssvh_model.clustering.anchors import Granularity
+from ssvh_model.losses.p2set import p2set_loss
+from ssvh_model.losses.reconstruction import reconstruction_loss
+from ssvh_model.losses.view_contrastive import view_contrastive_loss
+from ssvh_model.model.autossvh import View
+
+
+@dataclass(frozen=True)
+class LossBreakdown:
+    """The objective and its unweighted terms, scalars; `p2set` is None while there are no anchors."""
+
+    total: Tensor
+    reconstruction: Tensor
+    view_contrastive: Tensor
+    p2set: Tensor | None
+
+    def named(self) -> dict[str, Tensor]:
+        """The terms that exist, by the names under which they are logged."""
+        terms = {
+            "loss": self.total,
+            "reconstruction": self.reconstruction,
+            "view_contrastive": self.view_contrastive,
+        }
+        return terms if self.p2set is None else {**terms, "p2set": self.p2set}
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weights and temperatures of the loss (method, section 4).
+
+    Attributes:
+        alpha: weight of the contrastive loss between views.
+        beta: weight of the point-to-set loss.
+        temperature, tau_plus: of the contrastive loss between views.
+
+    Raises:
+        ValueError: a negative weight.
+    """
+
+    alpha: float
+    beta: float
+    temperature: float
+    tau_plus: float
+
+    def __post_init__(self) -> None:
+        if self.alpha < 0 or self.beta < 0:
+            raise ValueError(f"alpha {self.alpha}, beta {self.beta}; weights must not be negative")
+
+    def __call__(
+        self,
+        views: tuple[View, View],
+        features: Tensor,
+        index: Tensor,
+        granularities: Sequence[Granularity],
+    ) -> LossBreakdown:
+        """The loss of a batch.
+
+        Args:
+            views: two views of the batch.
+            features: [B, M, D], the true features.
+            index: [B] int64, rows of the videos in the training set.
+            granularities: clusterings of the training set; empty during warm-up, which has no P2Set term.
+        """
+        first, second = views
+        reconstruction = reconstruction_loss(
+            first.reconstruction, features, first.selection.weights
+        ) + reconstruction_loss(second.reconstruction, features, second.selection.weights)
+        contrastive = view_contrastive_loss(
+            first.soft_codes, second.soft_codes, temperature=self.temperature, tau_plus=self.tau_plus
+        )
+        total = reconstruction + self.alpha * contrastive
+        p2set = None
+        if granularities:
+            p2set = torch.stack([p2set_loss(view.soft_codes, index, granularities) for view in views]).mean()
+            total = total + self.beta * p2set
+        return LossBreakdown(total, reconstruction, contrastive, p2set)

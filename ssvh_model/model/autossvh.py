@@ -1,0 +1,119 @@
+"""The whole model as it is trained: hasher, Grade-Net, sampler and decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ssvh_model.model.decoder import FrameDecoder
+from ssvh_model.model.grade_net import GradeNet
+from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.model.sampler import (
+    SamplerConfig,
+    Selection,
+    select_at_random,
+    select_by_score,
+    visible_frames,
+)
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Size of the decoder's Transformer; its MLP ratio is the encoder's."""
+
+    width: int
+    layers: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class View:
+    """What one draw of the sampler makes of a batch.
+
+    Attributes:
+        soft_codes: [B, K] in [-1, +1], mean of the visible frames' codes.
+        reconstruction: [B, M, D], features of all frames as the decoder sees them.
+        selection: the visible frames and their weights.
+    """
+
+    soft_codes: Tensor
+    reconstruction: Tensor
+    selection: Selection
+
+
+class AutoSSVH(nn.Module):
+    """Adversarial frame sampling for self-supervised video hashing (Lian et al., CVPR 2025).
+
+    Raises:
+        ValueError: a configuration that can't work, by its name.
+    """
+
+    def __init__(self, hasher: HasherConfig, decoder: DecoderConfig, sampler: SamplerConfig) -> None:
+        super().__init__()
+        self.sampler = sampler
+        self.visible = visible_frames(hasher.frames, sampler.mask_ratio)
+        self.hasher = VideoHasher(hasher)
+        self.grade_net = None if sampler.kind == "random" else GradeNet(hasher.width)
+        self.decoder = FrameDecoder(
+            feature_size=hasher.feature_size,
+            frames=hasher.frames,
+            bits=hasher.bits,
+            width=decoder.width,
+            layers=decoder.layers,
+            heads=decoder.heads,
+            mlp_ratio=hasher.mlp_ratio,
+        )
+
+    def scores(self, embedded: Tensor) -> Tensor:
+        """Grade-Net's scores [B, M] of embedded frames [B, M, E].
+
+        The embedding is detached: it is trained to lower the loss, and must not learn from the adversary's gradient.
+
+        Raises:
+            ValueError: the sampler is `random`, which has no Grade-Net.
+        """
+        if self.grade_net is None:
+            raise ValueError("the random sampler has no scores")
+        return self.grade_net(embedded.detach())
+
+    def select(self, embedded: Tensor, *, reversal: float, generator: torch.Generator) -> Selection:
+        """One draw of visible frames for each video."""
+        batch, frames, _ = embedded.shape
+        if self.grade_net is None:
+            return select_at_random(batch, frames, self.visible, generator)
+        return select_by_score(
+            self.scores(embedded), self.visible, self.sampler, reversal=reversal, generator=generator
+        )
+
+    def view(self, embedded: Tensor, selection: Selection) -> View:
+        """Encode the visible frames of `embedded` [B, M, E] and reconstruct all of them."""
+        shown = embedded.gather(1, selection.visible[:, :, None].expand(-1, -1, embedded.shape[-1]))
+        frame_codes = self.hasher.frame_codes(shown)
+        return View(frame_codes.mean(dim=1), self.decoder(frame_codes, selection), selection)
+
+    def forward(self, features: Tensor, *, reversal: float, generator: torch.Generator) -> tuple[View, View]:
+        """Two independent views of a batch of frame features [B, M, D]."""
+        embedded = self.hasher.embed(features)
+        first = self.select(embedded, reversal=reversal, generator=generator)
+        second = self.select(embedded, reversal=reversal, generator=generator)
+        # Both views go through the networks as one batch of 2B, which is faster than twice B.
+        both = Selection(
+            torch.cat([first.visible, second.visible]), torch.cat([first.weights, second.weights])
+        )
+        view = self.view(torch.cat([embedded, embedded]), both)
+        half = len(features)
+        return (
+            View(view.soft_codes[:half], view.reconstruction[:half], first),
+            View(view.soft_codes[half:], view.reconstruction[half:], second),
+        )
+
+
+def build_model(
+    hasher: HasherConfig, decoder: DecoderConfig, sampler: SamplerConfig, *, seed: int
+) -> AutoSSVH:
+    """An `AutoSSVH` on the CPU whose initial weights depend on `seed` alone, not on torch's global state."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AutoSSVH(hasher, decoder, sampler)

@@ -1,0 +1,78 @@
+"""The hasher: frame features in, codes out. The part of the model that is kept after training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ssvh_model.model.binarize import binarize, sign
+from ssvh_model.model.positions import sinusoidal_positions
+from ssvh_model.model.transformer import Transformer
+
+
+@dataclass(frozen=True)
+class HasherConfig:
+    """What a `VideoHasher` is built from.
+
+    Attributes:
+        feature_size: D, size of a frame feature.
+        frames: M, frames a video.
+        bits: K, length of a code.
+        width: E, width of the embedding and the encoder.
+        layers, heads, mlp_ratio: of the encoder.
+    """
+
+    feature_size: int
+    frames: int
+    bits: int
+    width: int
+    layers: int
+    heads: int
+    mlp_ratio: float
+
+
+class HashLayer(nn.Module):
+    """Linear(E, K) -> LayerNorm -> hard sign, [..., E] -> [..., K] in {-1, +1} (method, section 3)."""
+
+    def __init__(self, width: int, bits: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, bits)
+        self.norm = nn.LayerNorm(bits)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return binarize(self.norm(self.linear(tokens)))
+
+
+class VideoHasher(nn.Module):
+    """Frame embedding, Transformer encoder over the frames it is shown, and hash layer."""
+
+    positions: Tensor
+
+    def __init__(self, config: HasherConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Linear(config.feature_size, config.width)
+        self.register_buffer("positions", sinusoidal_positions(config.frames, config.width), persistent=False)
+        self.encoder = Transformer(
+            width=config.width, layers=config.layers, heads=config.heads, mlp_ratio=config.mlp_ratio
+        )
+        self.hash_layer = HashLayer(config.width, config.bits)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Frame features [B, M, D] -> embedded frames with their positions [B, M, E]."""
+        return self.embedding(features) + self.positions
+
+    def frame_codes(self, embedded: Tensor) -> Tensor:
+        """Embedded frames [B, T, E], any T >= 1 of them -> frame codes [B, T, K] in {-1, +1}."""
+        return self.hash_layer(self.encoder(embedded))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Soft video codes [B, K] in [-1, +1]: all frames [B, M, D] are shown, no sampler and no noise."""
+        return self.frame_codes(self.embed(features)).mean(dim=1)
+
+    @torch.no_grad()
+    def codes(self, features: Tensor) -> Tensor:
+        """Video codes [B, K] int8 in {-1, +1}: the sign of the soft codes."""
+        return sign(self(features)).to(torch.int8)

@@ -1,0 +1,116 @@
+"""Which frames of a video the encoder is shown: the differentiable top-k Gumbel-Softmax sampler and uniform masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from ssvh_model.model.gradient_reversal import reverse_gradient
+
+SamplerKind = Literal["random", "cooperative", "adversarial"]
+
+
+@dataclass(frozen=True)
+class SamplerConfig:
+    """How visible frames are chosen (method, section 2).
+
+    Attributes:
+        kind: `adversarial` (Grade-Net raises the reconstruction loss, through gradient reversal), `cooperative` (Grade-Net
+            without reversal) or `random` (uniform masks, no Grade-Net).
+        mask_ratio: share of the frames that are hidden, in (0, 1).
+        gumbel: scale of the Gumbel noise on the scores, which are in (0, 1); 1 is the standard Gumbel-Softmax.
+        noise: delta, standard deviation of the Gaussian noise on the scores.
+        temperature: tau of the softmax that the gradient flows through.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    kind: SamplerKind
+    mask_ratio: float
+    gumbel: float
+    noise: float
+    temperature: float
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(SamplerKind):
+            raise ValueError(f"sampler kind {self.kind!r}; allowed are {', '.join(get_args(SamplerKind))}")
+        if not 0 < self.mask_ratio < 1:
+            raise ValueError(f"mask_ratio {self.mask_ratio}; allowed is a value between 0 and 1")
+        if self.gumbel < 0 or self.noise < 0 or self.temperature <= 0:
+            raise ValueError(
+                f"gumbel {self.gumbel}, noise {self.noise}, temperature {self.temperature}; "
+                "noises must not be negative and the temperature must be positive"
+            )
+
+
+def visible_frames(frames: int, mask_ratio: float) -> int:
+    """k = round((1 - mask_ratio) * M), the number of frames that stay visible.
+
+    Raises:
+        ValueError: no frame or every frame would be visible.
+    """
+    visible = round((1 - mask_ratio) * frames)
+    if not 0 < visible < frames:
+        raise ValueError(
+            f"mask_ratio {mask_ratio} shows {visible} of {frames} frames; at least one must be visible and one hidden"
+        )
+    return visible
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The frames that one view of each video shows.
+
+    Attributes:
+        visible: [B, k] int64, positions of the visible frames, ascending, so that they keep temporal order.
+        weights: [B, M] float, 1 at visible frames and 0 at hidden ones; its gradient leads to the scores.
+    """
+
+    visible: Tensor
+    weights: Tensor
+
+
+def select_at_random(batch: int, frames: int, visible: int, generator: torch.Generator) -> Selection:
+    """Uniform selection of `visible` of `frames` frames for each of `batch` videos."""
+    noise = torch.rand(batch, frames, generator=generator, device=generator.device)
+    return _hard_selection(noise, visible)
+
+
+def select_by_score(
+    scores: Tensor, visible: int, config: SamplerConfig, *, reversal: float, generator: torch.Generator
+) -> Selection:
+    """Top-k of the perturbed scores, hard forward and soft backward (Gumbel-top-k with a straight-through gradient).
+
+    Args:
+        scores: [B, M] in (0, 1).
+        visible: k.
+        config: noise levels and temperature.
+        reversal: strength of the gradient reversal on the weights; it counts for the adversarial kind only.
+        generator: source of the noise, on the device of `scores`.
+    """
+    perturbed = scores
+    if config.gumbel:
+        uniform = torch.rand(scores.shape, generator=generator, device=scores.device)
+        # Away from 0 and 1, where the double logarithm is infinite.
+        uniform = uniform.clamp(1e-7, 1 - 1e-7)
+        perturbed = perturbed - config.gumbel * torch.log(-torch.log(uniform))
+    if config.noise:
+        perturbed = perturbed + config.noise * torch.randn(
+            scores.shape, generator=generator, device=scores.device
+        )
+    selection = _hard_selection(perturbed, visible)
+    soft = torch.softmax(perturbed / config.temperature, dim=-1)
+    weights = selection.weights + (soft - soft.detach())
+    if config.kind == "adversarial":
+        weights = reverse_gradient(weights, reversal)
+    return Selection(selection.visible, weights)
+
+
+def _hard_selection(values: Tensor, visible: int) -> Selection:
+    positions = values.detach().topk(visible, dim=-1).indices.sort(dim=-1).values
+    weights = torch.zeros_like(values).scatter(-1, positions, 1.0)
+    return Selection(positions, weights)

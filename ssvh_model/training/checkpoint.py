@@ -1,0 +1,169 @@
+"""Full-state checkpoints: folders that are there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssvh_model.clustering.anchors import pack_granularities, unpack_granularities
+from ssvh_model.errors import UserError
+from ssvh_model.model.autossvh import AutoSSVH, DecoderConfig
+from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.model.sampler import SamplerConfig
+from ssvh_model.training.trainer import Trainer
+
+WEIGHTS = "model.safetensors"
+TRAINING = "training.pt"
+CONFIG = "config.json"
+HISTORY = "history.json"
+
+# One row an epoch: the phase, the epoch and whatever was measured.
+History = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Everything that an `AutoSSVH` is built from."""
+
+    hasher: HasherConfig
+    decoder: DecoderConfig
+    sampler: SamplerConfig
+
+    def build(self) -> AutoSSVH:
+        """The model with weights that wait to be loaded."""
+        return AutoSSVH(self.hasher, self.decoder, self.sampler)
+
+
+def save_checkpoint(folder: Path, trainer: Trainer, config: ModelConfig, history: History) -> None:
+    """Write the full state of `trainer` to `folder`, replacing what stood there.
+
+    Files: `model.safetensors` the weights, `training.pt` the optimizer, random states, epoch and anchors (torch's format,
+    loaded with `weights_only=True`), `config.json` what the model is built from, `history.json` one row an epoch.
+    """
+    from safetensors.torch import save_file
+
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in trainer.model.state_dict().items()
+    }
+    save_file(weights, temporary / WEIGHTS)
+    torch.save(
+        {**trainer.state(), "granularities": pack_granularities(trainer.granularities)}, temporary / TRAINING
+    )
+    (temporary / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n")
+    (temporary / HISTORY).write_text(json.dumps(history, indent=0) + "\n")
+    for path in temporary.iterdir():
+        with open(path, "rb") as written:
+            os.fsync(written.fileno())
+    # A folder can't be renamed onto another: the moment between the two lines is covered by `CheckpointFolder`,
+    # which writes each checkpoint under a name of its own.
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+
+
+def load_config(folder: Path) -> ModelConfig:
+    """What the model in a checkpoint is built from.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = folder / CONFIG
+    try:
+        parts = json.loads(path.read_text())
+        return ModelConfig(
+            HasherConfig(**parts["hasher"]),
+            DecoderConfig(**parts["decoder"]),
+            SamplerConfig(**parts["sampler"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not a readable model configuration ({error})") from error
+
+
+def load_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights in a checkpoint, by name, on the CPU.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = folder / WEIGHTS
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a readable weights file ({error})") from error
+
+
+def load_model(folder: Path) -> AutoSSVH:
+    """The model in a checkpoint, in evaluation mode, on the CPU."""
+    model = load_config(folder).build()
+    model.load_state_dict(load_weights(folder))
+    return model.eval()
+
+
+def load_hasher(folder: Path) -> VideoHasher:
+    """The hasher in a checkpoint: the part that makes codes."""
+    return load_model(folder).hasher
+
+
+def load_history(folder: Path) -> History:
+    """The epochs that led to a checkpoint, from the first one of the warm-up."""
+    history: History = json.loads((folder / HISTORY).read_text())
+    return history
+
+
+def restore_trainer(folder: Path, trainer: Trainer) -> History:
+    """Bring `trainer` to the state in `folder`; returns the history.
+
+    Raises:
+        UserError: the checkpoint is damaged or of a model of another shape.
+    """
+    try:
+        state: Mapping[str, Any] = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
+        trainer.restore(load_weights(folder), state, unpack_granularities(state["granularities"]))
+        return load_history(folder)
+    except UserError:
+        raise
+    except Exception as error:
+        # torch.load and load_state_dict raise many kinds; to a user they all mean the same.
+        raise UserError(
+            f"{folder}: this checkpoint does not fit ({' '.join(str(error).split())[:200]})"
+        ) from error
+
+
+@dataclass(frozen=True)
+class CheckpointFolder:
+    """Checkpoints of one phase in progress: the newest complete one counts, older ones are removed."""
+
+    path: Path
+
+    def _complete(self) -> Sequence[Path]:
+        return sorted(self.path.glob("epoch-*"))
+
+    def newest(self) -> Path | None:
+        """The checkpoint to go on from, or None."""
+        complete = self._complete()
+        return complete[-1] if complete else None
+
+    def save(self, trainer: Trainer, config: ModelConfig, history: History) -> Path:
+        """Write a checkpoint of the present state, then remove the older ones."""
+        older = self._complete()
+        folder = self.path / f"epoch-{trainer.epoch:06d}"
+        save_checkpoint(folder, trainer, config, history)
+        for path in older:
+            if path != folder:
+                shutil.rmtree(path)
+        for leftover in self.path.glob(".epoch-*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        return folder

@@ -1,0 +1,79 @@
+"""What the sampler is doing: whether scores matter, and to what they relate."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssvh_model.losses.reconstruction import frame_errors
+from ssvh_model.model.autossvh import AutoSSVH
+from ssvh_model.model.sampler import select_at_random, select_by_score
+
+
+@torch.no_grad()
+def sampler_state(model: AutoSSVH, features: Tensor, *, draws: int, seed: int) -> dict[str, float]:
+    """Named figures of the sampler on some videos (method, section 2); empty for the random sampler.
+
+    - `score_spread`: standard deviation of the scores within a video, mean over videos. 0 means that the scores are uniform.
+    - `selection_entropy`: entropy of how often each frame of a video is selected, divided by log M, mean over videos. 1 means uniform.
+    - `score_error_correlation`: Spearman's correlation of score and reconstruction error within a video, mean over videos. An adversary
+      that works hides hard frames, hence negative.
+
+    Args:
+        features: [B, M, D] float32 on the model's device.
+        draws: selections a video that the frequencies and errors are estimated from.
+        seed: of these selections.
+    """
+    if model.grade_net is None:
+        return {}
+    was_training = model.training
+    model.eval()
+    generator = torch.Generator(device=features.device).manual_seed(seed)
+    embedded = model.hasher.embed(features)
+    scores = model.scores(embedded)
+    frames = scores.shape[1]
+    selected = torch.zeros_like(scores)
+    for _ in range(draws):
+        selection = select_by_score(scores, model.visible, model.sampler, reversal=0.0, generator=generator)
+        selected += selection.weights
+    frequency = selected / selected.sum(dim=1, keepdim=True)
+    entropy = -torch.xlogy(frequency, frequency).sum(dim=1) / math.log(frames)
+    errors = hidden_frame_errors(model, features, draws=draws, generator=generator)
+    model.train(was_training)
+    return {
+        "score_spread": scores.std(dim=1, unbiased=False).mean().item(),
+        "selection_entropy": entropy.mean().item(),
+        "score_error_correlation": _mean_rank_correlation(scores.cpu().numpy(), errors.cpu().numpy()),
+    }
+
+
+@torch.no_grad()
+def hidden_frame_errors(
+    model: AutoSSVH, features: Tensor, *, draws: int, generator: torch.Generator
+) -> Tensor:
+    """Mean reconstruction error of each frame while it is hidden, [B, M]; NaN where no random mask hid it."""
+    batch, frames, _ = features.shape
+    embedded = model.hasher.embed(features)
+    errors = features.new_zeros(batch, frames)
+    hidden = features.new_zeros(batch, frames)
+    for _ in range(draws):
+        selection = select_at_random(batch, frames, model.visible, generator)
+        mask = 1 - selection.weights
+        errors += mask * frame_errors(model.view(embedded, selection).reconstruction, features)
+        hidden += mask
+    return errors / hidden
+
+
+def _mean_rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's correlation row by row, averaged over the rows where it is defined; 0 if there is none."""
+    from scipy.stats import spearmanr
+
+    values = []
+    for left, right in zip(first, second, strict=True):
+        known = np.isfinite(right)
+        if known.sum() > 2 and np.ptp(left[known]) > 0 and np.ptp(right[known]) > 0:
+            values.append(spearmanr(left[known], right[known]).statistic)
+    return float(np.mean(values)) if values else 0.0

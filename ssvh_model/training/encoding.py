@@ -1,0 +1,32 @@
+"""Codes of many videos."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssvh_model.model.hasher import VideoHasher
+from ssvh_model.progress import Progress, no_progress
+from ssvh_model.training.video_set import VideoSet
+
+
+@torch.no_grad()
+def encode(
+    hasher: VideoHasher,
+    videos: VideoSet,
+    *,
+    batch_size: int,
+    device: torch.device,
+    progress: Progress = no_progress,
+) -> Tensor:
+    """Soft codes [n, K] float32 on the CPU, all frames visible, no noise; their sign is the code."""
+    was_training = hasher.training
+    hasher.eval()
+    codes = torch.empty(len(videos), hasher.config.bits)
+    for start in range(0, len(videos), batch_size):
+        index = np.arange(start, min(start + batch_size, len(videos)))
+        codes[start : index[-1] + 1] = hasher(videos.fetch(index).to(device).float()).cpu()
+        progress(int(index[-1]) + 1, len(videos))
+    hasher.train(was_training)
+    return codes

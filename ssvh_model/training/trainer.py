@@ -1,0 +1,177 @@
+"""One epoch of training, and everything that it takes to go on with the next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssvh_model.clustering.anchors import Granularity
+from ssvh_model.losses.objective import LossBreakdown, Objective
+from ssvh_model.model.autossvh import AutoSSVH
+from ssvh_model.training.video_set import VideoSet
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How the weights are stepped.
+
+    Attributes:
+        batch_size: videos a step; the last batches of an epoch are evened out, no video is left out.
+        learning_rate: of Adam, in the first epoch.
+        learning_rate_floor: it never falls below this.
+        step_epochs, step_factor: every `step_epochs` epochs the rate is multiplied by `step_factor`.
+        feature_dropout: share of the input features that are zeroed while training.
+        reversal: strength lambda of the gradient reversal.
+        reversal_ramp: epochs over which it rises from 0 to its strength; 0 for none.
+    """
+
+    batch_size: int
+    learning_rate: float
+    learning_rate_floor: float
+    step_epochs: int
+    step_factor: float
+    feature_dropout: float
+    reversal: float
+    reversal_ramp: int
+
+    def learning_rate_at(self, epoch: int) -> float:
+        """Learning rate of epoch 0, 1, ..."""
+        return max(
+            self.learning_rate_floor, self.learning_rate * self.step_factor ** (epoch // self.step_epochs)
+        )
+
+    def reversal_at(self, epoch: int) -> float:
+        """Strength of the gradient reversal in epoch 0, 1, ..."""
+        return (
+            self.reversal if self.reversal_ramp == 0 else self.reversal * min(1.0, epoch / self.reversal_ramp)
+        )
+
+
+class NonFiniteLossError(ArithmeticError):
+    """A loss term became infinite or not a number; the weights are those before the step."""
+
+
+class Trainer:
+    """Trains an `AutoSSVH`; its state is all that a killed run needs to go on bit for bit.
+
+    Attributes:
+        model: on `device`.
+        epoch: epochs finished so far, over all phases.
+        step: optimizer steps so far.
+        granularities: clusterings of the training set; empty during warm-up.
+    """
+
+    def __init__(
+        self,
+        model: AutoSSVH,
+        videos: VideoSet,
+        *,
+        objective: Objective,
+        optimization: Optimization,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        if len(videos) < 2:
+            raise ValueError(f"training needs at least 2 videos, not {len(videos)}")
+        self.model = model.to(device)
+        self.videos = videos
+        self.objective = objective
+        self.optimization = optimization
+        self.device = device
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=optimization.learning_rate)
+        self.epoch = 0
+        self.step = 0
+        self.granularities: list[Granularity] = []
+        # Two sources of chance, so that a change of the sampler leaves the order of the videos as it is.
+        self._order = np.random.default_rng([seed, 0])
+        self._noise = torch.Generator(device=device).manual_seed(seed)
+
+    def train_epoch(self) -> dict[str, float]:
+        """Train on every video once; the mean of each loss term over the videos, by name.
+
+        Raises:
+            NonFiniteLossError: names the step, the term and the ids of the batch.
+        """
+        self.model.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.optimization.learning_rate_at(self.epoch)
+        sums: dict[str, float] = {}
+        for batch in self._batches():
+            features = self.videos.fetch(batch).to(self.device, non_blocking=True).float()
+            index = torch.from_numpy(batch).to(self.device)
+            views = self.model(
+                self._drop_features(features),
+                reversal=self.optimization.reversal_at(self.epoch),
+                generator=self._noise,
+            )
+            losses = self.objective(views, features, index, self.granularities)
+            for name, value in self._checked(losses, batch).items():
+                sums[name] = sums.get(name, 0.0) + value * len(batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            losses.total.backward()
+            self.optimizer.step()
+            self.step += 1
+        self.epoch += 1
+        return {name: value / len(self.videos) for name, value in sums.items()}
+
+    def _batches(self) -> list[np.ndarray]:
+        # Evenly sized, because a last batch of one video has nothing to contrast with.
+        order = self._order.permutation(len(self.videos))
+        count = max(1, min(-(-len(order) // self.optimization.batch_size), len(order) // 2))
+        return np.array_split(order, count)
+
+    def _drop_features(self, features: Tensor) -> Tensor:
+        dropout = self.optimization.feature_dropout
+        if not dropout:
+            return features
+        kept = torch.rand(features.shape, generator=self._noise, device=self.device) >= dropout
+        return features * kept / (1 - dropout)
+
+    def _checked(self, losses: LossBreakdown, batch: np.ndarray) -> dict[str, float]:
+        named = losses.named()
+        # The only place in a step where the program waits for the device.
+        values = dict(
+            zip(named, torch.stack([term.detach() for term in named.values()]).tolist(), strict=True)
+        )
+        # The terms before their sum, so that the message names the cause.
+        for name in sorted(values, key=lambda term: term == "loss"):
+            if not np.isfinite(values[name]):
+                ids = ", ".join(self.videos.ids[row] for row in batch)
+                raise NonFiniteLossError(
+                    f"step {self.step}: the loss term {name!r} is {values[name]}; the batch was {ids}"
+                )
+        return values
+
+    def state(self) -> dict[str, Any]:
+        """All that changes while training, apart from the weights; plain values and tensors."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "order": _plain(self._order.bit_generator.state),
+            "noise": self._noise.get_state(),
+        }
+
+    def restore(
+        self, weights: Mapping[str, Tensor], state: Mapping[str, Any], granularities: Sequence[Granularity]
+    ) -> None:
+        """Go on from what `model.state_dict()`, `state()` and `granularities` were."""
+        self.model.load_state_dict(weights)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+        self.step = state["step"]
+        self._order.bit_generator.state = state["order"]
+        self._noise.set_state(state["noise"].cpu())
+        self.granularities = [clusters.to(self.device) for clusters in granularities]
+
+
+def _plain(value: Any) -> Any:
+    """numpy's state with Python numbers only, which torch loads without unpickling objects."""
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return int(value) if isinstance(value, np.integer) else value

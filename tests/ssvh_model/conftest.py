@@ -1,0 +1,82 @@
+"""Reference values and tiny models for the library's tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ssvh_model.losses.objective import Objective
+from ssvh_model.model.autossvh import DecoderConfig
+from ssvh_model.model.hasher import HasherConfig
+from ssvh_model.model.sampler import SamplerConfig
+from ssvh_model.training.checkpoint import ModelConfig
+from ssvh_model.training.trainer import Optimization, Trainer
+from ssvh_model.training.video_set import VideoSet
+
+FRAMES, SIZE, BITS = 8, 12, 16
+
+
+@pytest.fixture(scope="session")
+def golden(shared: Path) -> dict[str, np.ndarray]:
+    """Inputs and outputs of single formulas, computed with the authors' released functions (CVPR25-AutoSSVH@bf07c35);
+    `p2set_loss` and `vote_*` with the paper's form."""
+    with np.load(shared / "golden" / "reference_values.npz") as values:
+        return dict(values)
+
+
+def tiny_config(kind: str = "adversarial", mask_ratio: float = 0.5) -> ModelConfig:
+    return ModelConfig(
+        HasherConfig(feature_size=SIZE, frames=FRAMES, bits=BITS, width=24, layers=2, heads=3, mlp_ratio=2),
+        DecoderConfig(width=24, layers=1, heads=2),
+        SamplerConfig(kind=kind, mask_ratio=mask_ratio, gumbel=1.0, noise=0.1, temperature=1.0),  # type: ignore[arg-type]
+    )
+
+
+def clustered_features(videos: int = 40, classes: int = 4, seed: int = 0) -> Tensor:
+    """Features [videos, FRAMES, SIZE] float16 of `classes` kinds, video i of kind i % classes."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(classes, 1, SIZE)) * 2
+    noise = rng.normal(size=(videos, FRAMES, SIZE)) * 0.5
+    return torch.from_numpy((centres[np.arange(videos) % classes] + noise).astype(np.float16))
+
+
+@pytest.fixture
+def make_trainer() -> Callable[..., Trainer]:
+    """A trainer of the tiny model on clustered features."""
+
+    def make(
+        kind: str = "adversarial",
+        features: Tensor | None = None,
+        seed: int = 3,
+        feature_dropout: float = 0.1,
+        device: str = "cpu",
+        learning_rate: float = 1e-3,
+    ) -> Trainer:
+        from ssvh_model.model.autossvh import build_model
+
+        features = clustered_features() if features is None else features
+        config = tiny_config(kind)
+        return Trainer(
+            build_model(config.hasher, config.decoder, config.sampler, seed=seed),
+            VideoSet.from_tensor([f"video-{row}" for row in range(len(features))], features),
+            objective=Objective(alpha=0.5, beta=0.2, temperature=0.5, tau_plus=0.1),
+            optimization=Optimization(
+                batch_size=16,
+                learning_rate=learning_rate,
+                learning_rate_floor=1e-6,
+                step_epochs=2,
+                step_factor=0.9,
+                feature_dropout=feature_dropout,
+                reversal=1.0,
+                reversal_ramp=2,
+            ),
+            seed=seed,
+            device=torch.device(device),
+        )
+
+    return make

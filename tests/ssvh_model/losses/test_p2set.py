@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ssvh_model.clustering.anchors import Granularity
+from ssvh_model.losses.p2set import p2set_loss
+
+
+@pytest.fixture
+def granularities(golden: dict[str, np.ndarray]) -> list[Granularity]:
+    return [
+        Granularity(
+            torch.tensor(golden[f"p2set_centers{number}"]),
+            torch.tensor(golden[f"p2set_assign{number}"]),
+            torch.tensor(golden[f"p2set_density{number}"]),
+        )
+        for number in range(3)
+    ]
+
+
+def test_equals_the_reference(golden: dict[str, np.ndarray], granularities: list[Granularity]) -> None:
+    codes, index = torch.tensor(golden["p2set_codes"]), torch.tensor(golden["p2set_index"])
+    loss = p2set_loss(codes, index, granularities).item()
+    assert abs(loss - float(golden["p2set_loss"])) < 1e-5
+    assert abs(loss - float(golden["p2set_loss_with_repeated_positives"])) > 0.1
+
+
+def test_equals_the_naive_form(golden: dict[str, np.ndarray], granularities: list[Granularity]) -> None:
+    codes, index = golden["p2set_codes"], golden["p2set_index"]
+    losses = []
+    for clusters in granularities:
+        for code, video in zip(codes, index, strict=True):
+            logits = [
+                float(code @ anchor / np.linalg.norm(code) / np.linalg.norm(anchor) / phi)
+                for anchor, phi in zip(clusters.anchors.numpy(), clusters.concentration.numpy(), strict=True)
+            ]
+            own = logits[int(clusters.assignments[video])]
+            losses.append(math.log(sum(math.exp(logit) for logit in logits)) - own)
+    fast = p2set_loss(torch.tensor(codes), torch.tensor(index), granularities)
+    assert fast.item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_a_code_at_its_own_anchor_costs_less() -> None:
+    anchors = torch.tensor([[1.0, 1, 1, 1], [-1, -1, 1, 1]])
+    clusters = Granularity(anchors, torch.tensor([0, 1]), torch.full((2,), 0.2))
+    own = p2set_loss(anchors, torch.tensor([0, 1]), [clusters])
+    other = p2set_loss(anchors.flip(0), torch.tensor([0, 1]), [clusters])
+    assert own < 0.01 < 4 < other
+
+
+def test_no_granularity_is_refused() -> None:
+    with pytest.raises(ValueError, match="granularity"):
+        p2set_loss(torch.ones(1, 4), torch.zeros(1, dtype=torch.long), [])
