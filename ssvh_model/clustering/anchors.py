@@ -16,9 +16,6 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from ssvh_model.model.binarize import sign
 
-# Mean of the concentration temperatures; "scaled to mean 0.2" in the method, section 4.
-MEAN_CONCENTRATION = 0.2
-
 
 @dataclass(frozen=True)
 class Granularity:
@@ -53,6 +50,7 @@ def make_anchors(
     iterations: int,
     restarts: int,
     points_per_centroid: int,
+    mean_concentration: float,
     seed: int,
 ) -> list[Granularity]:
     """Cluster the training set once for each of `cluster_counts` (method, section 5).
@@ -62,6 +60,7 @@ def make_anchors(
     Args:
         soft_codes: [N, K] in [-1, +1], all training videos with all frames visible.
         iterations, restarts, points_per_centroid, seed: of `kmeans`.
+        mean_concentration: mean of the anchors' temperatures phi.
 
     Raises:
         UserError: more clusters than videos.
@@ -87,7 +86,7 @@ def make_anchors(
                 anchors=vote(codes, found.assignments, found.centroids),
                 assignments=found.assignments,
                 concentration=concentration(
-                    found.squared_distances, found.assignments, count, mean=MEAN_CONCENTRATION
+                    found.squared_distances, found.assignments, count, mean=mean_concentration
                 ),
             )
         )

@@ -8,7 +8,7 @@ import torch
 from ssvh_model.clustering.anchors import Granularity, load_anchors, make_anchors, save_anchors
 from ssvh_model.errors import UserError
 
-SETTINGS = {"iterations": 20, "restarts": 3, "points_per_centroid": 200, "seed": 4}
+SETTINGS = {"iterations": 20, "restarts": 3, "points_per_centroid": 200, "mean_concentration": 0.2, "seed": 4}
 
 
 def groups(per_group: int = 12, bits: int = 16) -> torch.Tensor:

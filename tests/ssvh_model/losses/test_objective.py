@@ -26,7 +26,13 @@ def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     features = clustered_features(12).float()
     views = model(features, reversal=1.0, generator=torch.Generator().manual_seed(0))
     anchors = make_anchors(
-        model.hasher(features), [2, 3], iterations=5, restarts=1, points_per_centroid=50, seed=0
+        model.hasher(features),
+        [2, 3],
+        iterations=5,
+        restarts=1,
+        points_per_centroid=50,
+        mean_concentration=0.2,
+        seed=0,
     )
     objective = Objective(alpha=0.3, beta=0.7, temperature=0.5, tau_plus=0.1)
     index = torch.arange(12)

@@ -76,7 +76,9 @@ def test_p2set_pulls_videos_to_their_anchors(make_trainer: MakeTrainer) -> None:
         trainer = make_trainer(learning_rate=3e-3)
         trainer.objective = type(trainer.objective)(alpha=0.0, beta=beta, temperature=0.5, tau_plus=0.1)
         soft = encode(trainer.model.hasher, trainer.videos, batch_size=16, device=CPU)
-        anchors = make_anchors(soft, [4], iterations=20, restarts=1, points_per_centroid=100, seed=0)
+        anchors = make_anchors(
+            soft, [4], iterations=20, restarts=1, points_per_centroid=100, mean_concentration=0.2, seed=0
+        )
         trainer.granularities = anchors
         for _ in range(25):
             trainer.train_epoch()
