@@ -8,13 +8,13 @@ from torch import Tensor
 
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.progress import Progress, no_progress
-from ssvh_model.training.video_set import VideoSet
+from ssvh_model.training.frame_source import FrameSource
 
 
 @torch.no_grad()
 def encode(
     hasher: VideoHasher,
-    videos: VideoSet,
+    videos: FrameSource,
     *,
     batch_size: int,
     device: torch.device,

@@ -13,7 +13,7 @@ from torch import Tensor
 from ssvh_model.clustering.anchors import Granularity
 from ssvh_model.losses.objective import LossBreakdown, Objective
 from ssvh_model.model.autossvh import AutoSSVH
-from ssvh_model.training.video_set import VideoSet
+from ssvh_model.training.frame_source import FrameSource
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Trainer:
     def __init__(
         self,
         model: AutoSSVH,
-        videos: VideoSet,
+        videos: FrameSource,
         *,
         objective: Objective,
         optimization: Optimization,

@@ -16,7 +16,7 @@ from ssvh_model.model.hasher import HasherConfig
 from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.training.checkpoint import ModelConfig
 from ssvh_model.training.trainer import Optimization, Trainer
-from ssvh_model.training.video_set import VideoSet
+from ssvh_model.training.frame_source import FrameSource
 
 FRAMES, SIZE, BITS = 8, 12, 16
 
@@ -63,7 +63,7 @@ def make_trainer() -> Callable[..., Trainer]:
         config = tiny_config(kind)
         return Trainer(
             build_model(config.hasher, config.decoder, config.sampler, seed=seed),
-            VideoSet.from_tensor([f"video-{row}" for row in range(len(features))], features),
+            FrameSource.from_tensor([f"video-{row}" for row in range(len(features))], features),
             objective=Objective(alpha=0.5, beta=0.2, temperature=0.5, tau_plus=0.1),
             optimization=Optimization(
                 batch_size=16,

@@ -11,7 +11,7 @@ from ssvh_model.clustering.anchors import make_anchors
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.trainer import NonFiniteLossError, Optimization, Trainer
-from ssvh_model.training.video_set import VideoSet
+from ssvh_model.training.frame_source import FrameSource
 from tests.ssvh_model.conftest import clustered_features
 
 CPU = torch.device("cpu")
@@ -101,8 +101,8 @@ def test_features_streamed_from_the_file_equal_features_in_memory(tmp_path: Path
     )
     file = FeatureFile(path)
     rows = file.rows("train")
-    held = VideoSet.from_file(file, rows, memory_limit=1e9)
-    streamed = VideoSet.from_file(file, rows, memory_limit=0)
+    held = FrameSource.from_file(file, rows, memory_limit=1e9)
+    streamed = FrameSource.from_file(file, rows, memory_limit=0)
     for index in (np.array([3, 1, 1, 14]), np.arange(15), np.array([], dtype=np.int64)):
         assert torch.equal(held.fetch(index), streamed.fetch(index))
         assert torch.equal(held.fetch(index), features[:15][torch.from_numpy(index)])

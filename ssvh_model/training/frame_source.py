@@ -13,7 +13,7 @@ from ssvh_model.features import FeatureFile
 
 
 @dataclass(frozen=True)
-class VideoSet:
+class FrameSource:
     """Some videos and how to get at their features.
 
     Attributes:
@@ -28,7 +28,7 @@ class VideoSet:
         return len(self.ids)
 
     @classmethod
-    def from_file(cls, file: FeatureFile, rows: np.ndarray, *, memory_limit: float) -> VideoSet:
+    def from_file(cls, file: FeatureFile, rows: np.ndarray, *, memory_limit: float) -> FrameSource:
         """The videos in `rows` of a feature file.
 
         Args:
@@ -43,6 +43,6 @@ class VideoSet:
         return cls(ids, lambda index: file.read(rows[index]))
 
     @classmethod
-    def from_tensor(cls, ids: Sequence[str], features: Tensor) -> VideoSet:
+    def from_tensor(cls, ids: Sequence[str], features: Tensor) -> FrameSource:
         """Videos whose features [n, M, D] are in memory."""
         return cls(ids, lambda index: features[torch.from_numpy(index)])
