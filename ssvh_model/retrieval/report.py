@@ -164,7 +164,6 @@ def _compare(
 
 def _shifted(progress: Progress, before: int, total: int) -> Progress:
     """A progress for one part of the work, told on as the whole's."""
-
     whole = total
 
     def tell(done: int, total: int) -> None:
