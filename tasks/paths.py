@@ -1,0 +1,58 @@
+"""Every path of the pipeline, once. All are relative to the project's folder, where dvc.yaml is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssvh_model.errors import UserError
+
+PARAMS = Path("params.yaml")
+PIPELINE = Path("dvc.yaml")
+LOCK = Path("dvc.lock")
+
+CORPUS = Path("data/corpus")
+CORPUS_MANIFEST = CORPUS / "manifest.csv"
+FEATURES = Path("data/features")
+FEATURE_FILE = FEATURES / "features.h5"
+THUMBNAIL_FILE = FEATURES / "thumbnails.h5"
+FEATURES_MANIFEST = FEATURES / "manifest.csv"
+
+STATES = Path("states")
+METRICS = Path("metrics")
+EVALUATION = METRICS / "evaluation.json"
+CURVES = METRICS / "curves"
+PICTURES = Path("pictures")
+REGISTRY = Path("registry")
+REGISTERED_VERSION = REGISTRY / "version.json"
+RUNS = Path("runs")
+
+WORK = Path(".work")
+PREFECT_HOME = Path(".prefect")
+MLFLOW_STORE = Path("mlflow.db")
+MLFLOW_ARTIFACTS = Path("mlartifacts")
+OPTUNA_STORE = Path("optuna.db")
+
+
+def state(name: str) -> Path:
+    """Folder of a training state: `warmup`, `clusters-1`, `round-1`, ..."""
+    return STATES / name
+
+
+def run_record(stage: str) -> Path:
+    """The file that names a stage's MLflow run."""
+    return RUNS / f"{stage.replace('@', '-')}.json"
+
+
+def video_root(source: str, path: str) -> Path:
+    """The folder that the manifest's paths are relative to."""
+    return Path(path) if source == "folder" else CORPUS
+
+
+def check_project_folder() -> None:
+    """Make sure that the current folder is a project's.
+
+    Raises:
+        UserError: it is not.
+    """
+    if not PIPELINE.is_file():
+        raise UserError(f"{Path.cwd()}: has no {PIPELINE}; start this in the project's folder")

@@ -1,0 +1,214 @@
+"""What runs a stage: `python -m tasks.stage <name>`, the command of every stage in dvc.yaml.
+
+It checks params.yaml, waits for its turn, finds the work folder, opens the MLflow run and starts the Prefect task; then it calls
+the stage's own function and puts the MLflow run's record among the outputs. So a stage's file, `tasks/<name>.py`, holds one
+function and no ceremony:
+
+    def run(stage: Stage) -> None:
+        spec = ...(stage.params.warmup)                                      # typed parameters (tasks/params.py)
+        checkpoints = stage.work.folder / "checkpoints"                      # is found again after a kill
+        result = train(..., seed=stage.params.seed, progress=stage.progress("epochs"))
+        stage.run.log_metrics({"loss": 0.5}, step=epoch)                     # to the stage's MLflow run
+        stage.run.log_artifact(picture, "pictures")
+        stage.say("one line for the log")
+        stage.work.publish({paths.state("warmup"): checkpoints / "last"})    # declared output: what it is made of
+
+`run` must expect to be called again with the same work folder, after a kill at any moment, and go on from what it finds there;
+also when all its work was done but its outputs or its MLflow run were not. Stages of a round (`clusters@2`) find its number in
+`stage.round`. `run` publishes every output that dvc.yaml declares but `runs/<name>.json`. Heavy imports (torch, the library) stand inside
+the function. Bad input raises `UserError`, anything else shows a traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssvh_model.errors import UserError
+from ssvh_model.files import atomic_path
+from tasks import paths
+from tasks.definition import Definition, Lock, look_up, read_definitions
+from tasks.params import Params, load_params
+from tasks.params_reading import read_yaml
+from tasks.prefect_task import PrefectIds, run_as_task
+from tasks.processes import end_with, kill_children, pipeline_process, terminate_as_interrupt
+from tasks.progress import ShownProgress
+from tasks.work import Work, only_one, open_work, remove_committed_work
+
+STARTED_VARIABLE = "SSVH_STARTED_FOLDER"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage's function works with.
+
+    Attributes:
+        name: as in dvc.yaml, such as "features" or "p2set@2".
+        round: number of the round, from 1; 0 for stages that belong to none.
+        params: the whole of params.yaml.
+        work: the folder that outlives a kill, and the way to the declared outputs.
+        run: the stage's MLflow run.
+        say: logs one line.
+    """
+
+    name: str
+    round: int
+    params: Params
+    work: Work
+    run: Any  # tasks.tracking.StageRun; named so late because MLflow takes seconds to import
+    say: Callable[[str], None]
+
+    def progress(self, what: str) -> ShownProgress:
+        """A progress to hand to the library; `what` is counted, such as "videos"."""
+        return ShownProgress(what, self.say)
+
+
+def run_stage(name: str) -> None:
+    """Run one stage from its parameters to its published outputs.
+
+    Raises:
+        UserError: parameters, inputs or services are at fault.
+    """
+    params = load_params(paths.PARAMS)
+    values = read_yaml(paths.PARAMS)
+    definition = _definition(name)
+
+    def say(text: str) -> None:
+        print(f"{time.strftime('%H:%M:%S')} {name} | {text}", flush=True)
+
+    terminate_as_interrupt()
+    if (starter := pipeline_process()) is not None:
+        end_with(starter, say)
+    if folder := os.environ.get(STARTED_VARIABLE):
+        (Path(folder) / name).touch()
+    with only_one(name, say):
+        remove_committed_work()
+        work = open_work(definition, values)
+        run_as_task(name, lambda ids, log: _tracked(definition, params, values, work, ids, log), say)
+
+
+def _definition(name: str) -> Definition:
+    definitions = {definition.name: definition for definition in read_definitions()}
+    if name not in definitions:
+        raise UserError(f"stage {name!r} is not in {paths.PIPELINE}; there are {', '.join(definitions)}")
+    return definitions[name]
+
+
+def _tracked(
+    definition: Definition,
+    params: Params,
+    values: dict[str, Any],
+    work: Work,
+    ids: PrefectIds,
+    say: Callable[[str], None],
+) -> None:
+    from tasks.parent import find_parent, note_stages
+    from tasks.system_metrics import watch_system
+    from tasks.tracking import StageRun, Store
+
+    store = Store()
+    parent = find_parent(store)
+    lineage = _lineage(definition, ids)
+    run = StageRun(store, store.create_run(definition.name, parent=parent, tags=lineage), parent)
+    store.set_status(parent, "RUNNING")
+    status = "FAILED"
+    try:
+        run.log_parameters(_parameters(definition, values))
+        _log_inputs(run, definition)
+        with watch_system(run):
+            function, number = _function(definition.name)
+            function(Stage(definition.name, number, params, work, run, say))
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        try:
+            run.close(status)
+        finally:
+            store.set_status(parent, status)
+    _publish_record(definition, run, work, lineage)
+    names = [one.name for one in read_definitions()]
+    note_stages(store, parent, names[: names.index(definition.name) + 1])
+
+
+def _function(name: str) -> tuple[Callable[[Stage], None], int]:
+    """The function of a stage, and the number of its round."""
+    base, _, number = name.partition("@")
+    return importlib.import_module(f"tasks.{base}").run, int(number or 0)
+
+
+def _parameters(definition: Definition, values: dict[str, Any]) -> dict[str, Any]:
+    from tasks.tracking import flatten
+
+    return flatten({key: look_up(values, key) for key in (*definition.parameters, "running")})
+
+
+def _lineage(definition: Definition, ids: PrefectIds) -> dict[str, str]:
+    """Where a result comes from, as tags: commit, stage, digest of every input, Prefect runs."""
+    from tasks.tracking import git_commit
+
+    lock = Lock.read()
+    digests = {path: digest for one in definition.inputs for path, digest in lock.digests_under(one).items()}
+    return {
+        "ssvh.stage": definition.name,
+        "ssvh.git_commit": git_commit(),
+        "ssvh.prefect_flow_run": ids.flow_run,
+        "ssvh.prefect_task_run": ids.task_run,
+        **{f"ssvh.input.{path}": digest for path, digest in digests.items()},
+    }
+
+
+def _log_inputs(run: Any, definition: Definition) -> None:
+    """Log the data sets among a stage's inputs."""
+    from tasks.datasets import log_corpus, log_features
+
+    lock = Lock.read().outputs()
+    for path in definition.inputs:
+        if path == paths.CORPUS:
+            log_corpus(run, "input", lock.get(path, ""))
+        if path == paths.FEATURES:
+            log_features(run, "input", lock.get(path, ""))
+
+
+def _publish_record(definition: Definition, run: Any, work: Work, lineage: dict[str, str]) -> None:
+    missing = [
+        str(output)
+        for output in definition.outputs
+        if output.parts[0] != str(paths.RUNS) and not output.exists()
+    ]
+    if missing:
+        raise RuntimeError(f"stage {definition.name} ended without its output {missing[0]}")
+    record = paths.run_record(definition.name)
+    content = {"run_id": run.id, "parent_run_id": run.parent, **lineage}
+    with atomic_path(record) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    work.note_published(record)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the stage that is named; 0 if it went well, 2 after bad input, 130 if it was asked to stop."""
+    if len(arguments) != 1:
+        print("usage: python -m tasks.stage <name>", file=sys.stderr)
+        return 2
+    try:
+        run_stage(arguments[0])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"stage {arguments[0]} was stopped; what is done so far is kept", file=sys.stderr)
+        kill_children()
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,227 @@
+"""The MLflow record: one parent run a pipeline run, one child run a stage.
+
+Everything goes through MLflow's client with explicit run ids, because what MLflow reads from the environment wins over what
+a caller says (mlflow#15713). The parent's id is handed to a stage in `SSVH_PARENT_RUN_ID`; without it, as under a `dvc repro`
+typed by hand, the stages of one process share a parent through a small file (see `tasks/parent.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ssvh_model.errors import UserError
+from tasks import paths
+
+EXPERIMENT = "autossvh"
+PARENT_VARIABLE = "SSVH_PARENT_RUN_ID"
+SECONDS_BETWEEN_WRITES = 5.0
+MOST_METRICS_AT_ONCE = 1000  # MLflow's limit for one request
+MOST_PARAMETERS_AT_ONCE = 100
+
+
+def tracking_uri() -> str:
+    """Where MLflow keeps its records: `MLFLOW_TRACKING_URI`, or an SQLite file in the project's folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.MLFLOW_STORE.resolve()}"
+
+
+def flatten(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"model": {"bits": 64}}` -> `{"model.bits": 64}`; lists stay as they are."""
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def git_commit() -> str:
+    """The commit that is checked out, with "-dirty" if files differ from it; "" outside a repository."""
+    try:
+        ask = {"capture_output": True, "text": True, "check": True, "timeout": 10}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()  # type: ignore[call-overload]
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], **ask).stdout.strip()  # type: ignore[call-overload]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{commit}-dirty" if changed else commit
+
+
+class Store:
+    """MLflow's client for the project's experiment.
+
+    Raises:
+        UserError: the store can't be reached.
+    """
+
+    def __init__(self) -> None:
+        self.uri = tracking_uri()
+        # One second of start-up is git's: MLflow looks for it at import to tag runs, which we do ourselves.
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        with reported(self.uri):
+            from mlflow import MlflowClient
+
+            self.client = MlflowClient(tracking_uri=self.uri)
+            self.experiment = self._experiment()
+
+    def _experiment(self) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        if (found := self.client.get_experiment_by_name(name)) is not None:
+            return str(found.experiment_id)
+        embedded = self.uri.startswith("sqlite:")
+        location = paths.MLFLOW_ARTIFACTS.resolve().as_uri() if embedded else None
+        return str(self.client.create_experiment(name, artifact_location=location))
+
+    def create_run(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
+        """Start a run and return its id."""
+        with reported(self.uri):
+            all_tags = {**tags, "mlflow.runName": name}
+            if parent is not None:
+                all_tags["mlflow.parentRunId"] = parent
+            return str(self.client.create_run(self.experiment, tags=all_tags, run_name=name).info.run_id)
+
+    def status_of(self, run: str) -> str | None:
+        """RUNNING, FINISHED, FAILED, KILLED, ...; None if there is no such run."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.get_run(run).info.status)
+        except MlflowException:
+            return None
+
+    def children(self, parent: str) -> list[Any]:
+        """The runs of the stages that ran under a parent run."""
+        query = f"tags.`mlflow.parentRunId` = '{parent}'"
+        return list(self.client.search_runs([self.experiment], query, max_results=1000))
+
+    def set_status(self, run: str, status: str) -> None:
+        """End a run, or (RUNNING) open it again."""
+        with reported(self.uri):
+            if status == "RUNNING":
+                self.client.update_run(run, status="RUNNING")
+            else:
+                self.client.set_terminated(run, status)
+
+    def tag(self, run: str, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        with reported(self.uri):
+            for name, value in tags.items():
+                self.client.set_tag(run, name, value)
+
+
+@contextmanager
+def reported(uri: str) -> Iterator[None]:
+    """Turn whatever MLflow raises into one line that says where the records should have gone."""
+    try:
+        yield
+    except (UserError, ImportError):
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise UserError(
+            f"MLflow at {uri} can't be written: {first[0]}; the work done so far is kept, and the next run goes on from there"
+        ) from error
+
+
+@dataclass
+class StageRun:
+    """The child run of one stage, as the stage's task sees it.
+
+    Metrics are written in batches every few seconds. If MLflow can't be reached meanwhile, they wait and the work goes on;
+    `close` raises if they still can't be written then.
+
+    Attributes:
+        store: where the record is.
+        id: of the run.
+        parent: id of the pipeline's run.
+    """
+
+    store: Store
+    id: str
+    parent: str
+    _waiting: list[Any] = field(default_factory=list)
+    _written: float = field(default_factory=time.monotonic)
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Log flat parameters, once."""
+        from mlflow.entities import Param
+
+        entries = [Param(name, str(value)) for name, value in parameters.items()]
+        with reported(self.store.uri):
+            for start in range(0, len(entries), MOST_PARAMETERS_AT_ONCE):
+                self.store.client.log_batch(self.id, params=entries[start : start + MOST_PARAMETERS_AT_ONCE])
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
+        """Log named numbers at a step, such as an epoch."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._waiting += [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        if (
+            time.monotonic() - self._written > SECONDS_BETWEEN_WRITES
+            or len(self._waiting) > MOST_METRICS_AT_ONCE
+        ):
+            self._written = time.monotonic()
+            try:
+                self._write_metrics()
+            except UserError as error:
+                # Hours of training are worth more than this line in the record; it is tried again.
+                print(f"{error}; tried again in {SECONDS_BETWEEN_WRITES:.0f} s", flush=True)
+
+    def _write_metrics(self) -> None:
+        with reported(self.store.uri):
+            while self._waiting:
+                self.store.client.log_batch(self.id, metrics=self._waiting[:MOST_METRICS_AT_ONCE])
+                del self._waiting[:MOST_METRICS_AT_ONCE]
+
+    def log_input(
+        self, name: str, *, source: Path, digest: str, context: str, profile: Mapping[str, Any]
+    ) -> None:
+        """Log a data set that the stage used or made.
+
+        Args:
+            name: such as "features".
+            source: the file.
+            digest: of its content.
+            context: "input" or "output".
+            profile: numbers that describe it, such as videos a split.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        where = json.dumps({"uri": str(source)})
+        dataset = Dataset(name, digest[:36], "local", where, profile=json.dumps(dict(profile)))
+        with reported(self.store.uri):
+            self.store.client.log_inputs(
+                self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+            )
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or everything in a folder, to the run's artifacts."""
+        with reported(self.store.uri):
+            if path.is_dir():
+                self.store.client.log_artifacts(self.id, str(path), folder)
+            else:
+                self.store.client.log_artifact(self.id, str(path), folder)
+
+    def tag(self, **tags: str) -> None:
+        """Set tags on this run."""
+        self.store.tag(self.id, tags)
+
+    def close(self, status: str) -> None:
+        """Write what waits and end the run as FINISHED, FAILED or KILLED.
+
+        Raises:
+            UserError: the record can't be written.
+        """
+        try:
+            self._write_metrics()
+        finally:
+            self.store.set_status(self.id, status)
