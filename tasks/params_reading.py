@@ -31,12 +31,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; it is in the project's folder, where `ssvh` must be started") from None
+        raise UserError(
+            f"{path}: no such file; it is in the project's folder, where `ssvh` must be started"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: can't be read ({error})") from None
     except DuplicateKeyError as error:
         # "while constructing a mapping ... found duplicate key "epochs" with value "4" (original value: "3")"
-        raise UserError(f"{path}{_line(error)}: {_one_line(error.problem)}; a key may stand in a section once") from None
+        raise UserError(
+            f"{path}{_line(error)}: {_one_line(error.problem)}; a key may stand in a section once"
+        ) from None
     except MarkedYAMLError as error:
         raise UserError(f"{path}{_line(error)}: not YAML: {_one_line(error.problem)}") from None
     except YAMLError as error:
@@ -68,16 +72,20 @@ def _explain(model: type[BaseModel], error: Any) -> str:
     if kind == "extra_forbidden":
         known = _keys(section)
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
-        return f"{key} is not known; " + (f"did you mean {near[0]}?" if near else f"allowed are {', '.join(known)}")
+        return f"{key} is not known; " + (
+            f"did you mean {near[0]}?" if near else f"allowed are {', '.join(known)}"
+        )
     if location[-1] == "[key]":
-        return f"{key} is a number as a key; allowed are texts in quotes, \"{location[-2]}\""
+        return f'{key} is a number as a key; allowed are texts in quotes, "{location[-2]}"'
     allowed = "" if field is None else _allowed(field)
     if kind == "missing":
         return f"{key} is missing; needed is {allowed or 'a section'}"
     return f"{key} is {_show(error['input'])}; allowed is {allowed or 'a section of keys and values'}"
 
 
-def _find(model: type[BaseModel], location: tuple[Any, ...]) -> tuple[type[BaseModel] | None, FieldInfo | None]:
+def _find(
+    model: type[BaseModel], location: tuple[Any, ...]
+) -> tuple[type[BaseModel] | None, FieldInfo | None]:
     """The model that holds the last key of `location`, and the field that the key names; None for what is not there."""
     section: type[BaseModel] | None = model
     field: FieldInfo | None = None
@@ -104,8 +112,12 @@ def _keys(section: type[BaseModel] | None) -> list[str]:
 
 def _allowed(field: FieldInfo) -> str:
     annotation = field.annotation
-    options = list(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else [annotation]
-    limits = {name: getattr(limit, name) for limit in field.metadata for name in LIMITS if hasattr(limit, name)}
+    options = (
+        list(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else [annotation]
+    )
+    limits = {
+        name: getattr(limit, name) for limit in field.metadata for name in LIMITS if hasattr(limit, name)
+    }
     return " or ".join(_allowed_type(option, limits) for option in options)
 
 
@@ -117,7 +129,9 @@ def _allowed_type(annotation: Any, limits: dict[str, Any]) -> str:
         return " | ".join(str(value) for value in get_args(annotation))
     if get_origin(annotation) is tuple:
         item = get_args(annotation)[0]
-        of = f"of {_allowed_type(item, {})}" if get_origin(item) is Literal else f"of {NAMES_OF_SEVERAL[item]}"
+        of = (
+            f"of {_allowed_type(item, {})}" if get_origin(item) is Literal else f"of {NAMES_OF_SEVERAL[item]}"
+        )
         return f"a list {of}" + (", not empty" if limits.get("min_length") else "")
     if get_origin(annotation) is dict:
         return "a section of keys and values"
