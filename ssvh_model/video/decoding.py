@@ -142,7 +142,7 @@ def _sample_whole(path: Path, table: PacketTable, count: int, longer_side: int |
             reader = FrameReader(container, stream, longer_side)
             for number, frame in enumerate(reader):
                 by_time = by_time and frame.pts is not None
-                key = frame.pts if by_time else number
+                key = frame.pts if by_time and frame.pts is not None else number
                 decoded.append(key)
                 if key in wanted_set and key not in found:
                     found[key] = reader.picture(frame)
@@ -243,7 +243,7 @@ def _decode_stretches(
                 continue  # the caller does without these frames, or decodes the whole file
             reader.restart()
             for frame in reader:
-                if frame.pts in here:
+                if frame.pts is not None and frame.pts in here:
                     found[frame.pts] = reader.picture(frame)
                     here.discard(frame.pts)
                     missing.discard(frame.pts)

@@ -1,0 +1,147 @@
+"""Work in progress of an extraction: a file for every few videos, whole or absent, that are joined at the end.
+
+A kill at any time loses at most the videos of the shard that was being worked on. Shards lean on nothing but their videos and the settings, so
+that different workers can make different ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ssvh_model.corpus.manifest import Video
+from ssvh_model.features import FeatureMeta, write_meta, write_table
+from ssvh_model.files import atomic_path
+
+SHARD_VIDEOS = 64
+JPEG = h5py.vlen_dtype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What decoding and the backbone made of one video.
+
+    Attributes:
+        features: [M, D] float16.
+        indices: [M] int32, places of the frames in the file.
+        thumbnails: M JPEG files as bytes.
+        total: number of decodable frames.
+        remark: "" or how a file at fault was handled.
+    """
+
+    features: np.ndarray
+    indices: np.ndarray
+    thumbnails: list[bytes]
+    total: int
+    remark: str
+
+
+def shards_of(videos: Sequence[Video]) -> list[list[Video]]:
+    """The usable videos in their order, `SHARD_VIDEOS` at a time."""
+    usable = [video for video in videos if video.usable]
+    return [usable[start : start + SHARD_VIDEOS] for start in range(0, len(usable), SHARD_VIDEOS)]
+
+
+def shard_key(videos: Sequence[Video], settings: dict[str, object]) -> str:
+    """Hex digest of everything that a shard's contents follow from."""
+    parts = [[video.id, video.path, video.sha256] for video in videos]
+    return hashlib.sha256(json.dumps([parts, settings], sort_keys=True).encode()).hexdigest()
+
+
+def is_finished(path: Path, key: str) -> bool:
+    """True if the shard at `path` was made whole, from the inputs that `key` stands for."""
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get("key") == key
+    except OSError:
+        return False
+
+
+def write_shard(path: Path, key: str, results: Sequence[Extracted | str]) -> None:
+    """Write the results of a shard's videos atomically; a string is the reason why a video is left out."""
+    good = [result for result in results if not isinstance(result, str)]
+    outcomes = [
+        {"reason": result} if isinstance(result, str) else {"frames": result.total, "remark": result.remark}
+        for result in results
+    ]
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs["key"] = key
+        file["outcomes"] = json.dumps(outcomes)
+        if good:
+            file["features"] = np.stack([result.features for result in good])
+            file["frame_indices"] = np.stack([result.indices for result in good])
+            thumbnails = file.create_dataset("thumbnails", file["frame_indices"].shape, dtype=JPEG)
+            for row, result in enumerate(good):
+                thumbnails[row] = _as_objects(result.thumbnails)
+
+
+def read_outcomes(path: Path, videos: Sequence[Video]) -> list[Video]:
+    """The shard's videos as they are after decoding: left out with the reason, or with what was found."""
+    with h5py.File(path, "r") as file:
+        outcomes = json.loads(file["outcomes"][()])
+    return [
+        video.left_out(outcome["reason"])
+        if "reason" in outcome
+        else replace(video, frames=outcome["frames"], reason=outcome["remark"] or video.reason)
+        for video, outcome in zip(videos, outcomes, strict=True)
+    ]
+
+
+def join_shards(
+    paths: Sequence[Path], videos: Sequence[Video], *, meta: FeatureMeta, shape: tuple[int, int], folder: Path
+) -> None:
+    """Write `features.h5` and `thumbnails.h5` in `folder` from finished shards, one shard in memory at a time.
+
+    Args:
+        paths: the shards in order.
+        videos: the videos that they hold features of, in order: the rows.
+        meta: how the features were made.
+        shape: (M, D).
+        folder: where the two files go.
+    """
+    count, (frames, size) = len(videos), shape
+    ids = [video.id for video in videos]
+    with (
+        atomic_path(folder / "features.h5") as features_path,
+        atomic_path(folder / "thumbnails.h5") as thumbnails_path,
+        h5py.File(features_path, "w") as feature_file,
+        h5py.File(thumbnails_path, "w") as thumbnail_file,
+    ):
+        features = feature_file.create_dataset("features", (count, frames, size), dtype=np.float16)
+        indices = feature_file.create_dataset("frame_indices", (count, frames), dtype=np.int32)
+        write_table(
+            feature_file,
+            ids=ids,
+            labels=[video.labels for video in videos],
+            fine_labels=[video.fine_labels for video in videos],
+            splits=[video.split for video in videos],
+            groups=[video.group for video in videos],
+        )
+        write_meta(feature_file, meta, frames=frames)
+        thumbnail_file.create_dataset(
+            "ids", data=np.array(ids, dtype=object), dtype=h5py.string_dtype("utf-8")
+        )
+        thumbnails = thumbnail_file.create_dataset("thumbnails", (count, frames), dtype=JPEG)
+        start = 0
+        for path in paths:
+            with h5py.File(path, "r") as shard:
+                if "features" not in shard:  # not one of its videos could be read
+                    continue
+                end = start + len(shard["features"])
+                features[start:end] = shard["features"][:]
+                indices[start:end] = shard["frame_indices"][:]
+                thumbnails[start:end] = shard["thumbnails"][:]
+                start = end
+
+
+def _as_objects(files: Sequence[bytes]) -> np.ndarray:
+    row = np.empty(len(files), dtype=object)
+    for place, data in enumerate(files):
+        row[place] = np.frombuffer(data, dtype=np.uint8)
+    return row
