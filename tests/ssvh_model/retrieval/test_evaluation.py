@@ -87,8 +87,9 @@ def test_features_rank_by_cosine_and_not_by_length() -> None:
     assert result.precision_recall is None
 
 
-def test_equal_features_tie() -> None:
-    database = np.random.default_rng(0).standard_normal((1, 300)).astype(np.float32).repeat(40, axis=0)
+def test_features_of_one_direction_tie_whatever_float32_makes_of_their_length() -> None:
+    direction = np.random.default_rng(0).standard_normal((1, 300))
+    database = (direction * np.linspace(0.1, 7, 40)[:, None]).astype(np.float32)
     labels = [("right" if index < 5 else "wrong",) for index in range(40)]
     ids = [str(index) for index in range(40)]
     forward = evaluate_features(database[:1], database, [("right",)], labels, ["q"], ids, exclude_self=True)
