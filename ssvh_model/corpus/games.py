@@ -78,8 +78,10 @@ def check_installed() -> None:
 def _actions(rng: np.random.Generator, legal: list[Any], ticks: int) -> list[Any]:
     """One action a tick, each held for a random time."""
     most = -(-ticks // SHORTEST_HOLD)
-    choices = rng.integers(len(legal), size=most)
-    holds = rng.integers(SHORTEST_HOLD, LONGEST_HOLD + 1, size=most)
+    # A stream each: with one for both, the actions would depend on how many are asked for.
+    for_choices, for_holds = rng.spawn(2)
+    choices = for_choices.integers(len(legal), size=most)
+    holds = for_holds.integers(SHORTEST_HOLD, LONGEST_HOLD + 1, size=most)
     return [legal[choice] for choice in choices.repeat(holds)[:ticks]]
 
 

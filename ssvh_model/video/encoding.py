@@ -12,9 +12,10 @@ from av.codec.context import Flags
 
 from ssvh_model.files import atomic_path
 
-# One thread, because x264 decides differently about slices and lookahead with more of them; bitexact, because libavformat
-# would otherwise write its version into the file.
-CODEC_OPTIONS: Mapping[str, str] = {"preset": "veryfast", "threads": "1"}
+# What the bytes would depend on otherwise: the number of threads; whatever lay in the memory before, which the macroblock tree
+# of x264 (core 165, assembly on) reads at the edges of pictures whose width is no multiple of 32; and, without bitexact,
+# the version of libavformat.
+CODEC_OPTIONS: Mapping[str, str] = {"preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
 CONTAINER_OPTIONS: Mapping[str, str] = {"fflags": "+bitexact", "movflags": "+faststart"}
 
 
