@@ -88,15 +88,15 @@ def test_features_rank_by_cosine_and_not_by_length() -> None:
 
 
 def test_features_of_one_direction_tie_whatever_float32_makes_of_their_length() -> None:
-    direction = np.random.default_rng(0).standard_normal((1, 300))
+    direction = np.random.default_rng(0).standard_normal((1, 1280))
     database = (direction * np.linspace(0.1, 7, 40)[:, None]).astype(np.float32)
-    labels = [("right" if index < 5 else "wrong",) for index in range(40)]
+    same_codes = np.ones((40, 8), dtype=np.int8)
+    labels = [("right" if index % 8 == 0 else "wrong",) for index in range(40)]
     ids = [str(index) for index in range(40)]
-    forward = evaluate_features(database[:1], database, [("right",)], labels, ["q"], ids, exclude_self=True)
-    backward = evaluate_features(
-        database[:1], database, [("right",)], labels[::-1], ["q"], ids, exclude_self=True
-    )
-    assert forward.map_at_k == pytest.approx(backward.map_at_k)
+    arguments = ([("right",)] * 40, labels, [f"q{index}" for index in range(40)], ids)
+    by_features = evaluate_features(database, database, *arguments, exclude_self=True)
+    all_tied = evaluate_codes(same_codes, same_codes, *arguments, exclude_self=True)
+    assert by_features.map_at_k == pytest.approx(all_tied.map_at_k, abs=1e-12)
 
 
 def test_unlabelled_queries_are_left_out_and_counted() -> None:
