@@ -85,6 +85,15 @@ def evaluate_hasher(
     Raises:
         UserError: a database id stands there twice, or features are not finite.
     """
+    for name, features in (
+        ("query", query.features),
+        ("database", database.features),
+        ("training", train_features),
+    ):
+        if not np.isfinite(features).all():
+            raise UserError(
+                f"{name} features: infinite or not a number in one video at least; allowed are finite numbers"
+            )
     bits = int(database.codes.shape[1])
     itq: ItqCodes | str
     try:

@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
+from ssvh_model.errors import UserError
 from ssvh_model.retrieval.report import evaluate_hasher
 from ssvh_model.retrieval.video_set import VideoSet
 
@@ -68,6 +69,14 @@ def test_itq_that_cannot_be_trained_is_left_out_with_a_reason(size: int, train: 
     ).record()
     assert record["yardsticks"]["itq"]["gmap"] is None and message in record["reasons"]["yardsticks.itq"]
     assert record["gmap"] is not None and record["yardsticks"]["float"]["gmap"] is not None
+
+
+def test_features_that_are_no_numbers_are_refused_by_name() -> None:
+    database, query = made_up(40, 20, 8), made_up(5, 20, 8, start=50)
+    damaged = database.features.copy()
+    damaged[3, 4] = np.nan
+    with pytest.raises(UserError, match="training features: infinite or not a number"):
+        evaluate_hasher(query, database, train_features=damaged, exclude_self=True, itq_seed=0)
 
 
 @pytest.mark.parametrize(("bits", "itq"), [(16, 0.0587), (32, 0.0776), (64, 0.0799)])
