@@ -57,9 +57,13 @@ class FeatureFile:
             if name not in file:
                 raise UserError(f"{path}: data set {name!r} is missing")
             if len(file[name]) != len(file["features"]):
-                raise UserError(f"{path}: {name!r} has {len(file[name])} rows, 'features' has {len(file['features'])}")
+                raise UserError(
+                    f"{path}: {name!r} has {len(file[name])} rows, 'features' has {len(file['features'])}"
+                )
         if file["features"].ndim != 3:
-            raise UserError(f"{path}: 'features' has shape {file['features'].shape}; allowed is [videos, frames, size]")
+            raise UserError(
+                f"{path}: 'features' has shape {file['features'].shape}; allowed is [videos, frames, size]"
+            )
         self.shape: tuple[int, int, int] = tuple(file["features"].shape)
         self.ids = self._strings("ids")
         self.labels = [split_labels(text) for text in self._strings("labels")]
@@ -95,6 +99,16 @@ class FeatureFile:
         if "frame_indices" in file:
             return file["frame_indices"][:]
         return np.tile(np.arange(self.shape[1], dtype=np.int32), (len(self), 1))
+
+    @cached_property
+    def meta(self) -> FeatureMeta:
+        """How the features were made; empty where the file does not tell."""
+        attributes = self._open().attrs
+        return FeatureMeta(
+            str(attributes.get("backbone", "")),
+            str(attributes.get("weights_sha256", "")),
+            int(attributes.get("size", 0)),
+        )
 
     def rows(self, *splits: str) -> np.ndarray:
         """Indices of the rows in any of `splits`, ascending, int64."""
@@ -171,5 +185,9 @@ def write_table(
 def write_meta(file: h5py.File, meta: FeatureMeta, *, frames: int) -> None:
     """Add the attributes that tell how the features were made."""
     file.attrs.update(
-        backbone=meta.backbone, weights_sha256=meta.weights_sha256, size=meta.size, frames=frames, sampling="even"
+        backbone=meta.backbone,
+        weights_sha256=meta.weights_sha256,
+        size=meta.size,
+        frames=frames,
+        sampling="even",
     )

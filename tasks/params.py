@@ -119,7 +119,6 @@ class Losses(Section):
     beta: float = Field(ge=0)
     temperature: float = Field(gt=0)
     tau_plus: float = Field(ge=0, lt=1)
-    concentration: float = Field(gt=0)
 
 
 class Training(Section):
@@ -154,6 +153,7 @@ class Clustering(Section):
     iterations: int = Field(ge=1)
     restarts: int = Field(ge=1)
     points_per_centroid: int = Field(ge=1)
+    concentration: float = Field(gt=0)
 
 
 class Evaluate(Section):

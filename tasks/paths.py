@@ -18,6 +18,7 @@ THUMBNAIL_FILE = FEATURES / "thumbnails.h5"
 FEATURES_MANIFEST = FEATURES / "manifest.csv"
 
 STATES = Path("states")
+ANCHORS = "anchors.safetensors"  # in a state folder of clusters
 METRICS = Path("metrics")
 EVALUATION = METRICS / "evaluation.json"
 CURVES = METRICS / "curves"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ssvh_model.clustering.anchors import Granularity
+from ssvh_model.progress import Progress
 from ssvh_model.training.checkpoint import CheckpointFolder, History, ModelConfig, restore_trainer
 from ssvh_model.training.trainer import Trainer
 
@@ -43,6 +44,7 @@ def train_phase(
     measure: Callable[[Trainer], dict[str, float]],
     on_epoch: Callable[[dict[str, Any], float], None],
     checkpoints: CheckpointFolder,
+    progress: Progress,
 ) -> Path:
     """Train one phase to its end; an interrupted one goes on from its newest checkpoint.
 
@@ -56,6 +58,7 @@ def train_phase(
         measure: named values to add to an epoch's row, such as the validation GMAP.
         on_epoch: is given each row of the history, those of an interrupted run too, and the seconds that the epoch took (0 for rows that were trained before).
         checkpoints: where this phase's own checkpoints are.
+        progress: told the videos that are done, over all epochs of the phase.
 
     Returns:
         The folder of the last checkpoint.
@@ -69,6 +72,7 @@ def train_phase(
             history = restore_trainer(start, trainer)
         trainer.granularities = [clusters.to(trainer.device) for clusters in anchors]
 
+    videos = len(trainer.videos)
     own = [row for row in history if row["phase"] == phase.name]
     for row in own:
         on_epoch(row, 0.0)
@@ -76,7 +80,11 @@ def train_phase(
         began = time.perf_counter()
         if anchors and done and done % phase.refresh_every == 0:
             trainer.granularities = [clusters.to(trainer.device) for clusters in refresh(trainer)]
-        row = {"epoch": trainer.epoch + 1, "phase": phase.name, **trainer.train_epoch()}
+        before = done * videos
+        losses = trainer.train_epoch(
+            lambda seen, _, before=before: progress(before + seen, phase.epochs * videos)
+        )
+        row = {"epoch": trainer.epoch, "phase": phase.name, **losses}
         last = done + 1 == phase.epochs
         if last or (done + 1) % phase.measure_every == 0:
             row.update(measure(trainer))

@@ -13,6 +13,7 @@ from torch import Tensor
 from ssvh_model.clustering.anchors import Granularity
 from ssvh_model.losses.objective import LossBreakdown, Objective
 from ssvh_model.model.autossvh import AutoSSVH
+from ssvh_model.progress import Progress, no_progress
 from ssvh_model.training.frame_source import FrameSource
 
 
@@ -91,8 +92,11 @@ class Trainer:
         self._order = np.random.default_rng([seed, 0])
         self._noise = torch.Generator(device=device).manual_seed(seed)
 
-    def train_epoch(self) -> dict[str, float]:
+    def train_epoch(self, progress: Progress = no_progress) -> dict[str, float]:
         """Train on every video once; the mean of each loss term over the videos, by name.
+
+        Args:
+            progress: told the videos that are done in this epoch.
 
         Raises:
             NonFiniteLossError: names the step, the term and the ids of the batch.
@@ -101,6 +105,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.optimization.learning_rate_at(self.epoch)
         sums: dict[str, float] = {}
+        done = 0
         for batch in self._batches():
             features = self.videos.fetch(batch).to(self.device, non_blocking=True).float()
             index = torch.from_numpy(batch).to(self.device)
@@ -116,6 +121,8 @@ class Trainer:
             losses.total.backward()
             self.optimizer.step()
             self.step += 1
+            done += len(batch)
+            progress(done, len(self.videos))
         self.epoch += 1
         return {name: value / len(self.videos) for name, value in sums.items()}
 

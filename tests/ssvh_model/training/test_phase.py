@@ -13,6 +13,7 @@ import torch
 
 from ssvh_model.clustering.anchors import Granularity, make_anchors
 from ssvh_model.errors import UserError
+from ssvh_model.progress import no_progress
 from ssvh_model.training.checkpoint import (
     CheckpointFolder,
     load_hasher,
@@ -70,6 +71,7 @@ def run(
         measure=lambda trainer: {"validation_gmap": float(trainer.epoch)},
         on_epoch=on_epoch,
         checkpoints=CheckpointFolder(folder),
+        progress=no_progress,
     )
 
 
@@ -117,6 +119,7 @@ def test_the_second_phase_starts_from_the_full_state(make_trainer: MakeTrainer, 
 def test_anchors_are_refreshed_within_a_round(make_trainer: MakeTrainer, tmp_path: Path) -> None:
     warm = run(make_trainer(), "warmup", tmp_path / "warm")
     calls: list[int] = []
+    seen: list[float] = []
     trainer = make_trainer()
     restore_trainer(warm, trainer)
 
@@ -134,8 +137,10 @@ def test_anchors_are_refreshed_within_a_round(make_trainer: MakeTrainer, tmp_pat
         measure=lambda trainer: {},
         on_epoch=lambda row, seconds: None,
         checkpoints=CheckpointFolder(tmp_path / "round"),
+        progress=lambda done, total: seen.append(done / total),
     )
     assert calls == [8, 10]
+    assert seen == sorted(seen) and seen[-1] == 1
 
 
 def test_a_run_killed_at_any_moment_ends_with_the_same_weights(tmp_path: Path) -> None:

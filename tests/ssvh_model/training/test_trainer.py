@@ -10,8 +10,8 @@ import torch
 from ssvh_model.clustering.anchors import make_anchors
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.training.encoding import encode
-from ssvh_model.training.trainer import NonFiniteLossError, Optimization, Trainer
 from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.training.trainer import NonFiniteLossError, Optimization, Trainer
 from tests.ssvh_model.conftest import clustered_features
 
 CPU = torch.device("cpu")

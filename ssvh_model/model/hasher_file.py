@@ -1,0 +1,52 @@
+"""A hasher as it goes into service: its weights, and what its features must be."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureMeta
+from ssvh_model.files import atomic_path
+from ssvh_model.model.hasher import HasherConfig, VideoHasher
+
+WEIGHTS = "hasher.safetensors"
+DESCRIPTION = "hasher.json"
+
+
+def save_hasher(folder: Path, hasher: VideoHasher, features: FeatureMeta) -> None:
+    """Write `hasher.safetensors` and `hasher.json` to `folder`.
+
+    Args:
+        folder: made if needed.
+        hasher: the trained hasher.
+        features: how the features that it was trained on were made; it can't be used with others.
+    """
+    from safetensors.torch import save_file
+
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in hasher.state_dict().items()}
+    with atomic_path(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary)
+    with atomic_path(folder / DESCRIPTION) as temporary:
+        description = {"hasher": asdict(hasher.config), "features": asdict(features)}
+        temporary.write_text(json.dumps(description, indent=2) + "\n")
+
+
+def load_saved_hasher(folder: Path) -> tuple[VideoHasher, FeatureMeta]:
+    """Read what `save_hasher` wrote: the hasher in evaluation mode on the CPU, and what its features must be.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the other.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        hasher = VideoHasher(HasherConfig(**description["hasher"]))
+        features = FeatureMeta(**description["features"])
+        hasher.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{folder}: not a readable hasher ({' '.join(str(error).split())[:200]})") from error
+    return hasher.eval(), features

@@ -1,0 +1,29 @@
+"""Stage p2set: one round of training with clusters, L_FR + alpha * L_VC + beta * L_P2Set."""
+
+from __future__ import annotations
+
+from tasks import paths
+from tasks.stage import Stage
+
+
+def run(stage: Stage) -> None:
+    """Train a round from the full state before it to `states/round-<round>`."""
+    from ssvh_model.clustering.anchors import load_anchors
+    from ssvh_model.features import FeatureFile
+    from tasks.training import TrainingSession, epoch_log
+
+    settings = stage.params.rounds[str(stage.round)]
+    name = f"round-{stage.round}"
+    session = TrainingSession(stage.params, FeatureFile(paths.FEATURE_FILE))
+    finished = session.run_phase(
+        name,
+        epochs=settings.epochs,
+        start=paths.state(settings.after),
+        anchors=load_anchors(paths.state(f"clusters-{stage.round}") / paths.ANCHORS),
+        counts=settings.clusters,
+        refresh_every=settings.refresh_every,
+        checkpoints=stage.work.folder,
+        on_epoch=epoch_log(stage),
+        progress=stage.progress("videos"),
+    )
+    stage.work.publish({paths.state(name): finished})

@@ -1,0 +1,91 @@
+"""The registered model as MLflow loads it: features or video paths in, codes out.
+
+MLflow runs this file when it loads the model ("models from code"), so nothing of it is pickled.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from ssvh_model.errors import UserError
+from ssvh_model.model.hasher_file import load_saved_hasher
+from ssvh_model.retrieval.codes import pack
+
+FEATURES = "features"
+PATH = "path"
+VIDEOS_AT_ONCE = 64
+
+
+class ServedHasher(PythonModel):
+    """Turns a table with the column `features` or the column `path` into packed codes."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Load the hasher; the backbone waits until a path has to be turned into features."""
+        self._hasher, self._features = load_saved_hasher(Path(context.artifacts["hasher"]))
+        self._backbone: Any = None
+
+    def predict(
+        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
+        """Packed codes, [n, ceil(K / 8)] uint8; `ssvh_model.retrieval.codes.unpack` makes -1 and +1 of them.
+
+        Args:
+            context: as MLflow gives it.
+            model_input: a table of n rows with `features` (M lists of D numbers a row) or `path` (a video file a row).
+            params: not used.
+
+        Raises:
+            UserError: neither column is there, or a row can't be used.
+        """
+        if FEATURES in model_input:
+            shape = (self._hasher.config.frames, self._hasher.config.feature_size)
+            return self._codes(
+                [_features(cell, shape, row) for row, cell in enumerate(model_input[FEATURES])]
+            )
+        if PATH in model_input:
+            return self._codes([self._extract(Path(path)) for path in model_input[PATH]])
+        raise UserError(f"the input has the columns {list(model_input)}; allowed is {FEATURES!r} or {PATH!r}")
+
+    def _codes(self, features: list[np.ndarray]) -> np.ndarray:
+        parts = [
+            self._hasher.codes(torch.from_numpy(np.stack(features[start : start + VIDEOS_AT_ONCE]))).numpy()
+            for start in range(0, len(features), VIDEOS_AT_ONCE)
+        ]
+        return pack(np.concatenate(parts))
+
+    def _extract(self, path: Path) -> np.ndarray:
+        from ssvh_model.video.backbones import load_backbone
+        from ssvh_model.video.container import UnreadableVideo
+        from ssvh_model.video.extraction import decode_for
+
+        if self._backbone is None:
+            wanted = self._features
+            self._backbone = load_backbone(wanted.backbone, size=wanted.size, device=torch.device("cpu"))
+            if self._backbone.weights_sha256 != wanted.weights_sha256:
+                raise UserError(
+                    f"backbone {wanted.backbone}: these weights are not those that the hasher was trained with"
+                )
+        try:
+            frames = decode_for(self._backbone, path, frames=self._hasher.config.frames).frames
+        except UnreadableVideo as error:
+            raise UserError(f"{path}: {error}") from error
+        # Stored features are float16, and so the hasher has learnt from these.
+        return self._backbone(frames).half().float().numpy()
+
+
+def _features(cell: Any, shape: tuple[int, int], row: int) -> np.ndarray:
+    features = np.asarray([np.asarray(frame, dtype=np.float32) for frame in cell], dtype=np.float32)
+    if features.shape != shape:
+        raise UserError(f"row {row}: features of shape {list(features.shape)}; allowed is {list(shape)}")
+    if not np.isfinite(features).all():
+        raise UserError(f"row {row}: features are not all finite")
+    return features
+
+
+set_model(ServedHasher())

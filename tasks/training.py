@@ -1,0 +1,223 @@
+"""What the training stages share: the library's objects, made from params.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from torch import Tensor
+
+from ssvh_model.clustering.anchors import Granularity, make_anchors
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile
+from ssvh_model.losses.objective import Objective
+from ssvh_model.model.autossvh import DecoderConfig, build_model
+from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.model.sampler import SamplerConfig
+from ssvh_model.progress import Progress, no_progress
+from ssvh_model.retrieval.codes import sign_codes
+from ssvh_model.retrieval.evaluation import evaluate_codes, why_not_measurable
+from ssvh_model.training.checkpoint import CheckpointFolder, ModelConfig
+from ssvh_model.training.diagnostics import sampler_state
+from ssvh_model.training.encoding import encode
+from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.training.phase import Phase, train_phase
+from ssvh_model.training.trainer import Optimization, Trainer
+from tasks.device import pick_device
+from tasks.params import Params
+from tasks.stage import Stage
+
+# Names of the figures that are measured while training, beside those of `LossBreakdown` and `sampler_state`.
+VALIDATION_GMAP = "validation_gmap"
+VALIDATION_GMAP_FINE = "validation_gmap_fine"
+
+# Videos, and selections of each, that the state of the sampler is measured on.
+PROBE_VIDEOS = 64
+PROBE_DRAWS = 8
+
+
+def frame_source(file: FeatureFile, *splits: str) -> FrameSource:
+    """The videos of some splits, held in memory if they take less than half of what is free."""
+    return FrameSource.from_file(file, file.rows(*splits), memory_limit=psutil.virtual_memory().available / 2)
+
+
+def model_config(params: Params, file: FeatureFile) -> ModelConfig:
+    """What the model is built from, for the features at hand."""
+    _, frames, size = file.shape
+    model, sampler = params.model, params.sampler
+    return ModelConfig(
+        HasherConfig(
+            feature_size=size,
+            frames=frames,
+            bits=model.bits,
+            width=model.width,
+            layers=model.layers,
+            heads=model.heads,
+            mlp_ratio=model.mlp_ratio,
+        ),
+        DecoderConfig(width=model.decoder_width, layers=model.decoder_layers, heads=model.decoder_heads),
+        SamplerConfig(
+            kind=sampler.kind,
+            mask_ratio=sampler.mask_ratio,
+            gumbel=sampler.gumbel,
+            noise=sampler.noise,
+            temperature=sampler.temperature,
+        ),
+    )
+
+
+def epoch_log(stage: Stage) -> Callable[[dict[str, Any], float], None]:
+    """Logs an epoch's figures to the stage's MLflow run, and a line of them where validation was measured."""
+
+    def log(row: dict[str, Any], seconds: float) -> None:
+        figures = {name: value for name, value in row.items() if name not in ("epoch", "phase")}
+        if seconds:
+            figures["epoch_seconds"] = seconds
+        stage.run.log_metrics(figures, step=row["epoch"])
+        if VALIDATION_GMAP in row:
+            stage.say(
+                f"epoch {row['epoch']}: loss {row['loss']:.4f}, validation GMAP {row[VALIDATION_GMAP]:.4f}"
+            )
+
+    return log
+
+
+def anchor_figures(anchors: Sequence[Granularity]) -> dict[str, float]:
+    """Named figures of clusterings: smallest and largest cluster and empty ones, by cluster count."""
+    figures: dict[str, float] = {}
+    for clusters in anchors:
+        count, sizes = len(clusters.anchors), clusters.sizes
+        figures[f"clusters_{count}_smallest"] = int(sizes.min())
+        figures[f"clusters_{count}_largest"] = int(sizes.max())
+        figures[f"clusters_{count}_empty"] = int((sizes == 0).sum())
+    return figures
+
+
+class TrainingSession:
+    """Training on one feature file: makes trainers, clusters and measurements as params.yaml says.
+
+    Raises:
+        UserError: fewer than two training videos.
+    """
+
+    def __init__(self, params: Params, file: FeatureFile) -> None:
+        self.params = params
+        self.device = pick_device(params.running.device)
+        self.config = model_config(params, file)
+        self.train = frame_source(file, "train")
+        if len(self.train) < 2:
+            raise UserError(f"{file.path}: {len(self.train)} training videos; at least 2 are needed")
+        self._validation = frame_source(file, "validation")
+        self._labels = {
+            VALIDATION_GMAP: file.labels,
+            VALIDATION_GMAP_FINE: file.fine_labels,
+        }
+        self._rows = {split: file.rows(split) for split in ("train", "validation")}
+
+    def trainer(self) -> Trainer:
+        """A trainer with the initial weights of the seed."""
+        params = self.params
+        config = self.config
+        return Trainer(
+            build_model(config.hasher, config.decoder, config.sampler, seed=params.seed),
+            self.train,
+            objective=Objective(
+                alpha=params.losses.alpha,
+                beta=params.losses.beta,
+                temperature=params.losses.temperature,
+                tau_plus=params.losses.tau_plus,
+            ),
+            optimization=Optimization(
+                batch_size=params.training.batch_size,
+                learning_rate=params.training.learning_rate,
+                learning_rate_floor=params.training.learning_rate_floor,
+                step_epochs=params.training.step_epochs,
+                step_factor=params.training.step_factor,
+                feature_dropout=params.model.feature_dropout,
+                reversal=params.sampler.reversal,
+                reversal_ramp=params.sampler.reversal_ramp,
+            ),
+            seed=params.seed,
+            device=self.device,
+        )
+
+    def encode(self, hasher: VideoHasher, source: FrameSource, progress: Progress = no_progress) -> Tensor:
+        """Soft codes of some videos, on the CPU."""
+        batch_size = self.params.training.batch_size
+        return encode(hasher, source, batch_size=batch_size, device=self.device, progress=progress)
+
+    def cluster(
+        self, hasher: VideoHasher, counts: Sequence[int], progress: Progress = no_progress
+    ) -> list[Granularity]:
+        """Anchors of the training set with the present weights."""
+        clustering = self.params.clustering
+        soft_codes = self.encode(hasher, self.train, progress)
+        return make_anchors(
+            soft_codes,
+            counts,
+            iterations=clustering.iterations,
+            restarts=clustering.restarts,
+            points_per_centroid=clustering.points_per_centroid,
+            mean_concentration=clustering.concentration,
+            seed=self.params.seed,
+        )
+
+    def measure(self, trainer: Trainer) -> dict[str, float]:
+        """The sampler's state and, where validation videos have labels, how well they find training videos."""
+        probe = self.train.fetch(np.arange(min(PROBE_VIDEOS, len(self.train)))).to(self.device).float()
+        figures = sampler_state(trainer.model, probe, draws=PROBE_DRAWS, seed=self.params.seed)
+        if not len(self._validation):
+            return figures
+        hasher = trainer.model.hasher
+        query_codes = sign_codes(self.encode(hasher, self._validation).numpy())
+        database_codes = sign_codes(self.encode(hasher, self.train).numpy())
+        for name, labels in self._labels.items():
+            query_labels = [labels[row] for row in self._rows["validation"]]
+            database_labels = [labels[row] for row in self._rows["train"]]
+            if why_not_measurable(query_labels, database_labels) is None:
+                figures[name] = evaluate_codes(
+                    query_codes,
+                    database_codes,
+                    query_labels,
+                    database_labels,
+                    self._validation.ids,
+                    self.train.ids,
+                    exclude_self=self.params.evaluate.exclude_self,
+                ).gmap
+        return figures
+
+    def run_phase(
+        self,
+        name: str,
+        *,
+        epochs: int,
+        checkpoints: Path,
+        on_epoch: Callable[[dict[str, Any], float], None],
+        progress: Progress,
+        start: Path | None = None,
+        anchors: Sequence[Granularity] = (),
+        counts: Sequence[int] = (),
+        refresh_every: int = 1,
+    ) -> Path:
+        """Train one phase, or go on with it; returns the folder of its last checkpoint."""
+        return train_phase(
+            self.trainer(),
+            self.config,
+            Phase(
+                name,
+                epochs,
+                refresh_every=refresh_every,
+                checkpoint_every=self.params.running.checkpoint_every,
+                measure_every=self.params.training.validate_every,
+            ),
+            start=start,
+            anchors=anchors,
+            refresh=lambda trainer: self.cluster(trainer.model.hasher, counts),
+            measure=self.measure,
+            on_epoch=on_epoch,
+            checkpoints=CheckpointFolder(checkpoints),
+            progress=progress,
+        )
