@@ -23,6 +23,7 @@ class ShownProgress:
         self._began: float | None = None
         self._done_before = 0
         self._last_line = 0.0
+        self._finished = False
         self._bar = _Bar(what) if sys.stderr.isatty() else None
 
     def __call__(self, done: int, total: int) -> None:
@@ -30,13 +31,16 @@ class ShownProgress:
         if self._began is None:
             # What was there before this run tells nothing about the rate.
             self._began, self._done_before, self._last_line = now, done, now
+        if self._finished:
+            return
         if self._bar is not None:
             self._bar.update(done, total)
-        if done >= total or now - self._last_line >= SECONDS_BETWEEN_LINES:
+        self._finished = done >= total
+        if self._finished:
+            self.close()
+        if self._finished or (self._bar is None and now - self._last_line >= SECONDS_BETWEEN_LINES):
             self._last_line = now
-            if self._bar is None or done >= total:
-                self.close()
-                self._say(self._line(done, total, now - self._began))
+            self._say(self._line(done, total, now - self._began))
 
     def _line(self, done: int, total: int, seconds: float) -> str:
         new = done - self._done_before

@@ -8,6 +8,7 @@ typed by hand, the stages of one process share a parent through a small file (se
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import time
@@ -63,12 +64,14 @@ class Store:
 
     def __init__(self) -> None:
         self.uri = tracking_uri()
-        # One second of start-up is git's: MLflow looks for it at import to tag runs, which we do ourselves.
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         with reported(self.uri):
             from mlflow import MlflowClient
 
+            logging.getLogger("mlflow.store.db.utils").setLevel(
+                logging.WARNING
+            )  # "Creating initial database tables"
             self.client = MlflowClient(tracking_uri=self.uri)
             self.experiment = self._experiment()
 
