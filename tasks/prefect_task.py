@@ -51,6 +51,7 @@ def run_as_task(
     from prefect.client.orchestration import get_client
     from prefect.context import TaskRunContext
     from prefect.logging import get_run_logger
+    from prefect.states import Failed
     from prefect.task_engine import run_task_sync
 
     with get_client(sync_client=True) as client:
@@ -59,17 +60,27 @@ def run_as_task(
                 f"PREFECT_API_URL is {address}, where no Prefect server answers ({problem}); start one or unset the variable"
             )
 
-    def body() -> Result:
+    failed: list[UserError] = []
+
+    def body() -> Any:
         run = TaskRunContext.get()
         assert run is not None, "the task engine sets it"
         logger = get_run_logger()
         ids = PrefectIds(str(run.task_run.flow_run_id or ""), str(run.task_run.id))
-        return work(ids, logger.info)
+        try:
+            return work(ids, logger.info)
+        except UserError as error:
+            # One line is enough: as an exception, Prefect would print where in the program it came from.
+            failed.append(error)
+            return Failed(message=str(error))
 
     run_of_flow = os.environ.get(FLOW_RUN_VARIABLE)
     context = _flow_run_context(run_of_flow) if run_of_flow else None
     stage: Any = task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(body)
-    result: Any = run_task_sync(stage, parameters={}, context=context)
+    state: Any = run_task_sync(stage, parameters={}, context=context, return_type="state")
+    if failed:
+        raise failed[0]
+    result: Any = state.result()
     return result
 
 

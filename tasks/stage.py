@@ -201,13 +201,25 @@ def main(arguments: list[str]) -> int:
     try:
         run_stage(arguments[0])
     except UserError as error:
+        _tell_flow(arguments[0], str(error))
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"stage {arguments[0]} was stopped; what is done so far is kept", file=sys.stderr)
         kill_children()
         return 130
+    except Exception as error:
+        _tell_flow(
+            arguments[0], f"stage {arguments[0]}: {type(error).__name__}: {' '.join(str(error).split())}"
+        )
+        raise
     return 0
+
+
+def _tell_flow(stage: str, reason: str) -> None:
+    """Leave the reason of a failure where the flow that started this looks for it."""
+    if folder := os.environ.get(STARTED_VARIABLE):
+        (Path(folder) / f"{stage}.error").write_text(reason)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,43 @@
+"""The environment in which the tools and the stages run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ssvh_model.errors import UserError
+from tasks import paths
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DVC_NO_ANALYTICS": "1",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def prepare_environment() -> None:
+    """Make this process and what it starts use this Python, the project's Prefect folder, and send nothing home."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(paths.PREFECT_HOME.resolve()))
+    # Stages are started as `python`; that has to be this one, whether or not its environment is activated.
+    scripts = str(Path(sys.executable).parent)
+    search = os.environ.get("PATH", "").split(os.pathsep)
+    if search[:1] != [scripts]:
+        os.environ["PATH"] = os.pathsep.join([scripts, *search])
+
+
+def refuse_nested() -> None:
+    """Reproducing the pipeline from within one of its stages would wait for itself.
+
+    Raises:
+        UserError: this process was started by a stage.
+    """
+    if stage := os.environ.get("DVC_STAGE"):
+        raise UserError(
+            f"DVC_STAGE is {stage!r}: this was started by a stage of the pipeline, which can't reproduce the pipeline itself"
+        )

@@ -1,0 +1,119 @@
+"""The pipeline as a Prefect flow: the stages of dvc.yaml in their order, each reproduced through DVC.
+
+DVC decides what is out of date. A stage that is runs as a task of this flow (in a process of its own, see
+`tasks/prefect_task.py`); one that is not shows as a task in the state Cached. `python -m flows.pipeline` starts it by hand.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed, State
+
+from flows import dvc
+from flows.environment import prepare_environment, refuse_nested
+from ssvh_model.errors import UserError
+from tasks.definition import read_definitions
+from tasks.params import load_params
+from tasks.parent import create_parent, note_stages
+from tasks.prefect_task import FLOW_RUN_VARIABLE
+from tasks.stage import STARTED_VARIABLE
+from tasks.tracking import PARENT_VARIABLE, Store
+
+
+@flow(name="pipeline", persist_result=False)
+def pipeline(one_by_one: bool = True) -> State[Any]:
+    """Bring every stage up to date.
+
+    Args:
+        one_by_one: ask DVC for each stage by itself; otherwise for all at once, as `dvc repro` does.
+
+    Returns:
+        Completed, or Failed with the reason in one line.
+    """
+    logger = get_run_logger()
+    context = FlowRunContext.get()
+    assert context is not None and context.flow_run is not None, "the flow engine sets it"
+    prepare_environment()
+    try:
+        refuse_nested()
+        load_params()
+        stages = [definition.name for definition in read_definitions()]
+        stale = dvc.out_of_date()
+        store = Store()
+        parent = create_parent(store, "prefect flow" if one_by_one else "ssvh run")
+    except UserError as error:
+        return Failed(message=str(error))
+    store.tag(parent, {"ssvh.prefect_flow_run": str(context.flow_run.id)})
+
+    status = "KILLED"
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            extra = {
+                PARENT_VARIABLE: parent,
+                FLOW_RUN_VARIABLE: str(context.flow_run.id),
+                STARTED_VARIABLE: folder,
+            }
+            failure = _reproduce(stages, stale, one_by_one, Path(folder), extra)
+        status = "FINISHED" if failure is None else "FAILED"
+    finally:
+        note_stages(store, parent, stages)
+        store.set_status(parent, status)
+    logger.info("MLflow run %s", parent)
+    return Completed(message="all stages are up to date") if failure is None else Failed(message=failure)
+
+
+def _reproduce(
+    stages: list[str], stale: set[str], one_by_one: bool, started: Path, extra: dict[str, str]
+) -> str | None:
+    """Run what is out of date. Returns the reason if that failed."""
+    if not one_by_one:
+        status = dvc.reproduce(single=False, extra=extra)
+        if status != 0:
+            return _reason(started, f"dvc repro ended with status {status}")
+        for stage in stages:
+            if not (started / stage).exists():
+                cached.with_options(task_run_name=stage, name=stage)(stage)
+        return None
+
+    changed = False
+    for stage in stages:
+        changed = changed or stage in stale
+        if changed:
+            status = dvc.reproduce(stage, single=True, extra=extra)
+            if status != 0:
+                return _reason(started, f"stage {stage} ended with status {status}")
+        if not (started / stage).exists():
+            cached.with_options(task_run_name=stage, name=stage)(stage)
+    return None
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def cached(stage: str) -> State[Any]:
+    """Show that a stage's results were there already."""
+    return Completed(name="Cached", message=f"the results of {stage} are up to date: nothing to run")
+
+
+def _reason(started: Path, otherwise: str) -> str:
+    """What the stage itself said about its end."""
+    said = [file.read_text() for file in sorted(started.glob("*.error"))]
+    return said[-1] if said else otherwise
+
+
+def main() -> int:
+    """Run the flow; 0 if all went well, 1 if not."""
+    state = pipeline(return_state=True)
+    if state.is_completed():
+        return 0
+    print(f"error: {state.message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

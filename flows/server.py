@@ -1,0 +1,94 @@
+"""A Prefect server on this machine, with its records in the project's folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from flows import children
+from ssvh_model.errors import UserError
+from ssvh_model.files import atomic_path
+from tasks import paths
+from tasks.processes import Started
+
+HOST = "127.0.0.1"
+SECONDS_TO_START = 120.0
+NOTE = paths.PREFECT_HOME / "server.json"
+LOG = paths.PREFECT_HOME / "server.log"
+
+
+def free_port(preferred: int = 0) -> int:
+    """`preferred` if nothing listens there, else a port that is free."""
+    for port in (preferred, 0):
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise UserError(f"no port is free on {HOST}")
+
+
+def answers(address: str) -> bool:
+    """True if something answers at a web address."""
+    try:
+        with urllib.request.urlopen(address, timeout=5) as response:
+            return bool(response.status < 500)
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except (OSError, ValueError):
+        return False
+
+
+def running_server() -> str | None:
+    """The API address of a server that another command of this project keeps up; None if there is none."""
+    if not NOTE.is_file():
+        return None
+    noted = json.loads(NOTE.read_text())
+    alive = Started(noted["pid"], noted["started"]).alive()
+    return str(noted["api"]) if alive and answers(f"{noted['api']}/health") else None
+
+
+@contextmanager
+def prefect_server(preferred_port: int = 0) -> Iterator[str]:
+    """The API address of a Prefect server: the one of `PREFECT_API_URL`, one that runs already, or one for this block.
+
+    The variable is set within the block.
+
+    Raises:
+        UserError: the server does not start; the message names its log.
+    """
+    if address := os.environ.get("PREFECT_API_URL") or running_server():
+        os.environ["PREFECT_API_URL"] = address
+        yield address
+        return
+    port = free_port(preferred_port)
+    api = f"http://{HOST}:{port}/api"
+    paths.PREFECT_HOME.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    with open(LOG, "ab") as log:
+        process = children.start(command, extra={"PREFECT_API_URL": api}, output=log)
+    try:
+        began = time.monotonic()
+        while not answers(f"{api}/health"):
+            if process.poll() is not None or time.monotonic() - began > SECONDS_TO_START:
+                raise UserError(f"the Prefect server did not start; {LOG} says why")
+            time.sleep(0.2)
+        import psutil
+
+        with atomic_path(NOTE) as temporary:
+            started = psutil.Process(process.pid).create_time()
+            temporary.write_text(json.dumps({"api": api, "pid": process.pid, "started": started}))
+        os.environ["PREFECT_API_URL"] = api
+        yield api
+    finally:
+        os.environ.pop("PREFECT_API_URL", None)
+        children.stop(process)
+        NOTE.unlink(missing_ok=True)
