@@ -65,6 +65,8 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
             yield container, stream
     except av.error.InvalidDataError as error:
         raise UnreadableVideo("not a video, or damaged where its frames are listed: invalid data") from error
+    except av.error.EOFError as error:
+        raise UnreadableVideo("truncated or damaged: it ends before its frames are listed") from error
     except av.error.ArgumentError as error:
         raise UnreadableVideo("not a video of a known format") from error
     except PermissionError as error:

@@ -233,21 +233,23 @@ def _decode_stretches(
     with open_video(path) as (container, stream):
         reader = FrameReader(container, stream, longer_side)
         for first, last in stretches:
-            start_time = int(table.times[first])
-            here = {
-                time for time in missing if start_time <= time <= int(table.times[first : last + 1].max())
-            }
-            try:
-                container.seek(start_time, stream=stream)
-            except av.error.FFmpegError:
-                continue  # the caller does without these frames, or decodes the whole file
-            reader.restart()
-            for frame in reader:
-                if frame.pts is not None and frame.pts in here:
-                    found[frame.pts] = reader.picture(frame)
-                    here.discard(frame.pts)
-                    missing.discard(frame.pts)
-                # 64 frames: more than any decoder holds back for reordering.
-                if not here or reader.packets > last - first + 64:
+            end_time = int(table.times[first : last + 1].max())
+            here = {time for time in missing if int(table.times[first]) <= time <= end_time}
+            # Some containers (MPEG-TS) seek to a place after the one asked for: then from an earlier key frame.
+            for start in np.flatnonzero(table.keys[: first + 1])[-1:-5:-1].tolist() or [0]:
+                try:
+                    container.seek(int(table.times[start]), stream=stream)
+                except av.error.FFmpegError:
+                    continue  # the caller does without these frames, or decodes the whole file
+                reader.restart()
+                for frame in reader:
+                    if frame.pts is not None and frame.pts in here:
+                        found[frame.pts] = reader.picture(frame)
+                        here.discard(frame.pts)
+                        missing.discard(frame.pts)
+                    # 64 frames: more than any decoder holds back for reordering.
+                    if not here or reader.packets > last - start + 64:
+                        break
+                if not here:
                     break
     return found

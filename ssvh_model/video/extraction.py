@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -51,8 +50,8 @@ def extract_features(
     """Write `features.h5` and `thumbnails.h5` in `folder`, for every usable video that can be read.
 
     Interrupted at any time, even by a kill, it goes on in the same `folder` where it stopped, and the result is the same byte
-    for byte. Finished parts stay in `folder/shards`, also after the end, until `discard_shards`: whoever calls this may be killed
-    before it has handed the result on.
+    for byte. Finished parts stay in `folder/shards`, also after the end: they belong to whoever owns the folder, who may be
+    killed before the result is handed on.
 
     The same videos and settings give the same bytes on one machine, whatever `workers` and the number of torch's threads.
 
@@ -123,11 +122,6 @@ def extract_features(
         )
     join_shards(paths, readable, meta=meta, shape=(frames, backbone.feature_size), folder=folder)
     return result
-
-
-def discard_shards(folder: Path) -> None:
-    """Remove the finished parts of an extraction whose result has been handed on."""
-    shutil.rmtree(folder / SHARDS, ignore_errors=True)
 
 
 def working_side(size: int) -> int:

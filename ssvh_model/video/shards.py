@@ -77,8 +77,7 @@ def write_shard(path: Path, key: str, results: Sequence[Extracted | str]) -> Non
             file["features"] = np.stack([result.features for result in good])
             file["frame_indices"] = np.stack([result.indices for result in good])
             thumbnails = file.create_dataset("thumbnails", file["frame_indices"].shape, dtype=JPEG)
-            for row, result in enumerate(good):
-                thumbnails[row] = _as_objects(result.thumbnails)
+            write_jpegs(thumbnails, 0, _as_objects([result.thumbnails for result in good]))
 
 
 def read_outcomes(path: Path, videos: Sequence[Video]) -> list[Video]:
@@ -136,12 +135,22 @@ def join_shards(
                 end = start + len(shard["features"])
                 features[start:end] = shard["features"][:]
                 indices[start:end] = shard["frame_indices"][:]
-                thumbnails[start:end] = shard["thumbnails"][:]
+                write_jpegs(thumbnails, start, shard["thumbnails"][:])
                 start = end
 
 
-def _as_objects(files: Sequence[bytes]) -> np.ndarray:
-    row = np.empty(len(files), dtype=object)
-    for place, data in enumerate(files):
-        row[place] = np.frombuffer(data, dtype=np.uint8)
-    return row
+def write_jpegs(dataset: h5py.Dataset, start: int, files: np.ndarray) -> None:
+    """Write JPEG files [n, M], arrays of bytes, as the rows of `dataset` from `start` on."""
+    if len({file.size for file in files.flat}) > 1:
+        dataset[start : start + len(files)] = files
+        return
+    # Arrays that happen to be of one length are taken by h5py for one array with a third axis.
+    for row, column in np.ndindex(files.shape):
+        dataset[start + row, column] = files[row, column]
+
+
+def _as_objects(rows: Sequence[Sequence[bytes]]) -> np.ndarray:
+    objects = np.empty((len(rows), len(rows[0])), dtype=object)
+    for place in np.ndindex(objects.shape):
+        objects[place] = np.frombuffer(rows[place[0]][place[1]], dtype=np.uint8)
+    return objects
