@@ -1,0 +1,60 @@
+"""The short report at the end of a run: how good, compared with what, and where everything is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tasks import paths
+
+NEXT = (
+    ("make ui", "every run, curve and picture in the browser"),
+    ("dvc metrics diff", "what a change did, once a result is committed: git add dvc.lock && git commit"),
+    ("ssvh --help", "everything else; params.yaml holds what can be changed"),
+)
+
+
+def short_report() -> str:
+    """The report as text, from the files that the stages evaluate and register made."""
+    return "\n".join(["", *_quality(), "", *_places(), "", "next:", *_next()])
+
+
+def _quality() -> list[str]:
+    if not paths.EVALUATION.is_file():
+        return ["no evaluation yet"]
+    evaluation = json.loads(paths.EVALUATION.read_text())
+    if (gmap := evaluation.get("gmap")) is None:
+        return [
+            str(
+                evaluation.get("not_measurable")
+                or evaluation.get("reason")
+                or "retrieval could not be measured"
+            )
+        ]
+    yardsticks = evaluation.get("yardsticks", {})
+    rows = [
+        (f"this hasher, {evaluation['bits']} bits", gmap),
+        ("ITQ, same bits, no training", _gmap(yardsticks, "itq")),
+        ("float features, no hashing", _gmap(yardsticks, "float")),
+    ]
+    heading = f"GMAP, {evaluation['n_query']} query videos against {evaluation['n_database']} database videos"
+    return [heading, *(f"  {name:<30}{'-' if value is None else f'{value:.4f}'}" for name, value in rows)]
+
+
+def _gmap(yardsticks: dict[str, Any], name: str) -> float | None:
+    value = yardsticks.get(name, {}).get("gmap")
+    return None if value is None else float(value)
+
+
+def _places() -> list[str]:
+    lines = [f"pictures        {paths.PICTURES}/", f"all figures     {paths.EVALUATION}"]
+    if paths.REGISTERED_VERSION.is_file():
+        version = json.loads(paths.REGISTERED_VERSION.read_text())
+        lines.append(
+            f"registered      models:/{version['model']}@{version['alias']}, version {version['version']}"
+        )
+    return lines
+
+
+def _next() -> list[str]:
+    return [f"  {command:<18}{what}" for command, what in NEXT]
