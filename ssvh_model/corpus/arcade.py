@@ -140,6 +140,7 @@ def render_arcade(
     """
     plans = plan_arcade(spec, seed)
     games.check_installed()
+    _remove_half_written(folder)
     videos = {plan.id: video for plan in plans if (video := _finished(plan, spec, folder)) is not None}
     progress(len(videos), len(plans))
     missing = [plan for plan in plans if plan.id not in videos]
@@ -178,6 +179,13 @@ def _render_recording(plans: list[ClipPlan], *, spec: ArcadeSpec, folder: Path) 
             temporary.write_text(json.dumps(row) + "\n", encoding="utf-8")
         videos.append(video)
     return videos
+
+
+def _remove_half_written(folder: Path) -> None:
+    """Remove what processes that were killed left; `atomic_path` had no chance to."""
+    for name in ("clips", "rows"):
+        for path in (folder / name).glob(".*.tmp.*"):
+            path.unlink()
 
 
 def _finished(plan: ClipPlan, spec: ArcadeSpec, folder: Path) -> Video | None:

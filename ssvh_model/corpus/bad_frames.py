@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from PIL import Image, ImageFilter
 
 STATIC, BLACK, BLURRED, DUPLICATED, FOREIGN = KINDS = ("static", "black", "blurred", "duplicated", "foreign")
 LONGEST_RUN = 3
@@ -67,6 +66,8 @@ def plant(
         ValueError: a kind is unknown, an index is outside the clip, frame 0 is to repeat the one before it, or there are
             too few foreign frames.
     """
+    from PIL import Image, ImageFilter
+
     result = frames.copy()
     height, width = frames.shape[1:3]
     taken = 0

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 
 # The extremes, reached at strength 1. Each parameter is drawn anew for each clip, so few clips meet all of them.
 MOST_ZOOM = 1.2
@@ -113,6 +112,8 @@ def distort(
     Returns:
         [n, new height, new width, 3] uint8, the new sizes as in `picture_size`.
     """
+    from PIL import Image
+
     count, height, width = frames.shape[:3]
     new_width, new_height = picture_size(width, height, longer_side)
     # Pillow's box, in pixels of the recording, may have fractions.
@@ -147,9 +148,8 @@ def add_grain(frames: np.ndarray, noise: float, rng: np.random.Generator) -> np.
     if noise == 0:
         return frames
     result = np.empty_like(frames)
-    for frame, target in zip(
-        frames, result, strict=True
-    ):  # frame by frame: the whole clip as int16 misses the CPU's caches
+    # Frame by frame, because a whole clip as int16 misses the CPU's caches.
+    for frame, target in zip(frames, result, strict=True):
         grain = rng.standard_normal(frame.shape[:2], dtype=np.float32)
         grain *= noise
         noisy = frame.astype(np.int16)

@@ -12,10 +12,8 @@ from ssvh_model.corpus.game_list import Game
 from ssvh_model.errors import UserError
 
 TICKS_PER_SECOND = 60  # of the emulated console
-SHORTEST_HOLD, LONGEST_HOLD = (
-    4,
-    20,
-)  # ticks; a new action every tick would cancel itself out and nobody would move
+# In ticks. With a new action every tick they would cancel each other out, and nobody would move.
+SHORTEST_HOLD, LONGEST_HOLD = 4, 20
 
 
 def play(
