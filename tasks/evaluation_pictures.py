@@ -137,7 +137,7 @@ def _scores(session: TrainingSession, model: AutoSSVH, file: FeatureFile, row: i
     if model.grade_net is None:
         return None
     features = file.read([row]).to(session.device).float()
-    return model.scores(model.hasher.embed(features))[0].cpu().numpy()
+    return model.scores(model.hasher.embed(model.hasher.center(features)))[0].cpu().numpy()
 
 
 def neighbour_rows(

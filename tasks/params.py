@@ -98,6 +98,7 @@ class Model(Section):
     decoder_width: int = Field(ge=1)
     decoder_heads: int = Field(ge=1)
     feature_dropout: float = Field(ge=0, lt=1)
+    center_features: bool
 
 
 class Sampler(Section):

@@ -214,6 +214,7 @@ class TrainingSession:
                 measure_every=self.params.training.validate_every,
             ),
             start=start,
+            center=self.params.model.center_features,
             anchors=anchors,
             refresh=lambda trainer: self.cluster(trainer.model.hasher, counts),
             measure=self.measure,

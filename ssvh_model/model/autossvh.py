@@ -94,7 +94,7 @@ class AutoSSVH(nn.Module):
         return View(frame_codes.mean(dim=1), self.decoder(frame_codes, selection), selection)
 
     def forward(self, features: Tensor, *, reversal: float, generator: torch.Generator) -> tuple[View, View]:
-        """Two independent views of a batch of frame features [B, M, D]."""
+        """Two independent views of a batch of centred frame features [B, M, D] (`VideoHasher.center`)."""
         embedded = self.hasher.embed(features)
         first = self.select(embedded, reversal=reversal, generator=generator)
         second = self.select(embedded, reversal=reversal, generator=generator)

@@ -49,10 +49,15 @@ class VideoHasher(nn.Module):
     """Frame embedding, Transformer encoder over the frames it is shown, and hash layer."""
 
     positions: Tensor
+    feature_mean: Tensor
+    feature_scale: Tensor
 
     def __init__(self, config: HasherConfig) -> None:
         super().__init__()
         self.config = config
+        # Identity until `learn_center` has seen the training set; part of the weights.
+        self.register_buffer("feature_mean", torch.zeros(config.feature_size))
+        self.register_buffer("feature_scale", torch.ones(()))
         self.embedding = nn.Linear(config.feature_size, config.width)
         self.register_buffer("positions", sinusoidal_positions(config.frames, config.width), persistent=False)
         self.encoder = Transformer(
@@ -60,8 +65,12 @@ class VideoHasher(nn.Module):
         )
         self.hash_layer = HashLayer(config.width, config.bits)
 
+    def center(self, features: Tensor) -> Tensor:
+        """Frame features [B, M, D] less the training set's mean, over its scale; unchanged if these were not learnt."""
+        return (features - self.feature_mean) / self.feature_scale
+
     def embed(self, features: Tensor) -> Tensor:
-        """Frame features [B, M, D] -> embedded frames with their positions [B, M, E]."""
+        """Centred frame features [B, M, D] -> embedded frames with their positions [B, M, E]."""
         return self.embedding(features) + self.positions
 
     def frame_codes(self, embedded: Tensor) -> Tensor:
@@ -69,8 +78,8 @@ class VideoHasher(nn.Module):
         return self.hash_layer(self.encoder(embedded))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Soft video codes [B, K] in [-1, +1]: all frames [B, M, D] are shown, no sampler and no noise."""
-        return self.frame_codes(self.embed(features)).mean(dim=1)
+        """Soft video codes [B, K] in [-1, +1] of features [B, M, D]: all frames are shown, no sampler and no noise."""
+        return self.frame_codes(self.embed(self.center(features))).mean(dim=1)
 
     @torch.no_grad()
     def codes(self, features: Tensor) -> Tensor:

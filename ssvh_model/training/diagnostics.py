@@ -23,7 +23,7 @@ def sampler_state(model: AutoSSVH, features: Tensor, *, draws: int, seed: int) -
       that works hides hard frames, hence negative.
 
     Args:
-        features: [B, M, D] float32 on the model's device.
+        features: [B, M, D] float32 on the model's device, as they are in the feature file.
         draws: selections a video that the frequencies and errors are estimated from.
         seed: of these selections.
     """
@@ -32,8 +32,8 @@ def sampler_state(model: AutoSSVH, features: Tensor, *, draws: int, seed: int) -
     was_training = model.training
     model.eval()
     generator = torch.Generator(device=features.device).manual_seed(seed)
-    embedded = model.hasher.embed(features)
-    scores = model.scores(embedded)
+    features = model.hasher.center(features)
+    scores = model.scores(model.hasher.embed(features))
     frames = scores.shape[1]
     selected = torch.zeros_like(scores)
     for _ in range(draws):
@@ -54,7 +54,9 @@ def sampler_state(model: AutoSSVH, features: Tensor, *, draws: int, seed: int) -
 def hidden_frame_errors(
     model: AutoSSVH, features: Tensor, *, draws: int, generator: torch.Generator
 ) -> Tensor:
-    """Mean reconstruction error of each frame while it is hidden, [B, M]; NaN where no random mask hid it."""
+    """Mean reconstruction error of each frame of centred features [B, M, D] while it is hidden, [B, M]; NaN where
+    no random mask hid it.
+    """
     batch, frames, _ = features.shape
     embedded = model.hasher.embed(features)
     errors = features.new_zeros(batch, frames)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ssvh_model.clustering.anchors import Granularity
 from ssvh_model.progress import Progress
+from ssvh_model.training.centering import learn_center
 from ssvh_model.training.checkpoint import CheckpointFolder, History, ModelConfig, restore_trainer
 from ssvh_model.training.trainer import Trainer
 
@@ -39,6 +40,7 @@ def train_phase(
     phase: Phase,
     *,
     start: Path | None,
+    center: bool,
     anchors: Sequence[Granularity],
     refresh: Callable[[Trainer], Sequence[Granularity]],
     measure: Callable[[Trainer], dict[str, float]],
@@ -53,6 +55,7 @@ def train_phase(
         config: what the model was built from, written into every checkpoint.
         phase: name, length and rhythm.
         start: the checkpoint of the phase before; None for the warm-up.
+        center: learn the features' centre first; only the warm-up does, later phases have it from `start`.
         anchors: the clusterings that the phase begins with; empty for the warm-up, which has no P2Set term.
         refresh: makes new clusterings with the present weights.
         measure: named values to add to an epoch's row, such as the validation GMAP.
@@ -70,6 +73,8 @@ def train_phase(
     else:
         if start is not None:
             history = restore_trainer(start, trainer)
+        elif center:
+            learn_center(trainer.model.hasher, trainer.videos, batch_size=trainer.optimization.batch_size)
         trainer.granularities = [clusters.to(trainer.device) for clusters in anchors]
 
     videos = len(trainer.videos)

@@ -107,7 +107,9 @@ class Trainer:
         sums: dict[str, float] = {}
         done = 0
         for batch in self._batches():
-            features = self.videos.fetch(batch).to(self.device, non_blocking=True).float()
+            features = self.model.hasher.center(
+                self.videos.fetch(batch).to(self.device, non_blocking=True).float()
+            )
             index = torch.from_numpy(batch).to(self.device)
             views = self.model(
                 self._drop_features(features),

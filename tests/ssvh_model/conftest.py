@@ -15,8 +15,8 @@ from ssvh_model.model.autossvh import DecoderConfig
 from ssvh_model.model.hasher import HasherConfig
 from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.training.checkpoint import ModelConfig
-from ssvh_model.training.trainer import Optimization, Trainer
 from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.training.trainer import Optimization, Trainer
 
 FRAMES, SIZE, BITS = 8, 12, 16
 
