@@ -1,0 +1,175 @@
+"""How good the codes are beside the yardsticks, over several seeds.
+
+    python benchmarks/quality.py --features data/features/features.h5 --seeds 1 2 3
+    python benchmarks/quality.py --features other.h5 --set model.bits=64 --set warmup.epochs=30
+
+Trains with params.yaml (and what --set changes) on the feature file's training videos only, and measures its query videos once,
+at the end. Prints a table and writes JSON. The file is one of the stage `features`, or any HDF5 file with
+`features` [n, M, D], `labels` [n] and `is_query` [n]; then all other videos are both training set and database.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
+from ssvh_model.progress import no_progress
+from ssvh_model.retrieval.report import evaluate_hasher
+from ssvh_model.training.checkpoint import load_hasher
+from tasks.encoded import encode_videos, mean_features
+from tasks.params import Params
+from tasks.params_reading import read_yaml, validate
+from tasks.training import TrainingSession
+
+PARAMS = Path("params.yaml")
+RESULTS = Path(__file__).parent / "results"
+
+
+def with_changes(changes: list[str]) -> Params:
+    """params.yaml with `dotted.key=value` changes, checked."""
+    from ruamel.yaml import YAML
+
+    values: dict[str, Any] = read_yaml(PARAMS)
+    for change in changes:
+        key, _, text = change.partition("=")
+        *sections, last = key.split(".")
+        place = values
+        for section in sections:
+            place = place[section]
+        place[last] = YAML(typ="safe").load(text)
+    return validate(Params, values, PARAMS)
+
+
+def as_feature_file(path: Path, folder: Path) -> FeatureFile:
+    """The file itself, or one of our form made from `features`, `labels` and `is_query`."""
+    with h5py.File(path) as file:
+        if "splits" in file:
+            return FeatureFile(path)
+        is_query = file["is_query"][:]
+        write_feature_file(
+            folder / "features.h5",
+            file["features"][:],
+            ids=[str(row) for row in range(len(is_query))],
+            labels=[(str(label),) for label in file["labels"][:]],
+            splits=["query" if query else "train" for query in is_query],
+            meta=FeatureMeta("", "", 0),
+        )
+    return FeatureFile(folder / "features.h5")
+
+
+def train(params: Params, file: FeatureFile, folder: Path) -> tuple[TrainingSession, Path]:
+    """Both phases, without stages and records."""
+    session = TrainingSession(params, file)
+
+    def watch(row: dict[str, Any], seconds: float) -> None:
+        pass
+
+    state = session.run_phase(
+        "warmup",
+        epochs=params.warmup.epochs,
+        checkpoints=folder / "warmup",
+        on_epoch=watch,
+        progress=no_progress,
+    )
+    for number, settings in params.rounds.items():
+        hasher = load_hasher(state).to(session.device)
+        state = session.run_phase(
+            f"round-{number}",
+            epochs=settings.epochs,
+            start=state,
+            anchors=session.cluster(hasher, settings.clusters),
+            counts=settings.clusters,
+            refresh_every=settings.refresh_every,
+            checkpoints=folder / f"round-{number}",
+            on_epoch=watch,
+            progress=no_progress,
+        )
+    return session, state
+
+
+def measure(params: Params, path: Path) -> dict[str, Any]:
+    """Train once and evaluate once."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        file = as_feature_file(path, folder)
+        began = time.perf_counter()
+        session, state = train(params, file, folder)
+        seconds = time.perf_counter() - began
+        hasher = load_hasher(state).to(session.device)
+        database = file.rows(*params.evaluate.database)
+        record = evaluate_hasher(
+            encode_videos(session, hasher, file, file.rows("query"), no_progress),
+            encode_videos(session, hasher, file, database, no_progress),
+            train_features=mean_features(file, file.rows("train")),
+            exclude_self=params.evaluate.exclude_self,
+            itq_seed=params.seed,
+        ).record()
+        return {
+            "seed": params.seed,
+            "gmap": record["gmap"],
+            "map_at_5": record["map_at_k"]["5"],
+            "float_gmap": record["yardsticks"]["float"]["gmap"],
+            "itq_gmap": record["yardsticks"]["itq"]["gmap"],
+            "training_videos": len(session.train),
+            "training_seconds": round(seconds, 1),
+        }
+    finally:
+        shutil.rmtree(folder)
+
+
+def main() -> None:
+    """Parse the command line, run, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--features", type=Path, default=Path("data/features/features.h5"))
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
+    parser.add_argument("--name", default="quality", help="of the file in benchmarks/results")
+    arguments = parser.parse_args()
+
+    table = Table("seed", "GMAP", "MAP@5", "float", "ITQ", "seconds")
+    results = []
+    for seed in arguments.seeds:
+        results.append(measure(with_changes([*arguments.changes, f"seed={seed}"]), arguments.features))
+        table.add_row(
+            *(f"{value:.4f}" if isinstance(value, float) and name != "training_seconds" else str(value)
+              for name, value in results[-1].items() if name != "training_videos")
+        )  # fmt: skip
+    params = with_changes(arguments.changes)
+    gmaps = np.array([result["gmap"] for result in results])
+    summary = {
+        "features": arguments.features.name,
+        "bits": params.model.bits,
+        "gmap_mean": float(gmaps.mean()),
+        "gmap_std": float(gmaps.std(ddof=1)) if len(gmaps) > 1 else None,
+        "changes": arguments.changes,
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "torch": torch.__version__,
+        "seeds": results,
+    }
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{params.model.bits} bits: GMAP {gmaps.mean():.4f} +- {summary['gmap_std'] or 0:.4f} over {len(gmaps)} seeds"
+    )
+    target = RESULTS / f"{arguments.name}.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
