@@ -6,6 +6,7 @@ DVC decides what is out of date. A stage that is runs as a task of this flow (in
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
@@ -25,6 +26,9 @@ from tasks.parent import create_parent, note_stages
 from tasks.prefect_task import FLOW_RUN_VARIABLE
 from tasks.stage import STARTED_VARIABLE
 from tasks.tracking import PARENT_VARIABLE, Store
+
+BAD_INPUT = "Bad input"
+AT_ONCE = "--at-once"
 
 
 @flow(name="pipeline", persist_result=False)
@@ -49,7 +53,7 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
         store = Store()
         parent = create_parent(store, "prefect flow" if one_by_one else "ssvh run")
     except UserError as error:
-        return Failed(message=str(error))
+        return Failed(name=BAD_INPUT, message=str(error))
     store.tag(parent, {"ssvh.prefect_flow_run": str(context.flow_run.id)})
 
     status = "KILLED"
@@ -66,17 +70,17 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
         note_stages(store, parent, stages)
         store.set_status(parent, status)
     logger.info("MLflow run %s", parent)
-    return Completed(message="all stages are up to date") if failure is None else Failed(message=failure)
+    return Completed(message="all stages are up to date") if failure is None else failure
 
 
 def _reproduce(
     stages: list[str], stale: set[str], one_by_one: bool, started: Path, extra: dict[str, str]
-) -> str | None:
-    """Run what is out of date. Returns the reason if that failed."""
+) -> State[Any] | None:
+    """Run what is out of date. Returns the state to end in if that failed."""
     if not one_by_one:
         status = dvc.reproduce(single=False, extra=extra)
         if status != 0:
-            return _reason(started, f"dvc repro ended with status {status}")
+            return _failure(started, f"dvc repro ended with status {status}")
         for stage in stages:
             if not (started / stage).exists():
                 cached.with_options(task_run_name=stage, name=stage)(stage)
@@ -88,7 +92,7 @@ def _reproduce(
         if changed:
             status = dvc.reproduce(stage, single=True, extra=extra)
             if status != 0:
-                return _reason(started, f"stage {stage} ended with status {status}")
+                return _failure(started, f"stage {stage} ended with status {status}")
         if not (started / stage).exists():
             cached.with_options(task_run_name=stage, name=stage)(stage)
     return None
@@ -100,20 +104,25 @@ def cached(stage: str) -> State[Any]:
     return Completed(name="Cached", message=f"the results of {stage} are up to date: nothing to run")
 
 
-def _reason(started: Path, otherwise: str) -> str:
-    """What the stage itself said about its end."""
-    said = [file.read_text() for file in sorted(started.glob("*.error"))]
-    return said[-1] if said else otherwise
+def _failure(started: Path, otherwise: str) -> State[Any]:
+    """A failed state with what the stage itself said about its end."""
+    for file in started.glob("*.error"):
+        said = json.loads(file.read_text())
+        return Failed(name=BAD_INPUT if said["bad_input"] else None, message=said["reason"])
+    return Failed(message=otherwise)
 
 
-def main() -> int:
-    """Run the flow; 0 if all went well, 1 if not."""
-    state = pipeline(return_state=True)
+def main(arguments: list[str]) -> int:
+    """Run the flow; 0 if all went well, 2 after bad input, 1 after anything else."""
+    if arguments not in ([], [AT_ONCE]):
+        print(f"usage: python -m flows.pipeline [{AT_ONCE}]", file=sys.stderr)
+        return 2
+    state = pipeline(one_by_one=AT_ONCE not in arguments, return_state=True)
     if state.is_completed():
         return 0
     print(f"error: {state.message}", file=sys.stderr)
-    return 1
+    return 2 if state.name == BAD_INPUT else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

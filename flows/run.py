@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from flows import children
 from flows.dvc import out_of_date
 from flows.environment import prepare_environment, refuse_nested
 from flows.report import short_report
+from flows.server import prefect_server
 from tasks.params import load_params
+
+AT_ONCE = "--at-once"  # the same as in flows/pipeline.py, which takes seconds to import
 
 
 def run() -> int:
@@ -24,19 +28,10 @@ def run() -> int:
         print(short_report())
         return 0
 
-    # Imported only now: nothing of it is needed to see that there is nothing to do.
-    from flows.server import prefect_server
-
-    print("starting a Prefect server for this run", flush=True)
-    with prefect_server():
-        from flows.pipeline import pipeline
-
-        state = pipeline(one_by_one=False, return_state=True)
-    if not state.is_completed():
-        print(f"error: {state.message}", file=sys.stderr)
-        return 2 if state.name == "Failed" else 1
-    print(short_report())
-    return 0
+    status = _flow(AT_ONCE)
+    if status == 0:
+        print(short_report())
+    return status
 
 
 def train() -> int:
@@ -44,9 +39,10 @@ def train() -> int:
     prepare_environment()
     refuse_nested()
     load_params()
-    from flows.server import prefect_server
+    return _flow()
 
+
+def _flow(*arguments: str) -> int:
+    """Run the flow in a process of its own, which has sent all its logs when it ends, before the server does."""
     with prefect_server():
-        from flows.pipeline import main
-
-        return main()
+        return children.run([sys.executable, "-m", "flows.pipeline", *arguments], extra={})

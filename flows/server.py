@@ -12,6 +12,8 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psutil
+
 from flows import children
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
@@ -71,6 +73,7 @@ def prefect_server(preferred_port: int = 0) -> Iterator[str]:
         return
     port = free_port(preferred_port)
     api = f"http://{HOST}:{port}/api"
+    print(f"starting a Prefect server on {HOST}, port {port}", flush=True)
     paths.PREFECT_HOME.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     with open(LOG, "ab") as log:
@@ -81,8 +84,6 @@ def prefect_server(preferred_port: int = 0) -> Iterator[str]:
             if process.poll() is not None or time.monotonic() - began > SECONDS_TO_START:
                 raise UserError(f"the Prefect server did not start; {LOG} says why")
             time.sleep(0.2)
-        import psutil
-
         with atomic_path(NOTE) as temporary:
             started = psutil.Process(process.pid).create_time()
             temporary.write_text(json.dumps({"api": api, "pid": process.pid, "started": started}))

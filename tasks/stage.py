@@ -201,7 +201,7 @@ def main(arguments: list[str]) -> int:
     try:
         run_stage(arguments[0])
     except UserError as error:
-        _tell_flow(arguments[0], str(error))
+        _tell_flow(arguments[0], str(error), bad_input=True)
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -209,17 +209,16 @@ def main(arguments: list[str]) -> int:
         kill_children()
         return 130
     except Exception as error:
-        _tell_flow(
-            arguments[0], f"stage {arguments[0]}: {type(error).__name__}: {' '.join(str(error).split())}"
-        )
+        reason = f"stage {arguments[0]}: {type(error).__name__}: {' '.join(str(error).split())}"
+        _tell_flow(arguments[0], reason, bad_input=False)
         raise
     return 0
 
 
-def _tell_flow(stage: str, reason: str) -> None:
+def _tell_flow(stage: str, reason: str, *, bad_input: bool) -> None:
     """Leave the reason of a failure where the flow that started this looks for it."""
     if folder := os.environ.get(STARTED_VARIABLE):
-        (Path(folder) / f"{stage}.error").write_text(reason)
+        (Path(folder) / f"{stage}.error").write_text(json.dumps({"reason": reason, "bad_input": bad_input}))
 
 
 if __name__ == "__main__":
