@@ -32,10 +32,10 @@ class Arcade(Section):
 
     clips: int = Field(ge=1, le=1_000_000)
     games: int = Field(ge=2, le=93)
-    reuploads: int = Field(ge=1, le=1000)
+    reuploads: int = Field(ge=1, le=100)
     distortion: float = Field(ge=0, le=1)
     bad_frames: float = Field(ge=0, le=0.5)
-    frames: int = Field(ge=2, le=3000)
+    frames: int = Field(ge=2, le=300)
     size: int = Field(ge=32, le=1080)
 
 
