@@ -72,14 +72,11 @@ def extract_features(
     Raises:
         UserError: an argument is impossible, not one video can be read, or the backbone's values are beyond float16.
     """
-    for name, value in (
-        ("frames", frames),
-        ("batch_size", batch_size),
-        ("thumbnail", thumbnail),
-        ("workers", workers),
-    ):
+    numbers = {"frames": frames, "batch_size": batch_size, "thumbnail": thumbnail, "workers": workers}
+    for name, value in numbers.items():
         if value < 1:
-            raise UserError(f"features.{name}: {value}; allowed are whole numbers from 1")
+            section = "running" if name == "workers" else "features"
+            raise UserError(f"{section}.{name}: {value}; allowed are whole numbers from 1")
     shards = shards_of(videos)
     total = sum(len(shard) for shard in shards)
     if not total:

@@ -107,6 +107,12 @@ def test_frames_that_hold_each_other_up_come_in_order(make_video: MakeVideo) -> 
     assert read_levels(sample_frames(path, 20).frames) == list(range(20))
 
 
+def test_frames_of_an_avi_come_in_the_decoders_order(make_video: MakeVideo) -> None:
+    path = make_video("video.avi", codec="mpeg4", options={"bf": "2", "g": "10", "qmin": "1", "qmax": "2"})
+    sampled = sample_frames(path, 20)
+    assert sampled.total == 20 and read_levels(sampled.frames) == list(range(20))
+
+
 @pytest.mark.parametrize("name", ["long.mp4", "long.mkv", "long.ts"])
 @pytest.mark.parametrize(
     "options", [{"g": "8", "bf": "2"}, {"g": "8", "bf": "3", "x264-params": "open-gop=1"}]
@@ -194,10 +200,13 @@ def test_a_playlist_can_not_reach_other_files_or_the_network(tmp_path: Path, mak
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0.2)
         for target in (str(secret), f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"):
-            playlist = tmp_path / "list.m3u8.mp4"
-            playlist.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n")
-            with pytest.raises(UnreadableVideo):
-                sample_frames(playlist, 2)
+            for name in ("list.m3u8", "list.mp4"):
+                playlist = tmp_path / name
+                playlist.write_text(
+                    f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{target}\n#EXT-X-ENDLIST\n"
+                )
+                with pytest.raises(UnreadableVideo, match="not a video"):
+                    sample_frames(playlist, 2)
         with pytest.raises(TimeoutError):
             server.accept()
 
