@@ -32,8 +32,8 @@ def reproduce(*stages: str, single: bool, extra: Mapping[str, str]) -> int:
 
     Args:
         stages: names; none means all.
-        single: only these stages themselves, nothing before them.
+        single: only these stages themselves, nothing before them, and without DVC's hints at the end.
         extra: variables to hand to the stages.
     """
-    options: Sequence[str] = ["--single-item"] if single else []
+    options: Sequence[str] = ["--single-item", "--quiet"] if single else []
     return children.run([*DVC, "--wait-for-lock", "repro", *options, *stages], extra=extra)
