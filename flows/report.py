@@ -9,8 +9,11 @@ from tasks import paths
 
 NEXT = (
     ("make ui", "every run, curve and picture in the browser"),
-    ("dvc metrics diff", "what a change did, once a result is committed: git add dvc.lock && git commit"),
-    ("ssvh --help", "everything else; params.yaml holds what can be changed"),
+    (
+        ".venv/bin/dvc metrics diff",
+        "what a change did, once a result is committed: git add dvc.lock && git commit",
+    ),
+    (".venv/bin/ssvh --help", "everything else; params.yaml holds what can be changed"),
 )
 
 
@@ -24,13 +27,7 @@ def _quality() -> list[str]:
         return ["no evaluation yet"]
     evaluation = json.loads(paths.EVALUATION.read_text())
     if (gmap := evaluation.get("gmap")) is None:
-        return [
-            str(
-                evaluation.get("not_measurable")
-                or evaluation.get("reason")
-                or "retrieval could not be measured"
-            )
-        ]
+        return [str(evaluation["reasons"]["gmap"])]
     yardsticks = evaluation.get("yardsticks", {})
     rows = [
         (f"this hasher, {evaluation['bits']} bits", gmap),
@@ -57,4 +54,4 @@ def _places() -> list[str]:
 
 
 def _next() -> list[str]:
-    return [f"  {command:<18}{what}" for command, what in NEXT]
+    return [f"  {command:<28}{what}" for command, what in NEXT]

@@ -56,7 +56,7 @@ def run(stage: Stage) -> None:
     _write_curves(folder / "curves", evaluation, history)
     draw_all(folder / "pictures", stage, session, model, file, query, database, evaluation, history)
 
-    stage.run.log_metrics(evaluation_figures(evaluation.record()))
+    stage.run.log_result(evaluation_figures(evaluation.record()))
     stage.run.log_artifact(folder / "pictures", "pictures")
     stage.run.log_artifact(folder / "evaluation.json")
     for reason in dict.fromkeys(evaluation.coarse.reasons.values()):

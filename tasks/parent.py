@@ -8,8 +8,9 @@ from pathlib import Path
 
 from ssvh_model.files import atomic_path
 from tasks import paths
+from tasks.params_reading import read_yaml
 from tasks.processes import Started, pipeline_process
-from tasks.tracking import PARENT_VARIABLE, Store, git_commit
+from tasks.tracking import PARENT_VARIABLE, Store, flatten, git_commit
 
 PARENTS = paths.WORK / "parents"
 
@@ -43,6 +44,7 @@ def _create(store: Store, started_by: str, starter: Started) -> str:
     run = store.create_run(
         "pipeline", parent=None, tags={"ssvh.started_by": started_by, "ssvh.git_commit": git_commit()}
     )
+    store.log_parameters(run, flatten(read_yaml(paths.PARAMS)))
     with atomic_path(_note(starter)) as temporary:
         temporary.write_text(json.dumps({"run_id": run, "pid": starter.pid, "started": starter.started}))
     return run

@@ -30,9 +30,8 @@ class ServedHasher(PythonModel):
         self._hasher, self._features = load_saved_hasher(Path(context.artifacts["hasher"]))
         self._backbone: Any = None
 
-    def predict(
-        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
-    ) -> np.ndarray:
+    # A type on `model_input` would make MLflow check it a second time, and warn that it is none of those it knows.
+    def predict(self, context, model_input, params=None) -> np.ndarray:  # type: ignore[no-untyped-def]
         """Packed codes, [n, ceil(K / 8)] uint8; `ssvh_model.retrieval.codes.unpack` makes -1 and +1 of them.
 
         Args:

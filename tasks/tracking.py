@@ -113,6 +113,25 @@ class Store:
             else:
                 self.client.set_terminated(run, status)
 
+    def log_parameters(self, run: str, parameters: Mapping[str, Any]) -> None:
+        """Log flat parameters, once a run (mlflow#7152)."""
+        from mlflow.entities import Param
+
+        entries = [Param(name, str(value)) for name, value in parameters.items()]
+        with reported(self.uri):
+            for start in range(0, len(entries), MOST_PARAMETERS_AT_ONCE):
+                self.client.log_batch(run, params=entries[start : start + MOST_PARAMETERS_AT_ONCE])
+
+    def log_metrics(self, run: str, metrics: Mapping[str, float]) -> None:
+        """Log named numbers that have no step."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with reported(self.uri):
+            self.client.log_batch(
+                run, metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()]
+            )
+
     def tag(self, run: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
         with reported(self.uri):
@@ -155,12 +174,12 @@ class StageRun:
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log flat parameters, once."""
-        from mlflow.entities import Param
+        self.store.log_parameters(self.id, parameters)
 
-        entries = [Param(name, str(value)) for name, value in parameters.items()]
-        with reported(self.store.uri):
-            for start in range(0, len(entries), MOST_PARAMETERS_AT_ONCE):
-                self.store.client.log_batch(self.id, params=entries[start : start + MOST_PARAMETERS_AT_ONCE])
+    def log_result(self, metrics: Mapping[str, float]) -> None:
+        """Log what came out of the pipeline: to this run, and to the parent, so that whole pipeline runs can be compared."""
+        self.log_metrics(metrics)
+        self.store.log_metrics(self.parent, metrics)
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
         """Log named numbers at a step, such as an epoch."""

@@ -185,7 +185,7 @@ class TrainingSession:
                     database_labels,
                     self._validation.ids,
                     self.train.ids,
-                    exclude_self=self.params.evaluate.exclude_self,
+                    exclude_self=False,  # no video is in both splits
                 ).gmap
         return figures
 
