@@ -1,0 +1,192 @@
+"""A project of two short stages, and a real Prefect server.
+
+The stages are the real thing but for what they do: DVC starts `stub.py`, which runs `tasks.stage` with functions of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.server import prefect_server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+STUB = """
+import sys
+import tasks
+tasks.__path__.append("stubs")
+from tasks.stage import main
+sys.exit(main(sys.argv[1:]))
+"""
+FUNCTION = """
+import pathlib, time
+
+from ssvh_model.errors import UserError
+
+
+def run(stage):
+    behaviour = pathlib.Path("behave-{name}")
+    how = behaviour.read_text() if behaviour.exists() else ""
+    if how == "refuse":
+        raise UserError("videos: none of them can be read")
+    if how == "break":
+        raise RuntimeError("loss is nan\\nat step 3")
+    if how == "hang":
+        pathlib.Path("hanging").write_text("yes")
+        time.sleep(120)
+    for epoch in range(3):
+        stage.run.log_metrics({{"loss": 1.0 / (1 + epoch)}}, step=epoch)
+    stage.say("stub {name} has run")
+    out = stage.work.folder / "out"
+    out.write_text("{name} " + str(stage.params.seed))
+    stage.work.publish({{pathlib.Path("out/{name}"): out}})
+"""
+PIPELINE = """
+stages:
+  first:
+    cmd: python stub.py first
+    params: [seed]
+    outs: [out/first, runs/first.json]
+  second:
+    cmd: python stub.py second
+    deps: [out/first]
+    params: [warmup]
+    outs: [out/second, runs/second.json]
+"""
+
+
+@dataclass
+class Project:
+    """A project's folder and ways to use it as a person would."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def start(self, *command: str, **extra: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", *command],
+            cwd=self.folder,
+            env={**self.environment, **extra},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, *command: str, **extra: str) -> tuple[int, str]:
+        process = self.start(*command, **extra)
+        output, _ = process.communicate(timeout=200)
+        return process.returncode, output
+
+    def change(self, old: str, new: str) -> None:
+        params = self.folder / "params.yaml"
+        text = params.read_text()
+        assert old in text
+        params.write_text(text.replace(old, new, 1))
+
+    def behave(self, stage: str, how: str) -> None:
+        (self.folder / f"behave-{stage}").write_text(how)
+
+    def record(self, stage: str) -> dict[str, Any]:
+        return dict(json.loads((self.folder / f"runs/{stage}.json").read_text()))
+
+    def runs(self) -> list[Any]:
+        """All MLflow runs, oldest first."""
+        from mlflow import MlflowClient
+
+        client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
+        ids = [experiment.experiment_id for experiment in client.search_experiments()]
+        return sorted(client.search_runs(ids), key=lambda run: run.info.start_time)
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prefect server that all tests share."""
+    folder = tmp_path_factory.mktemp("prefect")
+    before, address, home = (
+        Path.cwd(),
+        os.environ.pop("PREFECT_API_URL", None),
+        os.environ.get("PREFECT_HOME"),
+    )
+    os.chdir(folder)
+    os.environ["PREFECT_HOME"] = str(folder / ".prefect")
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    try:
+        with prefect_server() as api:
+            os.chdir(before)
+            os.environ.pop("PREFECT_API_URL")
+            yield api
+            os.chdir(folder)
+    finally:
+        os.chdir(before)
+        for name, value in (("PREFECT_API_URL", address), ("PREFECT_HOME", home)):
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@pytest.fixture
+def stub_project(tmp_path: Path) -> Project:
+    """Two stages, nothing run yet, no Prefect server known."""
+    for name, text in {
+        "stub.py": STUB,
+        "dvc.yaml": PIPELINE,
+        "params.yaml": (ROOT / "params.yaml").read_text(encoding="utf-8"),
+        **{f"stubs/{name}.py": FUNCTION.format(name=name) for name in ("first", "second")},
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    (tmp_path / ".dvcignore").write_text(".work\n.prefect\nmlartifacts\n")
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PREFECT", "MLFLOW", "SSVH", "DVC"))
+        },
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_HOME": str(tmp_path / ".prefect"),
+    }
+    return Project(tmp_path, environment)
+
+
+@pytest.fixture
+def task_runs(prefect_api: str) -> Callable[[str], dict[str, Any]]:
+    """Ask the server for the task runs of a flow run, by name, once they have come to their end."""
+    import time
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    def ask(flow_run: str, expected: int = 2) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        with SyncPrefectClient(api=prefect_api) as client:
+            for _ in range(100):  # the server takes them in by and by
+                runs = client.read_task_runs(
+                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+                )
+                found = {run.name: run for run in runs}
+                if len(found) == expected and all(run.state and run.state.is_final() for run in runs):
+                    break
+                time.sleep(0.1)
+        return found
+
+    return ask

@@ -1,0 +1,178 @@
+"""The MLflow record, in a real SQLite store."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ssvh_model.errors import UserError
+from tasks.parent import PARENTS, close_abandoned, create_parent, find_parent, note_stages
+from tasks.tracking import PARENT_VARIABLE, StageRun, Store, flatten
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with its tables made, which takes seconds; tests copy it."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        Store()
+    finally:
+        os.chdir(before)
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def store(project: Path, template: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    (project / "mlflow.db").write_bytes(template.read_bytes())
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "test")
+    return Store()
+
+
+def child(store: Store, parent: str, name: str = "warmup") -> StageRun:
+    return StageRun(store, store.create_run(name, parent=parent, tags={"ssvh.stage": name}), parent)
+
+
+def test_flatten() -> None:
+    assert flatten({"a": {"b": 1, "c": {"d": [1, 2]}}, "e": None}) == {"a.b": 1, "a.c.d": [1, 2], "e": None}
+
+
+def test_the_store_is_in_the_project_and_artifacts_too(store: Store, project: Path) -> None:
+    assert store.uri == f"sqlite:///{project}/mlflow.db"
+    location = store.client.get_experiment(store.experiment).artifact_location
+    assert location == (project / "mlartifacts").as_uri()
+
+
+def test_a_stage_s_record(store: Store, project: Path) -> None:
+    parent = create_parent(store, "test")
+    run = child(store, parent)
+    run.log_parameters({f"p{number}": number for number in range(150)})
+    for epoch in range(1, 4):
+        run.log_metrics({"loss": 1 / epoch, "gmap": 0.1}, step=epoch)
+    run.log_input(
+        "features", source=Path("data/features"), digest="f" * 40, context="input", profile={"videos": 3}
+    )
+    (project / "picture.png").write_bytes(b"png")
+    run.log_artifact(project / "picture.png", "pictures")
+    run.close("FINISHED")
+
+    stored = store.client.get_run(run.id)
+    assert stored.info.status == "FINISHED"
+    assert stored.data.params["p149"] == "149"
+    assert [(m.step, m.value) for m in store.client.get_metric_history(run.id, "loss")] == [
+        (1, 1),
+        (2, 0.5),
+        (3, 1 / 3),
+    ]
+    assert stored.data.tags["mlflow.parentRunId"] == parent
+    assert stored.inputs.dataset_inputs[0].dataset.name == "features"
+    assert [file.path for file in store.client.list_artifacts(run.id, "pictures")] == ["pictures/picture.png"]
+    assert [one.info.run_id for one in store.children(parent)] == [run.id]
+
+
+def test_mlflow_s_own_run_variable_does_not_matter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mlflow#15713: in a child process MLFLOW_RUN_ID beats the parent that a caller names."""
+    parent = create_parent(store, "test")
+    monkeypatch.setenv("MLFLOW_RUN_ID", parent)
+    run = child(store, parent)
+    assert run.id != parent
+    assert store.client.get_run(run.id).data.tags["mlflow.parentRunId"] == parent
+
+
+def test_metrics_wait_while_the_store_is_away_and_none_is_lost(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = child(store, create_parent(store, "test"))
+    monkeypatch.setattr("tasks.tracking.SECONDS_BETWEEN_WRITES", 0)
+    really = store.client.log_batch
+
+    def away(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route to host\nand a second line")
+
+    monkeypatch.setattr(store.client, "log_batch", away)
+    run.log_metrics({"loss": 1.0}, step=1)
+    run.log_metrics({"loss": 0.5}, step=2)
+    said = capsys.readouterr().out
+    assert "no route to host" in said
+    assert "second line" not in said
+    with pytest.raises(UserError, match="can't be written"):
+        run.close("FINISHED")
+    monkeypatch.setattr(store.client, "log_batch", really)
+    run.close("FINISHED")
+    assert [m.value for m in store.client.get_metric_history(run.id, "loss")] == [1.0, 0.5]
+
+
+def test_no_store_at_all_is_one_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////dev/null/mlflow.db")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(UserError, match="can't be written") as caught:
+        Store()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_parent_that_was_handed_over_is_taken(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = create_parent(store, "flow")
+    monkeypatch.setenv(PARENT_VARIABLE, parent)
+    assert find_parent(store) == parent
+    monkeypatch.setenv(PARENT_VARIABLE, "0" * 32)
+    assert find_parent(store) != "0" * 32
+
+
+def test_stages_of_one_process_share_a_parent(store: Store) -> None:
+    first = find_parent(store)
+    assert find_parent(store) == first
+    assert len(list(PARENTS.glob("*.json"))) == 1
+
+
+def test_what_a_killed_pipeline_left_running_is_closed(store: Store) -> None:
+    parent = create_parent(store, "test")
+    running, ended = child(store, parent), child(store, parent)
+    ended.close("FINISHED")
+    close_abandoned(store)
+    assert store.status_of(parent) == "RUNNING"  # this process is alive
+
+    note = next(PARENTS.glob("*.json"))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    note.write_text(json.dumps({"run_id": parent, "pid": gone.pid, "started": 1.0}))
+    close_abandoned(store)
+    assert store.status_of(parent) == "KILLED"
+    assert store.status_of(running.id) == "KILLED"
+    assert store.status_of(ended.id) == "FINISHED"
+    assert not note.exists()
+
+
+def test_a_finished_pipeline_stays_finished(store: Store) -> None:
+    parent = create_parent(store, "test")
+    store.set_status(parent, "FINISHED")
+    note = next(PARENTS.glob("*.json"))
+    note.write_text(json.dumps({"run_id": parent, "pid": 1, "started": 1.0}))
+    close_abandoned(store)
+    assert store.status_of(parent) == "FINISHED"
+
+
+def test_a_parent_can_be_opened_again_for_the_next_stage(store: Store) -> None:
+    parent = create_parent(store, "test")
+    for status in ("FINISHED", "RUNNING", "FAILED"):
+        store.set_status(parent, status)
+        assert store.status_of(parent) == status
+
+
+def test_the_parent_tells_what_ran_and_what_was_reused(store: Store) -> None:
+    parent = create_parent(store, "test")
+    own = child(store, parent)
+    Path("runs").mkdir()
+    Path("runs/warmup.json").write_text(json.dumps({"run_id": own.id}))
+    Path("runs/p2set-1.json").write_text(json.dumps({"run_id": "e" * 32}))
+    note_stages(store, parent, ["warmup", "p2set@1", "p2set@2"])
+    tags = store.client.get_run(parent).data.tags
+    assert tags["ssvh.stage.warmup"] == f"ran {own.id}"
+    assert tags["ssvh.stage.p2set-1"] == f"reused {'e' * 32}"
+    assert "ssvh.stage.p2set-2" not in tags
