@@ -72,7 +72,11 @@ def _mlflow(port: int) -> list[str]:
 
 def _optuna(port: int) -> list[str]:
     storage = f"sqlite:///{paths.OPTUNA_STORE.resolve()}"
-    start = f"from optuna_dashboard import run_server; run_server({storage!r}, host={HOST!r}, port={port})"
+    # The storage object makes the tables where there are none yet; given an address, the page would not.
+    start = (
+        "from optuna.storages import RDBStorage; from optuna_dashboard import run_server; "
+        f"run_server(RDBStorage({storage!r}), host={HOST!r}, port={port})"
+    )
     return [sys.executable, "-c", start]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import time
 import urllib.request
 
 import pytest
@@ -38,17 +37,6 @@ def test_outside_of_a_project(stub_project: Project) -> None:
     assert status == 2
     assert output.startswith("error: ")
     assert "Traceback" not in output
-
-
-def test_run_with_nothing_to_do_says_so_within_five_seconds(stub_project: Project) -> None:
-    status, output = stub_project.run("dvc", "repro")
-    assert status == 0, output
-    began = time.monotonic()
-    status, output = stub_project.run("flows.cli", "run")
-    assert status == 0, output
-    assert output.startswith("nothing to do")
-    assert time.monotonic() - began < 5
-    assert len(stub_project.runs()) == 3, "no new run in MLflow"
 
 
 def test_the_report(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]

@@ -66,7 +66,9 @@ def test_the_flow_runs_what_is_out_of_date_and_shows_the_rest_as_cached(
     assert parent.data.tags["ssvh.stage.second"] == f"ran {stub_project.record('second')['run_id']}"
 
 
-def test_dvc_repro_by_hand_keeps_the_same_records_without_a_server(stub_project: Project) -> None:
+def test_dvc_repro_by_hand_keeps_the_same_records_without_a_server_and_a_second_run_does_nothing(
+    stub_project: Project,
+) -> None:
     status, output = stub_project.run("dvc", "repro")
     assert status == 0, output
     assert "running without a Prefect server" in output
@@ -77,7 +79,12 @@ def test_dvc_repro_by_hand_keeps_the_same_records_without_a_server(stub_project:
     assert [run.info.run_name for run in stages] == ["first", "second"]
     assert stub_project.record("second")["run_id"] == stages[1].info.run_id
     assert "Data and pipelines are up to date" in stub_project.run("dvc", "repro")[1]
-    assert len(stub_project.runs()) == 3
+    began = time.monotonic()
+    status, output = stub_project.run("flows.cli", "run")
+    assert status == 0, output
+    assert output.startswith("nothing to do")
+    assert time.monotonic() - began < 5
+    assert len(stub_project.runs()) == 3, "what was not run leaves no record"
 
     # Bad input: one line, both runs closed as failed, and DVC says no.
     stub_project.behave("second", "refuse")
