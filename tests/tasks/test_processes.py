@@ -22,8 +22,8 @@ terminate_as_interrupt()
 worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 starter = pipeline_process()
 print(os.getpid(), worker.pid, starter.pid, flush=True)
-end_with(starter, print, every=0.1)
 try:
+    end_with(starter, print, every=0.1)
     time.sleep(60)
 except KeyboardInterrupt:
     kill_children()
