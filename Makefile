@@ -32,10 +32,10 @@ run: $(STAMP)  ## set up if needed, then the pipeline: from videos to a register
 	@ssvh run
 
 test: $(STAMP)  ## set up if needed, then the tests
-	@python -m pytest -m "not slow"
+	@python -m pytest -m "not slow" -n 2 --dist loadgroup
 
 test-full: $(STAMP)  ## the tests, the slow ones too
-	@python -m pytest
+	@python -m pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)  ## style and formatting
 	@ruff check .

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,3 +19,56 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the folder {folder}, which is not part of the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Prefect server that all tests share."""
+    from flows.server import prefect_server
+
+    folder = tmp_path_factory.mktemp("prefect")
+    before, address, home = (
+        Path.cwd(),
+        os.environ.pop("PREFECT_API_URL", None),
+        os.environ.get("PREFECT_HOME"),
+    )
+    os.chdir(folder)
+    os.environ["PREFECT_HOME"] = str(folder / ".prefect")
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+    try:
+        with prefect_server() as api:
+            os.chdir(before)
+            os.environ.pop("PREFECT_API_URL")
+            yield api
+            os.chdir(folder)
+    finally:
+        os.chdir(before)
+        for name, value in (("PREFECT_API_URL", address), ("PREFECT_HOME", home)):
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@pytest.fixture
+def task_runs(prefect_api: str) -> Callable[[str], dict[str, Any]]:
+    """Ask the server for the task runs of a flow run, by name, once they have come to their end."""
+    import time
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+
+    def ask(flow_run: str, expected: int = 2, api: str = prefect_api) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        with SyncPrefectClient(api=api) as client:
+            for _ in range(100):  # the server takes them in by and by
+                runs = client.read_task_runs(
+                    flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
+                )
+                found = {run.name: run for run in runs}
+                if len(found) == expected and all(run.state and run.state.is_final() for run in runs):
+                    break
+                time.sleep(0.1)
+        return found
+
+    return ask

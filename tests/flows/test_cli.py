@@ -12,6 +12,8 @@ import pytest
 from flows.report import short_report
 from tests.flows.conftest import ROOT, Project
 
+pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
+
 
 def test_help_lists_the_commands(stub_project: Project) -> None:
     status, output = stub_project.run("flows.cli", "--help")

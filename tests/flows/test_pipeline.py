@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
 from tests.flows.conftest import Project
+
+pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
 
 
 def parents(runs: list[Any]) -> list[Any]:
