@@ -5,6 +5,7 @@ MLflow runs this file when it loads the model ("models from code"), so nothing o
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from ssvh_model.errors import UserError
 from ssvh_model.model.hasher_file import load_saved_hasher
 from ssvh_model.retrieval.codes import pack
+
+# A type on `predict`'s input would make MLflow check the input by it, and it knows no type that means "either column"; the
+# signature that is logged with the model checks it instead.
+warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")
 
 FEATURES = "features"
 PATH = "path"
@@ -30,7 +35,6 @@ class ServedHasher(PythonModel):
         self._hasher, self._features = load_saved_hasher(Path(context.artifacts["hasher"]))
         self._backbone: Any = None
 
-    # A type on `model_input` would make MLflow check it a second time, and warn that it is none of those it knows.
     def predict(self, context, model_input, params=None) -> np.ndarray:  # type: ignore[no-untyped-def]
         """Packed codes, [n, ceil(K / 8)] uint8; `ssvh_model.retrieval.codes.unpack` makes -1 and +1 of them.
 
