@@ -21,6 +21,12 @@ from ssvh_model.training.trainer import Optimization, Trainer
 FRAMES, SIZE, BITS = 8, 12, 16
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> None:
+    """Tiny tensors are fastest on one thread, above all while other tests run on the other cores."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def golden(shared: Path) -> dict[str, np.ndarray]:
     """Inputs and outputs of single formulas, computed with the authors' released functions (CVPR25-AutoSSVH@bf07c35);

@@ -1,4 +1,4 @@
-"""params.yaml as it is shipped, and every way that I could think of to get it wrong."""
+"""params.yaml as it is shipped, and many ways to get it wrong."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.params import Params, load_params
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-MISSING = object()
+MISSING = "<taken out>"
 
 
 def message(tmp_path: Path, content: Any) -> str:

@@ -3,7 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from odd_videos import MakeVideo, video_maker
+
+from tests.ssvh_model.video.odd_videos import MakeVideo, video_maker
 
 
 @pytest.fixture

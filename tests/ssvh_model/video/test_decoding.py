@@ -6,10 +6,10 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from odd_videos import MakeVideo, read_levels, turn
 
 from ssvh_model.video import decoding
 from ssvh_model.video.decoding import UnreadableVideo, even_indices, probe, sample_frames
+from tests.ssvh_model.video.odd_videos import MakeVideo, read_levels, turn
 
 
 def naive_frames(path: Path) -> np.ndarray:

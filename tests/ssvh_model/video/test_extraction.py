@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from odd_videos import MeanColours, level, video_maker
 from PIL import Image
 
 from ssvh_model.corpus.manifest import LEFT_OUT, OK, Video
@@ -23,6 +22,7 @@ from ssvh_model.progress import no_progress
 from ssvh_model.video import shards
 from ssvh_model.video.decoding import even_indices
 from ssvh_model.video.extraction import extract_features
+from tests.ssvh_model.video.odd_videos import MeanColours, level, video_maker
 
 HERE = Path(__file__).resolve().parent
 FRAMES = 5
@@ -163,7 +163,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 sys.path.insert(0, {here!r})
-from odd_videos import MeanColours
+from tests.ssvh_model.video.odd_videos import MeanColours
 from test_extraction import manifest
 from ssvh_model.video import shards
 from ssvh_model.video.extraction import extract_features
