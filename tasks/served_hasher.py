@@ -5,11 +5,11 @@ MLflow runs this file when it loads the model ("models from code"), so nothing o
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
@@ -17,10 +17,6 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from ssvh_model.errors import UserError
 from ssvh_model.model.hasher_file import load_saved_hasher
 from ssvh_model.retrieval.codes import pack
-
-# A type on `predict`'s input would make MLflow check the input by it, and it knows no type that means "either column"; the
-# signature that is logged with the model checks it instead.
-warnings.filterwarnings("ignore", message=".*Add type hints to the `predict` method")
 
 FEATURES = "features"
 PATH = "path"
@@ -35,7 +31,11 @@ class ServedHasher(PythonModel):
         self._hasher, self._features = load_saved_hasher(Path(context.artifacts["hasher"]))
         self._backbone: Any = None
 
-    def predict(self, context, model_input, params=None) -> np.ndarray:  # type: ignore[no-untyped-def]
+    # With any other type of input MLflow would derive a signature of its own; the one that is logged with the model knows that
+    # either column will do.
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> np.ndarray:
         """Packed codes, [n, ceil(K / 8)] uint8; `ssvh_model.retrieval.codes.unpack` makes -1 and +1 of them.
 
         Args:

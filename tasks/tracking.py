@@ -66,6 +66,7 @@ class Store:
         self.uri = tracking_uri()
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with reported(self.uri):
             from mlflow import MlflowClient
 

@@ -56,7 +56,7 @@ def test_the_flow_runs_what_is_out_of_date_and_shows_the_rest_as_cached(
     assert "stub second has run" in lines
 
     # A parameter of the second stage alone.
-    stub_project.change("epochs: 10", "epochs: 11")
+    stub_project.change("epochs: 15", "epochs: 16")
     status, output = stub_project.run("flows.pipeline", PREFECT_API_URL=prefect_api)
     assert status == 0, output
     _, parent = parents(stub_project.runs())
@@ -91,7 +91,7 @@ def test_dvc_repro_by_hand_keeps_the_same_records_without_a_server_and_a_second_
 
     # Bad input: one line, both runs closed as failed, and DVC says no.
     stub_project.behave("second", "refuse")
-    stub_project.change("epochs: 10", "epochs: 11")
+    stub_project.change("epochs: 15", "epochs: 16")
     status, output = stub_project.run("dvc", "repro")
     assert status != 0
     assert "error: videos: none of them can be read" in output
