@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssvh_model.files import atomic_path
 from tasks import paths
+from tasks.definition import Lock
 from tasks.stage import Stage
 
 if TYPE_CHECKING:
@@ -53,7 +54,6 @@ def _register(stage: Stage) -> dict[str, Any]:
     from ssvh_model.features import FeatureFile
     from ssvh_model.model.hasher_file import save_hasher
     from ssvh_model.training.checkpoint import load_hasher
-    from tasks.evaluate import evaluation_figures
 
     file = FeatureFile(paths.FEATURE_FILE)
     hasher = load_hasher(paths.state(stage.params.last_state))
@@ -62,7 +62,6 @@ def _register(stage: Stage) -> dict[str, Any]:
     example = pd.DataFrame({"features": file.read(range(min(EXAMPLE_VIDEOS, len(file)))).float().tolist()})
 
     mlflow.set_tracking_uri(stage.run.store.uri)
-    client = stage.run.store.client
     with mlflow.start_run(run_id=stage.run.id, nested=True, log_system_metrics=False):
         logged = mlflow.pyfunc.log_model(
             name="hasher",
@@ -73,17 +72,14 @@ def _register(stage: Stage) -> dict[str, Any]:
             input_example=example,
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
         )
+    # Everything that the version was made from, as files: parameters, and the digests of all that DVC knows.
+    for path in (paths.PARAMS, paths.LOCK):
+        if path.is_file():
+            stage.run.log_artifact(path)
     evaluation = json.loads(paths.EVALUATION.read_text())
-    figures = {name: f"{value:.6g}" for name, value in evaluation_figures(evaluation).items()}
-    lineage = {
-        name: value
-        for name, value in client.get_run(stage.run.id).data.tags.items()
-        if name.startswith("ssvh.")
-    }
     name = stage.params.register_.model
-    registered = mlflow.register_model(
-        logged.model_uri, name, tags={**lineage, "ssvh.bits": str(evaluation["bits"]), **figures}
-    )
+    tags = {**_lineage(stage), "ssvh.bits": str(evaluation["bits"]), **_headline(evaluation)}
+    registered = mlflow.register_model(logged.model_uri, name, tags=tags)
     return {
         "model": name,
         "version": str(registered.version),
@@ -96,13 +92,35 @@ def _register(stage: Stage) -> dict[str, Any]:
     }
 
 
+def _headline(evaluation: dict[str, Any]) -> dict[str, str]:
+    """The figures that tell versions apart; the run has them all."""
+    from tasks.evaluate import evaluation_figures
+
+    figures = evaluation_figures(evaluation)
+    return {name: f"{value:.6g}" for name, value in figures.items() if name.endswith("gmap")}
+
+
+def _lineage(stage: Stage) -> dict[str, str]:
+    """From a version back to its commit, its data and its runs."""
+    tags = stage.run.store.client.get_run(stage.run.id).data.tags
+    kept = ("ssvh.git_commit", "ssvh.prefect_flow_run", "ssvh.prefect_task_run")
+    digests = Lock.read().outputs()
+    data = (paths.CORPUS, paths.FEATURES, paths.state(stage.params.last_state))
+    return {
+        **{name: tags[name] for name in kept if tags.get(name)},
+        **{f"ssvh.input.{path}": digests[path] for path in data if path in digests},
+        "ssvh.parent_run_id": stage.run.parent,
+    }
+
+
 def _point_alias(stage: Stage, registered: dict[str, Any]) -> None:
     stage.run.store.client.set_registered_model_alias(
         registered["model"], registered["alias"], registered["version"]
     )
-    stage.run.tag(
-        **{"ssvh.model": registered["model"], "ssvh.model_version": registered["version"]},
-    )
+    for run in (stage.run.id, stage.run.parent):
+        stage.run.store.tag(
+            run, {"ssvh.model": registered["model"], "ssvh.model_version": registered["version"]}
+        )
 
 
 def _signature(config: HasherConfig) -> Any:
