@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import torch
 
-from ssvh_model.corpus.manifest import SPLITS, split_labels
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
+from ssvh_model.manifest import SPLITS, split_labels
 
 
 @dataclass(frozen=True)

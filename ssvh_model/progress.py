@@ -13,3 +13,14 @@ class Progress(Protocol):
 
 def no_progress(done: int, total: int) -> None:
     """A `Progress` that nobody watches."""
+
+
+def part_of(progress: Progress, *, before: int, total: int) -> Progress:
+    """A `Progress` for one part of a work of `total` items, of which `before` come before the part."""
+
+    whole = total
+
+    def tell(done: int, total: int) -> None:
+        progress(before + done, whole)
+
+    return tell

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from ssvh_model.corpus.manifest import Video, write_manifest
 from ssvh_model.errors import UserError
+from ssvh_model.manifest import Video, write_manifest
 from tasks import paths
 from tasks.device import pick_workers
 from tasks.stage import Stage

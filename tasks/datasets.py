@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from ssvh_model.corpus.manifest import read_manifest
 from ssvh_model.files import sha256_of
+from ssvh_model.manifest import read_manifest
 from tasks import paths
 from tasks.tracking import StageRun
 

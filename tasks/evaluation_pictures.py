@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 import torch
 
-from ssvh_model.corpus.manifest import read_manifest
 from ssvh_model.features import FeatureFile
+from ssvh_model.manifest import read_manifest
 from ssvh_model.model.autossvh import AutoSSVH
 from ssvh_model.pictures.bits import draw_bits
 from ssvh_model.pictures.curves import draw_curves

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ssvh_model.corpus.manifest import read_manifest, write_manifest
+from ssvh_model.manifest import read_manifest, write_manifest
 from tasks import paths
 from tasks.device import pick_device, pick_workers
 from tasks.stage import Stage

@@ -78,7 +78,7 @@ class Refuse:
             raise ImportError(f"{top} is not there")
 
 sys.meta_path.insert(0, Refuse())
-for name in ("ssvh_model.features", "ssvh_model.corpus.manifest", "ssvh_model.model.autossvh", "ssvh_model.model.hasher",
+for name in ("ssvh_model.features", "ssvh_model.manifest", "ssvh_model.model.autossvh", "ssvh_model.model.hasher",
              "ssvh_model.losses.objective", "ssvh_model.training.trainer", "ssvh_model.retrieval.codes"):
     importlib.import_module(name)
 """

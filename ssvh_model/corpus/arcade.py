@@ -22,10 +22,10 @@ from ssvh_model.corpus.arcade_plan import ArcadeSpec, ClipPlan, Stream, plan_arc
 from ssvh_model.corpus.bad_frames import FOREIGN, plan_bad_frames, plant
 from ssvh_model.corpus.distortions import distort, draw_distortion
 from ssvh_model.corpus.game_list import GAMES, Game
-from ssvh_model.corpus.manifest import Video, format_bad_frames, parse_bad_frames
 from ssvh_model.corpus.processes import WorkerDied, in_processes
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path, sha256_of
+from ssvh_model.manifest import Video, format_bad_frames, parse_bad_frames
 from ssvh_model.progress import Progress
 
 __all__ = ["RATE", "ArcadeSpec", "Clip", "ClipPlan", "make_clips", "plan_arcade", "render_arcade"]

@@ -10,9 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from ssvh_model.corpus.manifest import SPLITS, Video, split_labels, stays_inside
 from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
+from ssvh_model.manifest import SPLITS, Video, split_labels, stays_inside
 from ssvh_model.progress import Progress
 from ssvh_model.video.container import UnreadableVideo
 from ssvh_model.video.decoding import probe

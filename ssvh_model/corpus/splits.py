@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ssvh_model.corpus.manifest import SPLITS, Video
 from ssvh_model.errors import UserError
+from ssvh_model.manifest import SPLITS, Video
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.progress import Progress, no_progress
+from ssvh_model.progress import Progress, no_progress, part_of
 from ssvh_model.retrieval.bits import BitStatistics, bit_statistics
 from ssvh_model.retrieval.evaluation import Retrieval, evaluate_codes, why_not_measurable
 from ssvh_model.retrieval.relevance import Labels
@@ -114,7 +114,7 @@ def evaluate_hasher(
             database_labels,
             itq,
             exclude_self=exclude_self,
-            progress=_shifted(progress, index * work, total),
+            progress=part_of(progress, before=index * work, total=total),
         )
         for index, (query_labels, database_labels) in enumerate(labellings)
     ]
@@ -156,7 +156,11 @@ def _compare(
         progress=progress,
     )
     exact = float_yardstick(
-        query, database, *labels, exclude_self=exclude_self, progress=_shifted(progress, queries, 3 * queries)
+        query,
+        database,
+        *labels,
+        exclude_self=exclude_self,
+        progress=part_of(progress, before=queries, total=3 * queries),
     )
     if isinstance(itq, str):
         return Comparison(hasher, exact, None, {"yardsticks.itq": itq})
@@ -166,19 +170,9 @@ def _compare(
         database,
         *labels,
         exclude_self=exclude_self,
-        progress=_shifted(progress, 2 * queries, 3 * queries),
+        progress=part_of(progress, before=2 * queries, total=3 * queries),
     )
     return Comparison(hasher, exact, quantised)
-
-
-def _shifted(progress: Progress, before: int, total: int) -> Progress:
-    """A progress for one part of the work, told on as the whole's."""
-    whole = total
-
-    def tell(done: int, total: int) -> None:
-        progress(before + done, whole)
-
-    return tell
 
 
 def _comparison_record(comparison: Comparison) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ssvh_model.clustering.anchors import Granularity
-from ssvh_model.progress import Progress
+from ssvh_model.progress import Progress, part_of
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.checkpoint import CheckpointFolder, History, ModelConfig, restore_trainer
 from ssvh_model.training.trainer import Trainer
@@ -85,10 +85,7 @@ def train_phase(
         began = time.perf_counter()
         if anchors and done and done % phase.refresh_every == 0:
             trainer.granularities = [clusters.to(trainer.device) for clusters in refresh(trainer)]
-        before = done * videos
-        losses = trainer.train_epoch(
-            lambda seen, _, before=before: progress(before + seen, phase.epochs * videos)
-        )
+        losses = trainer.train_epoch(part_of(progress, before=done * videos, total=phase.epochs * videos))
         row = {"epoch": trainer.epoch, "phase": phase.name, **losses}
         last = done + 1 == phase.epochs
         if last or (done + 1) % phase.measure_every == 0:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ssvh_model.corpus.manifest import Video, stays_inside
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
-from ssvh_model.progress import Progress
+from ssvh_model.manifest import Video, stays_inside
+from ssvh_model.progress import Progress, part_of
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.decoding import SampledFrames, UnreadableVideo, sample_frames
 from ssvh_model.video.shards import (
@@ -103,7 +102,7 @@ def extract_features(
                 extraction = _ShardExtraction(
                     root, backbone, frames, batch_size, thumbnail, decoders, networks
                 )
-                results = extraction.run(shard, partial(_shifted, progress, done, total))
+                results = extraction.run(shard, part_of(progress, before=done, total=total))
                 write_shard(path, key, results)
             paths.append(path)
             outcomes.update((video.id, video) for video in read_outcomes(path, shard))
@@ -159,7 +158,7 @@ class _ShardExtraction:
     decoders: ThreadPoolExecutor
     networks: ThreadPoolExecutor
 
-    def run(self, videos: Sequence[Video], progress: Callable[[int], None]) -> list[Extracted | str]:
+    def run(self, videos: Sequence[Video], progress: Progress) -> list[Extracted | str]:
         """Results in the order of `videos`: what was extracted, or the reason why nothing was."""
         decoded: list[_Decoded | str] = []
         waiting: list[Tensor] = []  # decoded frames that don't fill a batch yet
@@ -183,7 +182,7 @@ class _ShardExtraction:
                     submit(together[: self.batch_size])
                     waiting = [together[self.batch_size :]]
             decoded.append(result)
-            progress(number)
+            progress(number, len(videos))
         rest = torch.cat(waiting) if waiting else torch.empty(0)
         if len(rest):
             submit(rest)
@@ -226,10 +225,6 @@ class _ShardExtraction:
         return _Decoded(
             self.backbone.prepare(sampled.frames), sampled.indices, thumbnails, sampled.total, sampled.remark
         )
-
-
-def _shifted(progress: Progress, before: int, total: int, here: int) -> None:
-    progress(before + here, total)
 
 
 def encode_thumbnail(frame: np.ndarray, longer_side: int) -> bytes:

@@ -15,9 +15,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ssvh_model.corpus.manifest import Video
 from ssvh_model.features import FeatureMeta, write_meta, write_table
 from ssvh_model.files import atomic_path
+from ssvh_model.manifest import Video
 
 SHARD_VIDEOS = 64
 JPEG = h5py.vlen_dtype(np.uint8)

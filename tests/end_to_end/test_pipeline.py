@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssvh_model.corpus.manifest import read_manifest
+from ssvh_model.manifest import read_manifest
 from ssvh_model.retrieval.gmap import MAP_KS
 from tests.end_to_end.conftest import STAGES, TINY, Project
 

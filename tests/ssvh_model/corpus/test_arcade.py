@@ -15,10 +15,10 @@ from ssvh_model.corpus import arcade, games
 from ssvh_model.corpus.arcade import ArcadeSpec, make_clips, plan_arcade, render_arcade
 from ssvh_model.corpus.arcade_plan import MODES_PER_GAME
 from ssvh_model.corpus.game_list import GAMES, LEFT_OUT
-from ssvh_model.corpus.manifest import Video, read_manifest, write_manifest
 from ssvh_model.corpus.processes import WorkerDied
 from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
+from ssvh_model.manifest import Video, read_manifest, write_manifest
 from ssvh_model.progress import no_progress
 
 SPEC = ArcadeSpec(clips=6, games=2, reuploads=2, distortion=0.6, bad_frames=0.25, frames=12, size=96)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ssvh_model.corpus.folder import FolderColumns, scan_folder
-from ssvh_model.corpus.manifest import Video, read_manifest, write_manifest
 from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
+from ssvh_model.manifest import Video, read_manifest, write_manifest
 from ssvh_model.progress import no_progress
 from ssvh_model.video.encoding import write_video
 

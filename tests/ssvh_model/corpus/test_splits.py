@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssvh_model.corpus.manifest import SPLITS, Video
 from ssvh_model.corpus.splits import SplitSpec, assign_splits
 from ssvh_model.errors import UserError
+from ssvh_model.manifest import SPLITS, Video
 
 
 def spec(

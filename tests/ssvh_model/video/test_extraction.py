@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
-from ssvh_model.corpus.manifest import LEFT_OUT, OK, Video
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
+from ssvh_model.manifest import LEFT_OUT, OK, Video
 from ssvh_model.progress import no_progress
 from ssvh_model.video import shards
 from ssvh_model.video.decoding import even_indices

@@ -131,7 +131,9 @@ def _video_from_row(path: Path, line: int, row: dict[str, str]) -> Video:
     if not stays_inside(video.path):
         raise UserError(f"{path}, line {line}: path {video.path!r} leads out of the video folder")
     if video.split not in ("", *SPLITS):
-        raise UserError(f"{path}, line {line}: split {video.split!r}; allowed are {', '.join(SPLITS)} or nothing")
+        raise UserError(
+            f"{path}, line {line}: split {video.split!r}; allowed are {', '.join(SPLITS)} or nothing"
+        )
     return video
 
 
@@ -154,7 +156,9 @@ def format_bad_frames(bad_frames: Mapping[int, str]) -> str:
             runs[-1] = (kind, runs[-1][1], index)
         else:
             runs.append((kind, index, index))
-    return ";".join(f"{kind}:{first}" if first == last else f"{kind}:{first}-{last}" for kind, first, last in runs)
+    return ";".join(
+        f"{kind}:{first}" if first == last else f"{kind}:{first}-{last}" for kind, first, last in runs
+    )
 
 
 def parse_bad_frames(text: str) -> dict[int, str]:
