@@ -13,6 +13,9 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export DVC_NO_ANALYTICS := 1
 export DVC_STUDIO_OFFLINE := true
 export GIT_PYTHON_REFRESH := quiet
+
+# Threads that wait sleep instead of spinning, which costs others the cores.
+export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help

@@ -44,6 +44,10 @@ from tasks.work import Work, only_one, open_work, remove_committed_work
 
 STARTED_VARIABLE = "SSVH_STARTED_FOLDER"
 
+# Before torch is imported: threads that have nothing to do sleep instead of spinning. Where another process wants the cores too,
+# spinning made training several times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 @dataclass(frozen=True)
 class Stage:
