@@ -16,6 +16,8 @@ import platform
 import shutil
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +102,9 @@ def train(params: Params, file: FeatureFile, folder: Path) -> tuple[TrainingSess
     return session, state
 
 
-def measure(params: Params, path: Path) -> dict[str, Any]:
+def measure(params: Params, path: Path, threads: int) -> dict[str, Any]:
     """Train once and evaluate once."""
+    torch.set_num_threads(threads)
     folder = Path(tempfile.mkdtemp())
     try:
         file = as_feature_file(path, folder)
@@ -138,17 +141,29 @@ def main() -> None:
     parser.add_argument("--features", type=Path, default=Path("data/features/features.h5"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
+    parser.add_argument(
+        "--workers", type=int, default=1, help="seeds at once; the cores are shared between them"
+    )
     parser.add_argument("--name", default="quality", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
 
     table = Table("seed", "GMAP", "MAP@5", "float", "ITQ", "seconds")
+    threads = max(1, torch.get_num_threads() // arguments.workers)
     results = []
-    for seed in arguments.seeds:
-        results.append(measure(with_changes([*arguments.changes, f"seed={seed}"]), arguments.features))
-        table.add_row(
-            *(f"{value:.4f}" if isinstance(value, float) and name != "training_seconds" else str(value)
-              for name, value in results[-1].items() if name != "training_videos")
-        )  # fmt: skip
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+        jobs = [
+            pool.submit(
+                measure, with_changes([*arguments.changes, f"seed={seed}"]), arguments.features, threads
+            )
+            for seed in arguments.seeds
+        ]
+        for job in as_completed(jobs):
+            results.append(job.result())
+            print(results[-1], flush=True)
+    results.sort(key=lambda result: result["seed"])
+    for result in results:
+        figures = [f"{result[name]:.4f}" for name in ("gmap", "map_at_5", "float_gmap", "itq_gmap")]
+        table.add_row(str(result["seed"]), *figures, str(result["training_seconds"]))
     params = with_changes(arguments.changes)
     gmaps = np.array([result["gmap"] for result in results])
     summary = {
