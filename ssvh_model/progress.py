@@ -17,7 +17,6 @@ def no_progress(done: int, total: int) -> None:
 
 def part_of(progress: Progress, *, before: int, total: int) -> Progress:
     """A `Progress` for one part of a work of `total` items, of which `before` come before the part."""
-
     whole = total
 
     def tell(done: int, total: int) -> None:

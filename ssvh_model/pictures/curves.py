@@ -30,6 +30,7 @@ TITLES = {
     "view_contrastive": "Contrast between the two views",
     "p2set": "Contrast with the anchors (P2Set)",
     "validation_gmap": "GMAP on the validation videos",
+    "validation_gmap_fine": "The same by the finer labels",
 }
 GMAP = "validation_gmap"
 
