@@ -22,7 +22,7 @@ from flows.environment import prepare_environment, refuse_nested
 from ssvh_model.errors import UserError
 from tasks.definition import read_definitions
 from tasks.params import load_params
-from tasks.parent import create_parent, note_stages
+from tasks.parent import create_parent, end_children, note_stages
 from tasks.prefect_task import FLOW_RUN_VARIABLE
 from tasks.stage import STARTED_VARIABLE
 from tasks.tracking import PARENT_VARIABLE, Store
@@ -67,6 +67,7 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
             failure = _reproduce(stages, stale, one_by_one, Path(folder), extra)
         status = "FINISHED" if failure is None else "FAILED"
     finally:
+        end_children(store, parent)
         note_stages(store, parent, stages)
         store.set_status(parent, status)
     logger.info("MLflow run %s", parent)

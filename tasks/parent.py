@@ -60,12 +60,17 @@ def close_abandoned(store: Store) -> None:
         noted = json.loads(note.read_text())
         if Started(noted["pid"], noted["started"]).alive():
             continue
-        for child in store.children(noted["run_id"]):
-            if child.info.status == "RUNNING":
-                store.set_status(child.info.run_id, "KILLED")
+        end_children(store, noted["run_id"])
         if store.status_of(noted["run_id"]) == "RUNNING":
             store.set_status(noted["run_id"], "KILLED")
         note.unlink(missing_ok=True)
+
+
+def end_children(store: Store, parent: str) -> None:
+    """End, as KILLED, the stages of a parent that had no chance to end their own runs."""
+    for child in store.children(parent):
+        if child.info.status == "RUNNING":
+            store.set_status(child.info.run_id, "KILLED")
 
 
 def note_stages(store: Store, parent: str, stages: list[str]) -> None:

@@ -129,7 +129,7 @@ def test_cancelling_the_flow_ends_everything_that_it_started(stub_project: Proje
     try:
         started = wait_for_stage(flow.pid, stub_project.folder / "hanging")
         flow.send_signal(signal.SIGTERM)
-        flow.communicate(timeout=60)
+        flow.communicate(timeout=150)
         assert all_gone(started)
     finally:
         flow.kill()
@@ -145,7 +145,7 @@ def test_killing_the_flow_ends_everything_too_and_the_next_run_puts_the_records_
     flow = stub_project.start("flows.pipeline", PREFECT_API_URL=prefect_api)
     started = wait_for_stage(flow.pid, stub_project.folder / "hanging")
     flow.kill()
-    flow.communicate(timeout=60)
+    flow.communicate(timeout=150)
     assert all_gone(started)
 
     stub_project.behave("first", "")
