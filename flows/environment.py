@@ -18,6 +18,8 @@ QUIET = {
     "PYTHONUNBUFFERED": "1",
 }
 
+AT_ONCE = "--at-once"  # option of flows/pipeline.py: ask DVC for all stages together
+
 
 def prepare_environment() -> None:
     """Make this process and what it starts use this Python, the project's Prefect folder, and send nothing home."""

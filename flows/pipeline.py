@@ -18,7 +18,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, State
 
 from flows import dvc
-from flows.environment import prepare_environment, refuse_nested
+from flows.environment import AT_ONCE, prepare_environment, refuse_nested
 from ssvh_model.errors import UserError
 from tasks.definition import read_definitions
 from tasks.params import load_params
@@ -28,7 +28,6 @@ from tasks.stage import STARTED_VARIABLE
 from tasks.tracking import PARENT_VARIABLE, Store
 
 BAD_INPUT = "Bad input"
-AT_ONCE = "--at-once"
 
 
 @flow(name="pipeline", persist_result=False)

@@ -6,12 +6,10 @@ import sys
 
 from flows import children
 from flows.dvc import out_of_date
-from flows.environment import prepare_environment, refuse_nested
+from flows.environment import AT_ONCE, prepare_environment, refuse_nested
 from flows.report import short_report
 from flows.server import prefect_server
 from tasks.params import load_params
-
-AT_ONCE = "--at-once"  # the same as in flows/pipeline.py, which takes seconds to import
 
 
 def run() -> int:

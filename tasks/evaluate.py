@@ -95,17 +95,11 @@ def _write_json(path: Path, content: Any) -> None:
 
 def _write_curves(folder: Path, evaluation: Evaluation, history: History) -> None:
     """The tables that `dvc plots` draws."""
-    named = {
-        "hasher": evaluation.coarse.hasher,
-        "float": evaluation.coarse.float_,
-        "itq": evaluation.coarse.itq,
-    }
     _write_csv(
         folder / "map_at_k.csv",
         [
             {"retriever": name, "k": k, "map_at_k": value}
-            for name, result in named.items()
-            if result is not None
+            for name, result in evaluation.coarse.measured().items()
             for k, value in result.map_at_k.items()
         ],
         ("retriever", "k", "map_at_k"),

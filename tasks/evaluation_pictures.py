@@ -76,12 +76,7 @@ def draw_all(
     if any(name in row for row in history for name in SAMPLER_CURVES):
         draw_curves(folder / "sampler.png", history, columns=SAMPLER_CURVES)
     draw_bits(folder / "bits.png", evaluation.statistics, n_codes=len(database.ids))
-    results = {
-        "hasher": evaluation.coarse.hasher,
-        "float": evaluation.coarse.float_,
-        "itq": evaluation.coarse.itq,
-    }
-    measured = {name: result for name, result in results.items() if result is not None}
+    measured = evaluation.coarse.measured()
     if measured:
         draw_map_at_k(folder / "map_at_k.png", measured, bits=evaluation.bits)
         with_radius = {

@@ -25,6 +25,11 @@ class Comparison:
     itq: Retrieval | None = None
     reasons: dict[str, str] = field(default_factory=dict)
 
+    def measured(self) -> dict[str, Retrieval]:
+        """What could be measured, by the names under which tables and pictures show it."""
+        named = {"hasher": self.hasher, "float": self.float_, "itq": self.itq}
+        return {name: result for name, result in named.items() if result is not None}
+
 
 @dataclass(frozen=True)
 class Evaluation:
