@@ -25,3 +25,7 @@ def watch_system(run: StageRun) -> Iterator[None]:
         yield
     finally:
         monitor.finish()
+        # The monitor drops the samples since it last logged: all of them, where a stage ends within one interval.
+        with contextlib.suppress(Exception):
+            monitor.publish_metrics(monitor.aggregate_metrics())
+            monitor.mlflow_logger.flush()

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from ssvh_model.errors import UserError
 from tasks.parent import PARENTS, close_abandoned, create_parent, find_parent, note_stages
+from tasks.system_metrics import watch_system
 from tasks.tracking import PARENT_VARIABLE, StageRun, Store, flatten
 
 
@@ -75,6 +77,14 @@ def test_a_stage_s_record(store: Store, project: Path) -> None:
     assert stored.inputs.dataset_inputs[0].dataset.name == "features"
     assert [file.path for file in store.client.list_artifacts(run.id, "pictures")] == ["pictures/picture.png"]
     assert [one.info.run_id for one in store.children(parent)] == [run.id]
+
+
+def test_a_stage_shorter_than_one_sampling_interval_has_its_system_metrics(store: Store) -> None:
+    run = child(store, create_parent(store, "test"))
+    with watch_system(run):
+        # The first sample is taken as the block starts, by a thread.
+        time.sleep(1)
+    assert "system/cpu_utilization_percentage" in store.client.get_run(run.id).data.metrics
 
 
 def test_mlflow_s_own_run_variable_does_not_matter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
