@@ -116,10 +116,12 @@ class Sampler(Section):
 class Losses(Section):
     """Weights and temperatures of the loss terms."""
 
+    reconstruction: float = Field(ge=0)
     alpha: float = Field(ge=0)
     beta: float = Field(ge=0)
     temperature: float = Field(gt=0)
     tau_plus: float = Field(ge=0, lt=1)
+    negatives: Literal["all", "repeated"]
 
 
 class Training(Section):
@@ -155,6 +157,7 @@ class Clustering(Section):
     restarts: int = Field(ge=1)
     points_per_centroid: int = Field(ge=1)
     concentration: float = Field(gt=0)
+    centres: Literal["voting", "kmeans"]
 
 
 class Evaluate(Section):

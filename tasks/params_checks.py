@@ -22,6 +22,7 @@ def check_together(params: Params, path: Path) -> None:
         _shares(params),
         _groups(params),
         _rates(params),
+        _weights(params),
         _rounds(params),
         _clusters(params),
         _splits_searched(params),
@@ -64,6 +65,12 @@ def _rates(params: Params) -> str | None:
         f"training.learning_rate_floor is {training.learning_rate_floor:g}; "
         f"allowed is up to training.learning_rate, which is {training.learning_rate:g}"
     )
+
+
+def _weights(params: Params) -> str | None:
+    if params.losses.reconstruction or params.losses.alpha:
+        return None
+    return "losses.reconstruction and losses.alpha are both 0; allowed is one of them, the warm-up has no other loss"
 
 
 def _rounds(params: Params) -> str | None:

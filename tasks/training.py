@@ -125,10 +125,12 @@ class TrainingSession:
             build_model(config.hasher, config.decoder, config.sampler, seed=params.seed),
             self.train,
             objective=Objective(
+                reconstruction=params.losses.reconstruction,
                 alpha=params.losses.alpha,
                 beta=params.losses.beta,
                 temperature=params.losses.temperature,
                 tau_plus=params.losses.tau_plus,
+                negatives=params.losses.negatives,
             ),
             optimization=Optimization(
                 batch_size=params.training.batch_size,
@@ -162,6 +164,7 @@ class TrainingSession:
             restarts=clustering.restarts,
             points_per_centroid=clustering.points_per_centroid,
             mean_concentration=clustering.concentration,
+            centres=clustering.centres,
             seed=self.params.seed,
         )
 

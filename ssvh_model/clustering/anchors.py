@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -16,13 +17,15 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from ssvh_model.model.binarize import sign
 
+Centres = Literal["voting", "kmeans"]
+
 
 @dataclass(frozen=True)
 class Granularity:
     """One clustering of the training set.
 
     Attributes:
-        anchors: [C, K] float32 in {-1, +1}.
+        anchors: [C, K] float32, in {-1, +1} or, where they are the k-means centres themselves, of length 1.
         assignments: [N] int64, the cluster of each training video.
         concentration: [C] float32, the temperature phi of each anchor.
     """
@@ -51,16 +54,18 @@ def make_anchors(
     restarts: int,
     points_per_centroid: int,
     mean_concentration: float,
+    centres: Centres,
     seed: int,
 ) -> list[Granularity]:
     """Cluster the training set once for each of `cluster_counts` (method, section 5).
 
-    k-means on the L2-normalised soft codes, then component voting over the members' codes.
+    k-means on the L2-normalised soft codes, then component voting over the members' codes or the centroids as they are.
 
     Args:
         soft_codes: [N, K] in [-1, +1], all training videos with all frames visible.
         iterations, restarts, points_per_centroid, seed: of `kmeans`.
         mean_concentration: mean of the anchors' temperatures phi.
+        centres: "voting", component voting; "kmeans", the L2-normalised centroids, which are no codes.
 
     Raises:
         UserError: more clusters than videos.
@@ -81,9 +86,14 @@ def make_anchors(
             points_per_centroid=points_per_centroid,
             seed=seed,
         )
+        anchors = (
+            vote(codes, found.assignments, found.centroids)
+            if centres == "voting"
+            else torch.nn.functional.normalize(found.centroids, dim=1)
+        )
         granularities.append(
             Granularity(
-                anchors=vote(codes, found.assignments, found.centroids),
+                anchors=anchors,
                 assignments=found.assignments,
                 concentration=concentration(
                     found.squared_distances, found.assignments, count, mean=mean_concentration

@@ -1,4 +1,4 @@
-"""The whole objective, L = L_FR + alpha * L_VC + beta * L_P2Set, by its terms."""
+"""The whole objective, L = reconstruction * L_FR + alpha * L_VC + beta * L_P2Set, by its terms."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ssvh_model.clustering.anchors import Granularity
-from ssvh_model.losses.p2set import p2set_loss
+from ssvh_model.losses.p2set import Negatives, p2set_loss
 from ssvh_model.losses.reconstruction import reconstruction_loss
 from ssvh_model.losses.view_contrastive import view_contrastive_loss
 from ssvh_model.model.autossvh import View
@@ -38,23 +38,32 @@ class LossBreakdown:
 class Objective:
     """Weights and temperatures of the loss (method, section 4).
 
+    A term of weight 0 is measured, but no gradient comes from it.
+
     Attributes:
+        reconstruction: weight of the frame reconstruction loss; 1 in the paper.
         alpha: weight of the contrastive loss between views.
         beta: weight of the point-to-set loss.
         temperature, tau_plus: of the contrastive loss between views.
+        negatives: of the point-to-set loss.
 
     Raises:
-        ValueError: a negative weight.
+        ValueError: a negative weight, or nothing but the point-to-set loss has one, which the warm-up does not have.
     """
 
+    reconstruction: float
     alpha: float
     beta: float
     temperature: float
     tau_plus: float
+    negatives: Negatives
 
     def __post_init__(self) -> None:
-        if self.alpha < 0 or self.beta < 0:
-            raise ValueError(f"alpha {self.alpha}, beta {self.beta}; weights must not be negative")
+        weights = f"reconstruction {self.reconstruction}, alpha {self.alpha}, beta {self.beta}"
+        if min(self.reconstruction, self.alpha, self.beta) < 0:
+            raise ValueError(f"{weights}; weights must not be negative")
+        if self.reconstruction == 0 and self.alpha == 0:
+            raise ValueError(f"{weights}; reconstruction or alpha must be above 0")
 
     def __call__(
         self,
@@ -78,9 +87,16 @@ class Objective:
         contrastive = view_contrastive_loss(
             first.soft_codes, second.soft_codes, temperature=self.temperature, tau_plus=self.tau_plus
         )
-        total = reconstruction + self.alpha * contrastive
+        weighted = [(self.reconstruction, reconstruction), (self.alpha, contrastive)]
         p2set = None
         if granularities:
-            p2set = torch.stack([p2set_loss(view.soft_codes, index, granularities) for view in views]).mean()
-            total = total + self.beta * p2set
+            p2set = torch.stack(
+                [
+                    p2set_loss(view.soft_codes, index, granularities, negatives=self.negatives)
+                    for view in views
+                ]
+            ).mean()
+            weighted.append((self.beta, p2set))
+        # A term of weight 0 is left out, not multiplied by 0, so that it costs no backward pass and Adam does not see it.
+        total = torch.stack([weight * term for weight, term in weighted if weight]).sum()
         return LossBreakdown(total, reconstruction, contrastive, p2set)

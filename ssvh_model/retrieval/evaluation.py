@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -35,6 +35,8 @@ class Retrieval:
         queries_without_label: queries left out, because nothing tells what they should find.
         queries_without_relevant: queries that count as 0, because no database video shares a label with them.
         database_without_label: database videos that are relevant to no query.
+        average_precision: AP@K of the queries that count, in their order, for each K in `MAP_KS`, [n_query, 6] float64. Two retrievers are
+            compared query by query with it (`ssvh_model.retrieval.bootstrap`); it is no part of the record.
     """
 
     gmap: float
@@ -46,6 +48,7 @@ class Retrieval:
     queries_without_label: int
     queries_without_relevant: int
     database_without_label: int
+    average_precision: np.ndarray = field(repr=False, compare=False)
 
 
 def why_not_measurable(query_labels: Labels, database_labels: Labels) -> str | None:
@@ -189,7 +192,8 @@ def _evaluate(
             parts.append(groups)
         progress(start + len(rows), len(labelled))
 
-    mean = np.concatenate(precision).mean(axis=0)
+    per_query = np.concatenate(precision)
+    mean = per_query.mean(axis=0)
     mean_standard = np.concatenate(standard).mean(axis=0)
     map_at_k = {k: float(value) for k, value in zip(MAP_KS, mean, strict=True)}
     return Retrieval(
@@ -202,6 +206,7 @@ def _evaluate(
         queries_without_label=n_query - len(labelled),
         queries_without_relevant=without_relevant,
         database_without_label=sum(not labels for labels in database_labels),
+        average_precision=per_query,
     )
 
 

@@ -70,7 +70,9 @@ def make_trainer() -> Callable[..., Trainer]:
         return Trainer(
             build_model(config.hasher, config.decoder, config.sampler, seed=seed),
             FrameSource.from_tensor([f"video-{row}" for row in range(len(features))], features),
-            objective=Objective(alpha=0.5, beta=0.2, temperature=0.5, tau_plus=0.1),
+            objective=Objective(
+                reconstruction=1.0, alpha=0.5, beta=0.2, temperature=0.5, tau_plus=0.1, negatives="all"
+            ),
             optimization=Optimization(
                 batch_size=16,
                 learning_rate=learning_rate,

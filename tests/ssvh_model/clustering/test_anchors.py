@@ -8,7 +8,14 @@ import torch
 from ssvh_model.clustering.anchors import Granularity, load_anchors, make_anchors, save_anchors
 from ssvh_model.errors import UserError
 
-SETTINGS = {"iterations": 20, "restarts": 3, "points_per_centroid": 200, "mean_concentration": 0.2, "seed": 4}
+SETTINGS = {
+    "iterations": 20,
+    "restarts": 3,
+    "points_per_centroid": 200,
+    "mean_concentration": 0.2,
+    "centres": "voting",
+    "seed": 4,
+}
 
 
 def groups(per_group: int = 12, bits: int = 16) -> torch.Tensor:
@@ -29,6 +36,18 @@ def test_each_group_becomes_a_cluster_with_its_majority_as_anchor() -> None:
             clusters.anchors[clusters.assignments[row]], torch.where(soft[row % 3] >= 0, 1.0, -1.0)
         )
     assert clusters.concentration.mean().item() == pytest.approx(0.2)
+
+
+def test_centres_by_kmeans_are_the_centroids_and_no_codes() -> None:
+    soft = groups()
+    (voted,) = make_anchors(soft, [3], **SETTINGS)
+    (kmeans,) = make_anchors(soft, [3], **{**SETTINGS, "centres": "kmeans"})
+    assert torch.equal(voted.assignments, kmeans.assignments)
+    assert set(voted.anchors.unique().tolist()) == {-1.0, 1.0}
+    points = torch.nn.functional.normalize(soft, dim=1)
+    for cluster in range(3):
+        centroid = points[kmeans.assignments == cluster].mean(dim=0)
+        torch.testing.assert_close(kmeans.anchors[cluster], centroid / centroid.norm(), atol=1e-5, rtol=1e-4)
 
 
 def test_several_counts_at_once_and_the_same_seed_gives_the_same_anchors() -> None:

@@ -107,6 +107,18 @@ def test_unlabelled_queries_are_left_out_and_counted() -> None:
     assert result.map_at_k_standard[5] < 1  # the unlabelled video stands in the way of its own class
 
 
+def test_average_precision_of_single_queries_averages_to_the_figures() -> None:
+    generator = np.random.default_rng(3)
+    codes = generator.choice(np.array([-1, 1], dtype=np.int8), (50, 24))
+    labels: list[tuple[str, ...]] = [(), *[(str(index % 5),) for index in range(49)]]
+    ids = [str(index) for index in range(50)]
+    result = evaluate_codes(codes, codes, labels, labels, ids, ids, exclude_self=True)
+    assert result.average_precision.shape == (49, len(MAP_KS))
+    np.testing.assert_allclose(result.average_precision.mean(axis=0), list(result.map_at_k.values()))
+    one = evaluate_codes(codes[7:8], codes, labels[7:8], labels, ids[7:8], ids, exclude_self=True)
+    np.testing.assert_allclose(result.average_precision[6], one.average_precision[0])
+
+
 def test_no_labels_say_why() -> None:
     codes = np.ones((2, 4), dtype=np.int8)
     assert "no query video has a label" in str(why_not_measurable([(), ()], [("a",), ()]))

@@ -37,7 +37,14 @@ class Stopped(Exception):
 def refresh(trainer: Trainer) -> Sequence[Granularity]:
     soft = encode(trainer.model.hasher, trainer.videos, batch_size=16, device=trainer.device)
     return make_anchors(
-        soft, [3, 5], iterations=5, restarts=1, points_per_centroid=100, mean_concentration=0.2, seed=1
+        soft,
+        [3, 5],
+        iterations=5,
+        restarts=1,
+        points_per_centroid=100,
+        mean_concentration=0.2,
+        centres="voting",
+        seed=1,
     )
 
 

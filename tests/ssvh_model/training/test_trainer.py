@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +75,17 @@ def test_a_loss_that_is_not_finite_stops_with_step_term_and_ids(make_trainer: Ma
 def test_p2set_pulls_videos_to_their_anchors(make_trainer: MakeTrainer) -> None:
     def distance_to_anchors(beta: float) -> float:
         trainer = make_trainer(learning_rate=3e-3)
-        trainer.objective = type(trainer.objective)(alpha=0.0, beta=beta, temperature=0.5, tau_plus=0.1)
+        trainer.objective = replace(trainer.objective, alpha=0.0, beta=beta)
         soft = encode(trainer.model.hasher, trainer.videos, batch_size=16, device=CPU)
         anchors = make_anchors(
-            soft, [4], iterations=20, restarts=1, points_per_centroid=100, mean_concentration=0.2, seed=0
+            soft,
+            [4],
+            iterations=20,
+            restarts=1,
+            points_per_centroid=100,
+            mean_concentration=0.2,
+            centres="voting",
+            seed=0,
         )
         trainer.granularities = anchors
         for _ in range(25):
