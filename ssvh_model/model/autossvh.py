@@ -42,6 +42,17 @@ class View:
     reconstruction: Tensor
     selection: Selection
 
+    def __getitem__(self, videos: slice) -> View:
+        """The same of some of the videos."""
+        selection = Selection(self.selection.visible[videos], self.selection.weights[videos])
+        return View(self.soft_codes[videos], self.reconstruction[videos], selection)
+
+
+def drop_values(features: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Dropout whose noise comes from `generator`: zeroes a `share` of the values and scales up the others."""
+    kept = torch.rand(features.shape, generator=generator, device=features.device) >= share
+    return features * kept / (1 - share)
+
 
 class AutoSSVH(nn.Module):
     """Adversarial frame sampling for self-supervised video hashing (Lian et al., CVPR 2025).
@@ -93,21 +104,25 @@ class AutoSSVH(nn.Module):
         frame_codes = self.hasher.frame_codes(shown)
         return View(frame_codes.mean(dim=1), self.decoder(frame_codes, selection), selection)
 
-    def forward(self, features: Tensor, *, reversal: float, generator: torch.Generator) -> tuple[View, View]:
-        """Two independent views of a batch of centred frame features [B, M, D] (`VideoHasher.center`)."""
-        embedded = self.hasher.embed(features)
-        first = self.select(embedded, reversal=reversal, generator=generator)
-        second = self.select(embedded, reversal=reversal, generator=generator)
+    def forward(
+        self, features: Tensor, *, reversal: float, generator: torch.Generator, dropout: float = 0.0
+    ) -> tuple[View, View]:
+        """Two independent views of a batch of centred frame features [B, M, D] (`VideoHasher.center`).
+
+        Args:
+            features: [B, M, D].
+            reversal: strength of the gradient reversal.
+            generator: of everything random, on the device of `features`.
+            dropout: share of the input values that are zeroed, for each view anew.
+        """
         # Both views go through the networks as one batch of 2B, which is faster than twice B.
-        both = Selection(
-            torch.cat([first.visible, second.visible]), torch.cat([first.weights, second.weights])
-        )
-        view = self.view(torch.cat([embedded, embedded]), both)
+        if dropout:
+            embedded = self.hasher.embed(drop_values(torch.cat([features, features]), dropout, generator))
+        else:
+            embedded = self.hasher.embed(features).repeat(2, 1, 1)
+        view = self.view(embedded, self.select(embedded, reversal=reversal, generator=generator))
         half = len(features)
-        return (
-            View(view.soft_codes[:half], view.reconstruction[:half], first),
-            View(view.soft_codes[half:], view.reconstruction[half:], second),
-        )
+        return view[:half], view[half:]
 
 
 def build_model(

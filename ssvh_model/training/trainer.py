@@ -26,7 +26,7 @@ class Optimization:
         learning_rate: of Adam, in the first epoch.
         learning_rate_floor: it never falls below this.
         step_epochs, step_factor: every `step_epochs` epochs the rate is multiplied by `step_factor`.
-        feature_dropout: share of the input features that are zeroed while training.
+        feature_dropout: share of the input features that are zeroed while training, for each view anew.
         reversal: strength lambda of the gradient reversal.
         reversal_ramp: epochs over which it rises from 0 to its strength; 0 for none.
     """
@@ -112,9 +112,10 @@ class Trainer:
             )
             index = torch.from_numpy(batch).to(self.device)
             views = self.model(
-                self._drop_features(features),
+                features,
                 reversal=self.optimization.reversal_at(self.epoch),
                 generator=self._noise,
+                dropout=self.optimization.feature_dropout,
             )
             losses = self.objective(views, features, index, self.granularities)
             for name, value in self._checked(losses, batch).items():
@@ -133,13 +134,6 @@ class Trainer:
         order = self._order.permutation(len(self.videos))
         count = max(1, min(-(-len(order) // self.optimization.batch_size), len(order) // 2))
         return np.array_split(order, count)
-
-    def _drop_features(self, features: Tensor) -> Tensor:
-        dropout = self.optimization.feature_dropout
-        if not dropout:
-            return features
-        kept = torch.rand(features.shape, generator=self._noise, device=self.device) >= dropout
-        return features * kept / (1 - dropout)
 
     def _checked(self, losses: LossBreakdown, batch: np.ndarray) -> dict[str, float]:
         named = losses.named()

@@ -184,3 +184,18 @@ def test_random_sampler_has_no_grade_net() -> None:
     assert model.grade_net is None
     first, _ = model(clustered_features(4).float(), reversal=1.0, generator=generator())
     assert not first.selection.weights.requires_grad
+
+
+def test_each_view_has_a_feature_dropout_of_its_own() -> None:
+    features = torch.ones(200, FRAMES, SIZE)
+    model = build("random")
+    seen: list[torch.Tensor] = []
+    model.hasher.embedding.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    model(features, reversal=1.0, generator=generator(), dropout=0.25)
+    (inputs,) = seen
+    first, second = inputs[:200] == 0, inputs[200:] == 0
+    for dropped in (first, second):
+        assert abs(dropped.float().mean() - 0.25) < 0.02
+    # Chance alone drops a value in both views: 0.25 * 0.25.
+    assert abs((first & second).float().mean() - 0.0625) < 0.02
+    assert torch.allclose(inputs[:200][~first], torch.tensor(1 / 0.75))
