@@ -19,7 +19,7 @@ NEXT = (
 
 def short_report() -> str:
     """The report as text, from the files that the stages evaluate and register made."""
-    return "\n".join(["", *_quality(), "", *_places(), "", "next:", *_next()])
+    return "\n".join(["", *_quality(), *_checks(), "", *_places(), "", "next:", *_next()])
 
 
 def _quality() -> list[str]:
@@ -36,6 +36,18 @@ def _quality() -> list[str]:
     ]
     heading = f"GMAP, {evaluation['n_query']} query videos against {evaluation['n_database']} database videos"
     return [heading, *(f"  {name:<30}{'-' if value is None else f'{value:.4f}'}" for name, value in rows)]
+
+
+def _checks() -> list[str]:
+    """The warnings that stood at the end of the training, a line each."""
+    if not paths.EVALUATION.is_file():
+        return []
+    checks = json.loads(paths.EVALUATION.read_text()).get("checks")
+    if checks is None:
+        return []
+    measured = [name for name, one in checks["states"].items() if one["state"] != "not measured"]
+    heading = f"failure checks: {len(checks['raised'])} of {len(measured)} raised"
+    return ["", heading, *(f"  {warning}" for warning in checks["warnings"])]
 
 
 def _gmap(yardsticks: dict[str, Any], name: str) -> float | None:

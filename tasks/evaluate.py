@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run(stage: Stage) -> None:
-    """Measure the hasher against the query videos; write `metrics/` and `pictures/`."""
+    """Measure the hasher against the query videos and judge its training; write `metrics/` and `pictures/`."""
     from ssvh_model.features import FeatureFile
     from ssvh_model.retrieval.report import evaluate_hasher
     from ssvh_model.training.checkpoint import load_history, load_model
@@ -26,6 +26,7 @@ def run(stage: Stage) -> None:
     from tasks.evaluation_pictures import draw_all
     from tasks.training import TrainingSession
 
+    from tasks.failure_checks import judge, leave_result
     params = stage.params
     file = FeatureFile(paths.FEATURE_FILE)
     session = TrainingSession(params, file)
@@ -52,8 +53,9 @@ def run(stage: Stage) -> None:
 
     history = load_history(state)
     folder = stage.work.folder / "results"
-    _write_json(folder / "evaluation.json", evaluation.record())
+    _write_json(folder / "evaluation.json", {**evaluation.record(), "checks": checks.record()})
     _write_curves(folder / "curves", evaluation, history)
+    checks = judge(params, history)
     draw_all(folder / "pictures", stage, session, model, file, query, database, evaluation, history)
 
     stage.run.log_result(evaluation_figures(evaluation.record()))
@@ -62,6 +64,9 @@ def run(stage: Stage) -> None:
     for reason in dict.fromkeys(evaluation.coarse.reasons.values()):
         stage.say(reason)
     stage.work.publish(
+    leave_result(stage, checks)
+    if not paths.THUMBNAIL_FILE.is_file():
+        stage.say("these features have no videos, so there are no pictures of frames and of nearest videos")
         {
             paths.EVALUATION: folder / "evaluation.json",
             paths.CURVES: folder / "curves",

@@ -10,11 +10,14 @@ def run(stage: Stage) -> None:
     """Train a round from the full state before it to `states/round-<round>`."""
     from ssvh_model.clustering.anchors import load_anchors
     from ssvh_model.features import FeatureFile
+    from ssvh_model.training.checkpoint import load_history
+    from tasks.failure_checks import CheckedStage
     from tasks.training import TrainingSession, epoch_log
 
     settings = stage.params.rounds[str(stage.round)]
     name = f"round-{stage.round}"
     session = TrainingSession(stage.params, FeatureFile(paths.FEATURE_FILE))
+    checks = CheckedStage(stage, before=load_history(paths.state(settings.after)))
     finished = session.run_phase(
         name,
         epochs=settings.epochs,
@@ -23,7 +26,8 @@ def run(stage: Stage) -> None:
         counts=settings.clusters,
         refresh_every=settings.refresh_every,
         checkpoints=stage.work.folder,
-        on_epoch=epoch_log(stage),
+        on_epoch=epoch_log(stage, checks),
         progress=stage.progress("videos"),
     )
+    checks.close()
     stage.work.publish({paths.state(name): finished})

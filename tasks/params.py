@@ -168,6 +168,23 @@ class Evaluate(Section):
     videos_shown: int = Field(ge=0, le=100)
     queries_shown: int = Field(ge=0, le=100)
 
+class Checks(Section):
+    """Thresholds of the checks for failure while training."""
+
+    patience: int = Field(ge=1)
+    score_spread: float = Field(ge=0, le=0.5)
+    selection_entropy: float = Field(ge=0, le=1)
+    score_error_correlation: float = Field(ge=0, le=1)
+    plateau_measurements: int = Field(ge=1)
+    plateau_gain: float = Field(ge=0)
+    bit_balance: float = Field(ge=0, le=1)
+    bit_correlation: float = Field(ge=0, le=1)
+    code_diversity: float = Field(ge=0, le=1)
+    empty_clusters: float = Field(ge=0, le=1)
+    giant_cluster: float = Field(ge=0, le=1)
+    gap_growth: float = Field(ge=0)
+
+
 
 class Register(Section):
     """Stage register."""
@@ -214,3 +231,4 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     params = validate(Params, read_yaml(path), path)
     check_together(params, path)
     return params
+    checks: Checks

@@ -23,20 +23,23 @@ from ssvh_model.retrieval.evaluation import evaluate_codes, why_not_measurable
 from ssvh_model.training.checkpoint import CheckpointFolder, ModelConfig
 from ssvh_model.training.diagnostics import sampler_state
 from ssvh_model.training.encoding import encode
+from ssvh_model.training.figures import cluster_figures, code_figures, gap_figures
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.phase import Phase, train_phase
 from ssvh_model.training.trainer import Optimization, Trainer
 from tasks.device import pick_device
+from tasks.failure_checks import CheckedStage
 from tasks.params import Params
 from tasks.stage import Stage
 
-# Names of the figures that are measured while training, beside those of `LossBreakdown` and `sampler_state`.
+# Names of the figures that are measured while training, beside those of `LossBreakdown`, `sampler_state` and training/figures.py.
 VALIDATION_GMAP = "validation_gmap"
 VALIDATION_GMAP_FINE = "validation_gmap_fine"
 
-# Videos, and selections of each, that the state of the sampler is measured on.
+# Videos, and masks of each, that the state of the sampler is measured on, and the gap between training and validation videos.
 PROBE_VIDEOS = 64
 PROBE_DRAWS = 8
+GAP_DRAWS = 2
 
 
 def frame_source(file: FeatureFile, *splits: str) -> FrameSource:
@@ -69,8 +72,8 @@ def model_config(params: Params, file: FeatureFile) -> ModelConfig:
     )
 
 
-def epoch_log(stage: Stage) -> Callable[[dict[str, Any], float], None]:
-    """Logs an epoch's figures to the stage's MLflow run, and a line of them where validation was measured."""
+def epoch_log(stage: Stage, checks: CheckedStage) -> Callable[[dict[str, Any], float], None]:
+    """Logs an epoch's figures to the stage's MLflow run, a line of them where validation was measured, and what the checks find."""
 
     def log(row: dict[str, Any], seconds: float) -> None:
         figures = {name: value for name, value in row.items() if name not in ("epoch", "phase")}
@@ -81,6 +84,7 @@ def epoch_log(stage: Stage) -> Callable[[dict[str, Any], float], None]:
             stage.say(
                 f"epoch {row['epoch']}: loss {row['loss']:.4f}, validation GMAP {row[VALIDATION_GMAP]:.4f}"
             )
+        checks.add(row)
 
     return log
 
@@ -169,14 +173,37 @@ class TrainingSession:
         )
 
     def measure(self, trainer: Trainer) -> dict[str, float]:
-        """The sampler's state and, where validation videos have labels, how well they find training videos."""
-        probe = self.train.fetch(np.arange(min(PROBE_VIDEOS, len(self.train)))).to(self.device).float()
-        figures = sampler_state(trainer.model, probe, draws=PROBE_DRAWS, seed=self.params.seed)
-        if not len(self._validation):
-            return figures
-        hasher = trainer.model.hasher
+        """What tells whether training goes well: the state of the sampler, the codes and the clusters, the gap between training and
+        validation videos and, where they have labels, how well validation videos find training videos.
+        """
+        model, seed = trainer.model, self.params.seed
+        figures = sampler_state(model, self._probe(self.train, PROBE_VIDEOS), draws=PROBE_DRAWS, seed=seed)
+        codes = sign_codes(self.encode(model.hasher, self.train).numpy())
+        figures |= code_figures(codes)
+        figures |= cluster_figures(trainer.granularities)
+        alike = min(PROBE_VIDEOS, len(self.train), len(self._validation))
+        if alike >= 2:
+            figures |= gap_figures(
+                model,
+                self._probe(self.train, alike),
+                self._probe(self._validation, alike),
+                temperature=self.params.losses.temperature,
+                tau_plus=self.params.losses.tau_plus,
+                draws=GAP_DRAWS,
+                seed=seed,
+            )
+        if len(self._validation):
+            figures |= self._validation_gmaps(model.hasher, codes)
+        return figures
+
+    def _probe(self, source: FrameSource, most: int) -> Tensor:
+        """Features of some videos, evenly over all of them: neighbours in the file may be of one kind."""
+        rows = np.linspace(0, len(source) - 1, min(most, len(source))).astype(np.int64)
+        return source.fetch(rows).to(self.device).float()
+
+    def _validation_gmaps(self, hasher: VideoHasher, database_codes: np.ndarray) -> dict[str, float]:
         query_codes = sign_codes(self.encode(hasher, self._validation).numpy())
-        database_codes = sign_codes(self.encode(hasher, self.train).numpy())
+        figures = {}
         for name, labels in self._labels.items():
             query_labels = [labels[row] for row in self._rows["validation"]]
             database_labels = [labels[row] for row in self._rows["train"]]
