@@ -16,6 +16,9 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from ssvh_model.manifest import SPLITS, split_labels
 
+# Rows are read so many bytes at a time: beside the result, no more than this is in memory.
+BYTES_AT_ONCE = 2**25
+
 
 @dataclass(frozen=True)
 class FeatureMeta:
@@ -43,7 +46,8 @@ class FeatureFile:
         ids, labels, fine_labels, splits, groups: one entry a row; labels are tuples, empty if unlabelled.
 
     Raises:
-        UserError: the file is missing, is not HDF5, lacks a data set, or its data sets disagree in length.
+        UserError: the file is missing, is not HDF5, lacks a data set, its data sets disagree in length, or its features are in other
+            files that are not there any more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,6 +69,7 @@ class FeatureFile:
                 f"{path}: 'features' has shape {file['features'].shape}; allowed is [videos, frames, size]"
             )
         self.shape: tuple[int, int, int] = tuple(file["features"].shape)
+        self._check_linked(file["features"])
         self.ids = self._strings("ids")
         self.labels = [split_labels(text) for text in self._strings("labels")]
         self.fine_labels = [split_labels(text) for text in self._strings("fine_labels")]
@@ -85,6 +90,26 @@ class FeatureFile:
                 raise UserError(f"{self.path}: not a readable HDF5 file ({error})") from error
             self._handle_process = os.getpid()
         return self._handle
+
+    def _check_linked(self, data: h5py.Dataset) -> None:
+        """HDF5 itself is silent about what a virtual data set points to and does not find."""
+        for link in data.virtual_sources() if data.is_virtual else ():
+            source = self.path.parent / link.file_name
+            low, high = link.vspace.get_select_bounds()
+            wanted = tuple(last - first + 1 for first, last in zip(low, high, strict=True))
+            try:
+                with h5py.File(source, "r") as file:
+                    found = file[link.dset_name].shape
+            except (OSError, KeyError) as error:
+                reason = "not there" if not source.is_file() else f"not readable ({error})"
+                raise UserError(
+                    f"{self.path}: its features are in {os.path.normpath(source)}, which is {reason}"
+                ) from error
+            if found != wanted:
+                raise UserError(
+                    f"{self.path}: its features are in {os.path.normpath(source)}, which has shape {list(found)} now; "
+                    f"it was {list(wanted)}"
+                )
 
     def _strings(self, name: str) -> list[str]:
         return [value.decode("utf-8") for value in self._open()[name][:]]
@@ -115,20 +140,38 @@ class FeatureFile:
         return np.flatnonzero(np.isin(self.splits, splits))
 
     def read(self, rows: np.ndarray | Sequence[int]) -> torch.Tensor:
-        """Features of `rows` in their order, [len(rows), M, D] float16.
+        """Features of `rows` in their order, [len(rows), M, D] float16, whatever the file holds.
 
-        HDF5 wants ascending unique indices; any order and repetition is fine here.
+        HDF5 wants ascending unique indices; any order and repetition is fine here. Beside the result, `BYTES_AT_ONCE` or one row
+        are in memory.
         """
         wanted = np.asarray(rows, dtype=np.int64)
-        if len(wanted) == 0:
-            return torch.empty((0, *self.shape[1:]), dtype=torch.float16)
-        unique, inverse = np.unique(wanted, return_inverse=True)
+        result = np.empty((len(wanted), *self.shape[1:]), dtype=np.float16)
+        order = np.argsort(wanted, kind="stable")
+        ascending = wanted[order]
+        unique = np.unique(ascending)
         data = self._open()["features"]
-        if len(unique) == unique[-1] - unique[0] + 1:
-            block = data[unique[0] : unique[-1] + 1]  # a slice is read far faster than a list of indices
-        else:
-            block = data[unique]
-        return torch.from_numpy(block.astype(np.float16, copy=False)[inverse])
+        step = max(1, BYTES_AT_ONCE // (self.shape[1] * self.shape[2] * data.dtype.itemsize))
+        for start in range(0, len(unique), step):
+            part = unique[start : start + step]
+            first, end = np.searchsorted(ascending, (part[0], part[-1] + 1))
+            places = order[first:end]
+            halves = _read_halves(data, part)
+            if np.array_equal(places, np.arange(places[0], places[0] + len(part))):
+                result[places[0] : places[-1] + 1] = halves
+            else:
+                result[places] = halves[np.searchsorted(part, ascending[first:end])]
+        return torch.from_numpy(result)
+
+
+def _read_halves(data: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
+    """Rows of a data set as float16; `rows` ascend."""
+    if len(rows) == rows[-1] - rows[0] + 1:
+        block = data[rows[0] : rows[-1] + 1]  # a slice is read far faster than a list of indices
+    else:
+        block = data[rows]
+    # torch is the faster to convert, numpy the faster to put rows in place
+    return torch.from_numpy(block).to(torch.float16).numpy()
 
 
 def write_feature_file(

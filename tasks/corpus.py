@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, write_manifest
 from tasks import paths
 from tasks.device import pick_workers
 from tasks.stage import Stage
 
+if TYPE_CHECKING:
+    from ssvh_model.corpus.splits import SplitSpec
+
 
 def run(stage: Stage) -> None:
-    """Render the demo corpus or scan the user's folder, divide it into splits and write the manifest."""
+    """Render the demo corpus, scan the user's folder or find published feature files; write the manifest with its splits."""
     from ssvh_model.corpus.splits import SplitSpec, assign_splits
     from tasks.datasets import log_corpus
 
     made = stage.work.folder / "corpus"
-    videos = _videos(stage, made)
+    source = stage.params.corpus.source
     shares = stage.params.corpus.split
     spec = SplitSpec(
         validation=shares.validation,
@@ -27,13 +30,18 @@ def run(stage: Stage) -> None:
         validation_groups=shares.validation_groups,
         query_groups=shares.query_groups,
     )
-    videos = assign_splits(videos, spec, seed=stage.params.seed)
+    if source == "published":
+        videos = _published(stage, made, spec)
+    else:
+        videos = assign_splits(_videos(stage, made), spec, seed=stage.params.seed)
 
     manifest = made / "manifest.csv"
     write_manifest(manifest, videos)
     publish = {paths.CORPUS_MANIFEST: manifest}
-    if stage.params.corpus.source == "arcade":
+    if source == "arcade":
         publish[paths.CORPUS / "clips"] = made / "clips"
+    if source == "published":
+        publish[paths.CORPUS_SOURCES] = made / paths.CORPUS_SOURCES.name
     stage.work.publish(publish)
 
     log_corpus(stage.run, "output", "")
@@ -55,16 +63,34 @@ def _videos(stage: Stage, folder: Path) -> list[Video]:
         return render_arcade(
             spec, folder, seed=stage.params.seed, workers=workers, progress=stage.progress("clips")
         )
-    if corpus.source == "folder":
-        from ssvh_model.corpus.folder import FolderColumns, scan_folder
+    from ssvh_model.corpus.folder import FolderColumns, scan_folder
 
-        return scan_folder(
-            Path(corpus.path),
-            labels_csv=corpus.folder.labels_csv,
-            columns=FolderColumns(**corpus.folder.columns.model_dump()),
-            workers=workers,
-            progress=stage.progress("videos"),
-        )
-    raise UserError(
-        f"{paths.PARAMS}: corpus.source is 'published', which comes with a later version; allowed now are arcade | folder"
+    return scan_folder(
+        Path(corpus.path),
+        labels_csv=corpus.folder.labels_csv,
+        columns=FolderColumns(**corpus.folder.columns.model_dump()),
+        workers=workers,
+        progress=stage.progress("videos"),
     )
+
+
+def _published(stage: Stage, folder: Path, spec: SplitSpec) -> list[Video]:
+    """Videos with the splits of their protocol; the list of feature files goes to `folder`."""
+    from ssvh_model.corpus.published import read_published, write_sources
+
+    corpus = stage.params.corpus
+    videos, sources = read_published(
+        Path(corpus.path),
+        corpus.published.dataset,
+        check_counts=corpus.published.counts == "check",
+        split=spec,
+        seed=stage.params.seed,
+        progress=stage.progress("megabytes"),
+    )
+    write_sources(folder / paths.CORPUS_SOURCES.name, sources)
+    if spec.validation and not any(video.labels for video in videos if video.split == "validation"):
+        stage.say(
+            "these training videos have no labels: nothing can be measured on validation videos, so that "
+            "corpus.split.validation only takes videos from the training"
+        )
+    return videos

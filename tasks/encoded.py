@@ -12,7 +12,7 @@ from ssvh_model.retrieval.video_set import VideoSet
 from ssvh_model.training.frame_source import FrameSource
 from tasks.training import TrainingSession
 
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 128  # 50 MB of published features
 
 
 def encode_videos(

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.stage import Stage
@@ -24,23 +26,24 @@ def run(stage: Stage) -> None:
     from ssvh_model.training.checkpoint import load_history, load_model
     from tasks.encoded import encode_videos, mean_features
     from tasks.evaluation_pictures import draw_all
+    from tasks.failure_checks import judge, leave_result
     from tasks.training import TrainingSession
 
-    from tasks.failure_checks import judge, leave_result
     params = stage.params
     file = FeatureFile(paths.FEATURE_FILE)
     session = TrainingSession(params, file)
     state = paths.state(params.last_state)
     model = load_model(state).to(session.device)
-    query = encode_videos(
-        session, model.hasher, file, file.rows("query"), stage.progress("query videos encoded")
-    )
-    database = encode_videos(
-        session,
-        model.hasher,
-        file,
-        file.rows(*params.evaluate.database),
-        stage.progress("database videos encoded"),
+    query_rows = file.rows(*params.evaluate.query)
+    database_rows = file.rows(*params.evaluate.database)
+    query = encode_videos(session, model.hasher, file, query_rows, stage.progress("query videos encoded"))
+    # Where every database video is a query, too, they are encoded and held once.
+    database = (
+        query
+        if np.array_equal(query_rows, database_rows)
+        else encode_videos(
+            session, model.hasher, file, database_rows, stage.progress("database videos encoded")
+        )
     )
     evaluation = evaluate_hasher(
         query,
@@ -52,21 +55,21 @@ def run(stage: Stage) -> None:
     )
 
     history = load_history(state)
+    checks = judge(params, history)
     folder = stage.work.folder / "results"
     _write_json(folder / "evaluation.json", {**evaluation.record(), "checks": checks.record()})
     _write_curves(folder / "curves", evaluation, history)
-    checks = judge(params, history)
     draw_all(folder / "pictures", stage, session, model, file, query, database, evaluation, history)
 
     stage.run.log_result(evaluation_figures(evaluation.record()))
     stage.run.log_artifact(folder / "pictures", "pictures")
     stage.run.log_artifact(folder / "evaluation.json")
-    for reason in dict.fromkeys(evaluation.coarse.reasons.values()):
-        stage.say(reason)
-    stage.work.publish(
     leave_result(stage, checks)
     if not paths.THUMBNAIL_FILE.is_file():
         stage.say("these features have no videos, so there are no pictures of frames and of nearest videos")
+    for reason in dict.fromkeys(evaluation.coarse.reasons.values()):
+        stage.say(reason)
+    stage.work.publish(
         {
             paths.EVALUATION: folder / "evaluation.json",
             paths.CURVES: folder / "curves",

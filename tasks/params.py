@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -66,6 +66,13 @@ class SplitShares(Section):
     query_groups: tuple[str, ...] = Field(strict=False)
 
 
+class Published(Section):
+    """Feature files of a published data set."""
+
+    dataset: Literal["activitynet", "fcvid", "ucf101", "hmdb51"]
+    counts: Literal["check", "ignore"]
+
+
 class Corpus(Section):
     """Stage corpus."""
 
@@ -74,6 +81,7 @@ class Corpus(Section):
     arcade: Arcade
     folder: Folder
     split: SplitShares
+    published: Published
 
 
 class Features(Section):
@@ -160,14 +168,6 @@ class Clustering(Section):
     centres: Literal["voting", "kmeans"]
 
 
-class Evaluate(Section):
-    """Stage evaluate."""
-
-    database: tuple[Split, ...] = Field(strict=False, min_length=1)
-    exclude_self: bool
-    videos_shown: int = Field(ge=0, le=100)
-    queries_shown: int = Field(ge=0, le=100)
-
 class Checks(Section):
     """Thresholds of the checks for failure while training."""
 
@@ -185,12 +185,37 @@ class Checks(Section):
     gap_growth: float = Field(ge=0)
 
 
+class Evaluate(Section):
+    """Stage evaluate."""
+
+    database: tuple[Split, ...] = Field(strict=False, min_length=1)
+    query: tuple[Literal["query", "database"], ...] = Field(strict=False, min_length=1)
+    exclude_self: bool
+    videos_shown: int = Field(ge=0, le=100)
+    queries_shown: int = Field(ge=0, le=100)
+
 
 class Register(Section):
     """Stage register."""
 
     model: str = Field(min_length=1)
     alias: str = Field(min_length=1)
+
+
+class Ablation(Section):
+    """`ssvh ablate`. A variant's changes are checked as those of params.yaml would be (tasks/ablation_variants.py)."""
+
+    resamples: int = Field(ge=100, le=1_000_000)
+    confidence: float = Field(gt=0, lt=1)
+    converged: float = Field(gt=0, le=1)
+    variants: dict[str, dict[str, Any]]
+
+
+class Sensitivity(Section):
+    """`ssvh sensitivity`: values by dotted key (checked in tasks/sensitivity.py)."""
+
+    values: dict[str, list[Any]]
+    grid: dict[str, list[Any]]
 
 
 class Params(Section):
@@ -207,8 +232,11 @@ class Params(Section):
     warmup: Warmup
     rounds: dict[str, Round]
     clustering: Clustering
+    checks: Checks
     evaluate: Evaluate
     register_: Register = Field(alias="register")
+    ablation: Ablation
+    sensitivity: Sensitivity
 
     @property
     def last_state(self) -> str:
@@ -228,7 +256,15 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
         UserError: the file can't be read; a key is unknown, missing or of a wrong type; a value is not possible, by itself
             or together with others. One line that names the key, what was found and what is allowed.
     """
-    params = validate(Params, read_yaml(path), path)
+    return check_params(read_yaml(path), path)
+
+
+def check_params(content: dict[str, Any], path: Path) -> Params:
+    """The same for what would stand in params.yaml; `path` is how messages call it.
+
+    Raises:
+        UserError: as `load_params`.
+    """
+    params = validate(Params, content, path)
     check_together(params, path)
     return params
-    checks: Checks

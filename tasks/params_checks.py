@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssvh_model.corpus.published_sets import PUBLISHED_SETS
 from ssvh_model.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def check_together(params: Params, path: Path) -> None:
         _rounds(params),
         _clusters(params),
         _splits_searched(params),
+        _splits_published(params),
     ):
         if problem is not None:
             raise UserError(f"{path}: {problem}")
@@ -106,7 +108,21 @@ def _clusters(params: Params) -> str | None:
 
 
 def _splits_searched(params: Params) -> str | None:
-    searched = params.evaluate.database
-    if len(set(searched)) != len(searched):
-        return f"evaluate.database is {list(searched)}; allowed is every split once"
+    for name, splits in (("database", params.evaluate.database), ("query", params.evaluate.query)):
+        if len(set(splits)) != len(splits):
+            return f"evaluate.{name} is {list(splits)}; allowed is every split once"
+    return None
+
+
+def _splits_published(params: Params) -> str | None:
+    if params.corpus.source != "published":
+        return None
+    dataset = params.corpus.published.dataset
+    splits = PUBLISHED_SETS[dataset].splits
+    for name, chosen in (("database", params.evaluate.database), ("query", params.evaluate.query)):
+        if not set(splits) & set(chosen):
+            return (
+                f"evaluate.{name} is {list(chosen)}, but the videos of {dataset} are in {' and '.join(splits)}; "
+                f"`ssvh preset apply {dataset}` sets the protocol"
+            )
     return None

@@ -7,11 +7,13 @@ from pathlib import Path
 from ssvh_model.errors import UserError
 
 PARAMS = Path("params.yaml")
+PRESETS = Path("presets")
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 
 CORPUS = Path("data/corpus")
 CORPUS_MANIFEST = CORPUS / "manifest.csv"
+CORPUS_SOURCES = CORPUS / "sources.json"  # published feature files; other corpora have none
 FEATURES = Path("data/features")
 FEATURE_FILE = FEATURES / "features.h5"
 THUMBNAIL_FILE = FEATURES / "thumbnails.h5"
@@ -26,6 +28,8 @@ PICTURES = Path("pictures")
 REGISTRY = Path("registry")
 REGISTERED_VERSION = REGISTRY / "version.json"
 RUNS = Path("runs")
+
+RESULTS = Path("results")  # of experiments: ablations, sensitivity, transfer
 
 WORK = Path(".work")
 PREFECT_HOME = Path(".prefect")
@@ -46,7 +50,7 @@ def run_record(stage: str) -> Path:
 
 def video_root(source: str, path: str) -> Path:
     """The folder that the manifest's paths are relative to."""
-    return Path(path) if source == "folder" else CORPUS
+    return CORPUS if source == "arcade" else Path(path)
 
 
 def check_project_folder() -> None:

@@ -69,6 +69,11 @@ class ServedHasher(PythonModel):
 
         if self._backbone is None:
             wanted = self._features
+            if not wanted.weights_sha256:
+                raise UserError(
+                    f"{path}: this hasher was trained on features that were not made from videos here "
+                    f"({wanted.backbone or 'of unknown origin'}); allowed is the column {FEATURES!r}"
+                )
             self._backbone = load_backbone(wanted.backbone, size=wanted.size, device=torch.device("cpu"))
             if self._backbone.weights_sha256 != wanted.weights_sha256:
                 raise UserError(

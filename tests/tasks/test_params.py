@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from ssvh_model.corpus.published_sets import PUBLISHED_SETS
 from ssvh_model.errors import UserError
 from tasks.params import Params, load_params
 
@@ -91,6 +92,8 @@ ONE_WRONG_VALUE = [
     ("corpus.arcade.games", 94, ["94", "2 up to 93"]),
     ("corpus.arcade.bad_frames", 0.6, ["0.6", "0 up to 0.5"]),
     ("corpus.folder.columns.label", 3, ["3", "text or null"]),
+    ("corpus.published.dataset", "kinetics", ["'kinetics'", "activitynet | fcvid | ucf101 | hmdb51"]),
+    ("corpus.published.counts", False, ["False", "check | ignore"]),
     ("corpus.split.query_groups", "16", ["'16'", "list of texts"]),
     ("corpus.split.query_groups", [16], ["16", "list of texts"]),
     ("features.frames", 1, ["1", "from 2"]),
@@ -117,6 +120,8 @@ ONE_WRONG_VALUE = [
     ("rounds.1.clusters", [], ["[]", "not empty"]),
     ("rounds.1.epochs", MISSING, ["missing", "whole number"]),
     ("evaluate.database", ["test"], ["'test'", "train | validation | database | query"]),
+    ("evaluate.query", ["train"], ["'train'", "query | database"]),
+    ("evaluate.query", [], ["[]", "not empty"]),
     ("evaluate.exclude_self", "yes", ["'yes'", "true or false"]),
     ("register.alias", "", ["''", "not empty"]),
 ]
@@ -170,6 +175,7 @@ TOGETHER = [
     ("rounds.1.clusters", [20, 20], ["rounds.1.clusters", "[20, 20]", "once"]),
     ("rounds.1.clusters", [1], ["rounds.1.clusters", "from 2"]),
     ("evaluate.database", ["train", "train"], ["evaluate.database", "once"]),
+    ("evaluate.query", ["query", "query"], ["evaluate.query", "once"]),
 ]
 
 
@@ -190,6 +196,23 @@ def test_cluster_counts_are_left_to_the_stage_where_the_number_of_videos_is_not_
     content = changed("rounds.1.clusters", [100_000])
     content["corpus"]["source"] = "folder"
     assert load(tmp_path, content).rounds["1"].clusters == (100_000,)
+
+
+def test_the_splits_of_an_evaluation_must_be_those_of_the_published_data_set(tmp_path: Path) -> None:
+    content = changed("corpus.source", "published")
+    text = message(tmp_path, content)
+    assert text.startswith("evaluate.query is ['query'], but the videos of fcvid are in train and database")
+    assert "`ssvh preset apply fcvid`" in text
+    content["evaluate"]["query"] = ["database"]
+    assert load(tmp_path, content).evaluate.query == ("database",)
+
+
+def test_every_published_data_set_can_be_chosen(tmp_path: Path) -> None:
+    content = changed("corpus.source", "published")
+    content["evaluate"]["query"] = ["query", "database"]
+    for name in PUBLISHED_SETS:
+        content["corpus"]["published"]["dataset"] = name
+        assert load(tmp_path, content).corpus.published.dataset == name
 
 
 def test_rounds_must_be_numbered_in_their_order(tmp_path: Path) -> None:
