@@ -45,9 +45,14 @@ def _create(store: Store, started_by: str, starter: Started) -> str:
         "pipeline", parent=None, tags={"ssvh.started_by": started_by, "ssvh.git_commit": git_commit()}
     )
     store.log_parameters(run, flatten(read_yaml(paths.PARAMS)))
+    note_parent(run, starter)
+    return run
+
+
+def note_parent(run: str, starter: Started) -> None:
+    """Note a parent run under the process that it lives with, so that it can be closed should the process be killed."""
     with atomic_path(_note(starter)) as temporary:
         temporary.write_text(json.dumps({"run_id": run, "pid": starter.pid, "started": starter.started}))
-    return run
 
 
 def _note(starter: Started) -> Path:

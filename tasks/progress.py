@@ -48,8 +48,8 @@ class ShownProgress:
         if new <= 0 or seconds <= 0:
             return text
         rate = new / seconds
-        left = "" if done >= total else f", {_duration((total - done) / rate)} left"
-        return f"{text}, {rate:.3g} a second{left}" + (f", {_duration(seconds)}" if done >= total else "")
+        left = "" if done >= total else f", {duration((total - done) / rate)} left"
+        return f"{text}, {rate:.3g} a second{left}" + (f", {duration(seconds)}" if done >= total else "")
 
     def close(self) -> None:
         """Take the bar off the terminal."""
@@ -89,7 +89,8 @@ class _Bar:
             self._started = False
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """For a person: "12 s", "3 min 05 s", "2 h 07 min"."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

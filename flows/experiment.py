@@ -1,0 +1,89 @@
+"""What the flows of experiments share: opening the record, running the trainings, closing the record."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+from rich.console import Console
+
+from flows import children
+from flows.environment import prepare_environment, refuse_nested
+from flows.pipeline import BAD_INPUT
+from flows.server import prefect_server
+from flows.trainings import run_trainings
+from ssvh_model.errors import UserError
+from tasks.experiment_plan import Plan
+from tasks.experiment_record import open_parent
+from tasks.parent import end_children
+from tasks.paths import check_project_folder
+from tasks.tracking import Store
+
+
+def run_experiment(plan: Plan, workers: int, finish: Callable[[str], None]) -> State[Any]:
+    """Run a plan's trainings under one MLflow parent, then `finish(parent)`. Called within a flow.
+
+    Raises:
+        UserError: MLflow can't be reached.
+    """
+    context = FlowRunContext.get()
+    assert context is not None and context.flow_run is not None, "the flow engine sets it"
+    store = Store()
+    folder = plan.folder
+    parent = open_parent(store, folder, plan.kind, plan.parameters(), str(context.flow_run.id))
+    status = "KILLED"
+    try:
+        failure = run_trainings(plan.trainings(), folder=folder, parent=parent, workers=workers)
+        if failure is None:
+            finish(parent)
+        status = "FINISHED" if failure is None else "FAILED"
+    except Exception:
+        status = "FAILED"
+        raise
+    finally:
+        end_children(store, parent)
+        store.set_status(parent, status)
+    if failure is not None:
+        return Failed(message=f"{failure}; what is finished is kept")
+    return Completed(message=f"results are in {folder}")
+
+
+def start(module: str, settings: Mapping[str, Any]) -> int:
+    """Run a flow's module in a process of its own, which has sent all its logs when it ends, before the server does.
+
+    Raises:
+        UserError: this is no project's folder, or a stage started it.
+    """
+    prepare_environment()
+    refuse_nested()
+    check_project_folder()
+    with prefect_server():
+        return children.run([sys.executable, "-m", module, json.dumps(settings)], extra={})
+
+
+def main(flow: Any, arguments: list[str]) -> int:
+    """Run a flow with settings in JSON; 0 if all went well, 2 after bad input, 1 after anything else."""
+    prepare_environment()
+    settings = json.loads(arguments[0])
+    runner: Any = ThreadPoolTaskRunner(max_workers=settings.get("workers", 1))
+    state = flow.with_options(task_runner=runner)(**settings, return_state=True)
+    if state.is_completed():
+        return 0
+    print(f"error: {state.message}", file=sys.stderr)
+    return 2 if state.name == BAD_INPUT else 1
+
+
+def wide_console() -> Console:
+    """For tables: as wide as the terminal, and wide enough where the output is none."""
+    console = Console()
+    return console if console.is_terminal else Console(width=130)
+
+
+def bad_input(error: UserError) -> State[Any]:
+    """The state that a flow ends in after bad input."""
+    return Failed(name=BAD_INPUT, message=str(error))

@@ -1,0 +1,89 @@
+"""The corpus of an experiment, and how a hasher is measured on it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile
+from ssvh_model.files import sha256_of
+from ssvh_model.model.hasher import VideoHasher
+from ssvh_model.progress import no_progress
+from ssvh_model.retrieval.evaluation import why_not_measurable
+from ssvh_model.retrieval.report import Evaluation, evaluate_hasher
+from tasks import paths
+from tasks.changes import with_changes
+from tasks.encoded import encode_videos, mean_features
+from tasks.experiment import WORK, Corpus, Measure
+from tasks.feature_input import as_feature_file, hold_out_validation
+from tasks.params import Params
+from tasks.training import TrainingSession
+
+
+def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[Corpus, Params]:
+    """The videos to experiment with, and the parameters that fit them.
+
+    Where validation videos are asked for and the file has none, some of its training videos are held out.
+
+    Raises:
+        UserError: the file can't be used, or its videos can't be measured.
+    """
+    digest = sha256_of(path) if path.is_file() else ""
+    file = as_feature_file(path, WORK / f"features-{digest[:16]}")
+    held_out = measure == "validation" and hold_out_validation(file, params, seed=params.seed)
+    if path != paths.FEATURE_FILE:
+        # What params.yaml says of the pipeline's own videos does not hold for others.
+        params = with_changes(
+            params,
+            {"features.frames": file.shape[1], "corpus.source": "folder"},
+            where=f"{path} with {paths.PARAMS}",
+        )
+    query, database = _sides(file, params, measure)
+    labels = [[file.labels[row] for row in rows] for rows in (query, database)]
+    if (reason := why_not_measurable(*labels)) is not None:
+        raise UserError(f"{path}: {reason}")
+    seed = params.seed if held_out else None
+    validation = ",".join(map(str, file.rows("validation"))) if held_out else ""
+    return Corpus(path.name, file.path, digest + validation, seed), params
+
+
+def open_corpus(corpus: Corpus, params: Params) -> FeatureFile:
+    """The file of a corpus, with the validation videos that `find_corpus` chose."""
+    file = FeatureFile(corpus.path)
+    if corpus.held_out is not None:
+        hold_out_validation(file, params, seed=corpus.held_out)
+    return file
+
+
+def measure_hasher(
+    session: TrainingSession, hasher: VideoHasher, file: FeatureFile, measure: Measure
+) -> Evaluation:
+    """A hasher and the yardsticks on a split.
+
+    "validation": validation videos search the training videos. "query": as `evaluate.query` and `evaluate.database` say.
+
+    Raises:
+        UserError: it can't be measured.
+    """
+    params = session.params
+    query_rows, database_rows = _sides(file, params, measure)
+    evaluation = evaluate_hasher(
+        encode_videos(session, hasher, file, query_rows, no_progress),
+        encode_videos(session, hasher, file, database_rows, no_progress),
+        train_features=mean_features(file, file.rows("train")),
+        exclude_self=params.evaluate.exclude_self,
+        itq_seed=params.seed,
+    )
+    if evaluation.coarse.hasher is None:
+        raise UserError(f"{file.path}: {evaluation.coarse.reasons['gmap']}")
+    return replace(evaluation, fine=None)
+
+
+def _sides(file: FeatureFile, params: Params, measure: Measure) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the queries and of the database."""
+    if measure == "validation":
+        return file.rows("validation"), file.rows("train")
+    return file.rows(*params.evaluate.query), file.rows(*params.evaluate.database)

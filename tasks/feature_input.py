@@ -1,0 +1,92 @@
+"""Feature files from elsewhere, and validation videos where a file has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ssvh_model.corpus.splits import SplitSpec, assign_splits
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
+from ssvh_model.manifest import Video
+from tasks.params import Params
+
+NEEDED = ("features", "labels", "is_query")
+GROUPS = ("groups", "block")
+
+
+def as_feature_file(path: Path, folder: Path) -> FeatureFile:
+    """The file itself, or one of our form made from `features` [n, M, D], `labels` [n] and `is_query` [n].
+
+    All videos that are no queries are then for training. `groups` [n] (or `block`), where there, names the recordings that belong together.
+
+    Args:
+        path: the HDF5 file.
+        folder: where one of our form is written as features.h5, if needed; what stands there already is replaced.
+
+    Raises:
+        UserError: missing, not HDF5, a data set is missing, or their lengths disagree.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such feature file")
+    try:
+        file = h5py.File(path)
+    except OSError as error:
+        raise UserError(f"{path}: not a readable HDF5 file ({error})") from None
+    with file:
+        if "splits" in file:
+            return FeatureFile(path)
+        for name in NEEDED:
+            if name not in file:
+                raise UserError(
+                    f"{path}: data set {name!r} is missing; needed are {', '.join(NEEDED)}, or a file of the stage features"
+                )
+            if len(file[name]) != len(file["features"]):
+                raise UserError(
+                    f"{path}: {name!r} has {len(file[name])} rows, 'features' has {len(file['features'])}"
+                )
+        groups = next((file[name][:] for name in GROUPS if name in file), None)
+        is_query = file["is_query"][:]
+        write_feature_file(
+            folder / "features.h5",
+            file["features"][:],
+            ids=[str(row) for row in range(len(is_query))],
+            labels=[(_text(label),) for label in file["labels"][:]],
+            splits=["query" if query else "train" for query in is_query],
+            groups=None if groups is None else [_text(group) for group in groups],
+            meta=FeatureMeta("", "", 0),
+        )
+    return FeatureFile(folder / "features.h5")
+
+
+def hold_out_validation(file: FeatureFile, params: Params, *, seed: int) -> bool:
+    """Make some training videos of `file`, in memory, validation videos, if it has none.
+
+    They are chosen as `corpus.split` says (its share and groups of validation), recordings whole and labels spread evenly.
+
+    Returns:
+        True if it had none.
+
+    Raises:
+        UserError: `corpus.split` leaves no validation videos.
+    """
+    if "validation" in file.splits:
+        return False
+    split = params.corpus.split
+    named = bool(split.validation_groups)
+    spec = SplitSpec(0.0 if named else split.validation, 0.0, 0.0, split.validation_groups, ())
+    rows = file.rows("train")
+    videos = [Video(file.ids[row], "", file.labels[row], (), file.groups[row]) for row in rows]
+    for row, video in zip(rows, assign_splits(videos, spec, seed=seed), strict=True):
+        file.splits[row] = video.split
+    if "validation" not in file.splits:
+        raise UserError(
+            f"{file.path}: has no validation videos, and corpus.split.validation is {split.validation}; allowed is above 0"
+        )
+    return True
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8") if isinstance(value, bytes | np.bytes_) else str(value)
