@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import typer
 
+from flows import cli_presets
 from ssvh_model.errors import UserError
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 params_app = typer.Typer(no_args_is_help=True, help="Look after params.yaml.")
 app.add_typer(params_app, name="params")
+app.add_typer(cli_presets.app, name="preset")
 
 
 @app.command()
