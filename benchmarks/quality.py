@@ -21,17 +21,18 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
+from ssvh_model.features import FeatureFile
 from ssvh_model.progress import no_progress
 from ssvh_model.retrieval.report import evaluate_hasher
 from ssvh_model.training.checkpoint import load_hasher
+from tasks.both_phases import train_rounds, train_warmup
 from tasks.encoded import encode_videos, mean_features
+from tasks.feature_input import as_feature_file
 from tasks.params import Params
 from tasks.params_reading import read_yaml, validate
 from tasks.training import TrainingSession
@@ -55,23 +56,6 @@ def with_changes(changes: list[str]) -> Params:
     return validate(Params, values, PARAMS)
 
 
-def as_feature_file(path: Path, folder: Path) -> FeatureFile:
-    """The file itself, or one of our form made from `features`, `labels` and `is_query`."""
-    with h5py.File(path) as file:
-        if "splits" in file:
-            return FeatureFile(path)
-        is_query = file["is_query"][:]
-        write_feature_file(
-            folder / "features.h5",
-            file["features"][:],
-            ids=[str(row) for row in range(len(is_query))],
-            labels=[(str(label),) for label in file["labels"][:]],
-            splits=["query" if query else "train" for query in is_query],
-            meta=FeatureMeta("", "", 0),
-        )
-    return FeatureFile(folder / "features.h5")
-
-
 def train(params: Params, file: FeatureFile, folder: Path) -> tuple[TrainingSession, Path]:
     """Both phases, without stages and records."""
     session = TrainingSession(params, file)
@@ -79,26 +63,8 @@ def train(params: Params, file: FeatureFile, folder: Path) -> tuple[TrainingSess
     def watch(row: dict[str, Any], seconds: float) -> None:
         pass
 
-    state = session.run_phase(
-        "warmup",
-        epochs=params.warmup.epochs,
-        checkpoints=folder / "warmup",
-        on_epoch=watch,
-        progress=no_progress,
-    )
-    for number, settings in params.rounds.items():
-        hasher = load_hasher(state).to(session.device)
-        state = session.run_phase(
-            f"round-{number}",
-            epochs=settings.epochs,
-            start=state,
-            anchors=session.cluster(hasher, settings.clusters),
-            counts=settings.clusters,
-            refresh_every=settings.refresh_every,
-            checkpoints=folder / f"round-{number}",
-            on_epoch=watch,
-            progress=no_progress,
-        )
+    warm = train_warmup(session, folder / "warmup", watch)
+    state = train_rounds(session, warm, folder, watch)
     return session, state
 
 

@@ -56,7 +56,7 @@ def finish_ablation(plan: Plan, listed: list[Variant], parent: str) -> Ablation:
         folder / "bars.png",
         {row.variant.name: row.gmaps for row in ablation.rows},
         full=FULL,
-        remark=plan.heading,
+        remark=plan.remark,
         yardsticks=ablation.yardsticks,
     )
     write_json(paths.RESULTS / NAME / "latest.json", {"folder": str(folder)})

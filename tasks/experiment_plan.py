@@ -72,6 +72,11 @@ class Plan:
         held = " (held out of the training videos)" if self.corpus.held_out is not None else ""
         return f"{self.corpus.name}, {self.params.model.bits} bits, seeds {', '.join(map(str, self.seeds))}; GMAP of {self.measure}: {where}{held}"
 
+    @property
+    def remark(self) -> str:
+        """The same in short, for pictures."""
+        return f"{self.corpus.name}, {self.params.model.bits} bits, {len(self.seeds)} seeds, {self.measure} videos"
+
     def parameters(self) -> dict[str, Any]:
         """What MLflow shows of the whole."""
         return {

@@ -121,7 +121,7 @@ def finish_sensitivity(plan: Plan, trials: Trials, parent: str) -> dict[str, Any
             key,
             {trial.values[key]: found[trial.name] for trial in line},
             present=look_up(own, key),
-            remark=plan.heading,
+            remark=plan.remark,
         )
     if trials.grid:
         pictures.append(folder / "grid.png")
@@ -133,7 +133,7 @@ def finish_sensitivity(plan: Plan, trials: Trials, parent: str) -> dict[str, Any
                 (trial.values[trials.keys[0]], trial.values[trials.keys[1]]): found[trial.name]
                 for trial in trials.grid
             },
-            remark=plan.heading,
+            remark=plan.remark,
         )
     content: dict[str, Any] = {
         "features": plan.corpus.name,

@@ -62,7 +62,7 @@ def draw_grid(
     rows = sorted({pair[0] for pair in gmaps})
     columns = sorted({pair[1] for pair in gmaps})
     means = np.array([[np.mean(gmaps[row, column]) for column in columns] for row in rows])
-    figure = new_figure(2.4 + 1.2 * len(columns), 2.2 + 0.75 * len(rows))
+    figure = new_figure(max(6.5, 2.4 + 1.2 * len(columns)), 2.2 + 0.75 * len(rows))
     heading(figure, f"{first} and {second}", remark)
     axes = figure.add_subplot()
     dress(axes, x=second, y=first)
