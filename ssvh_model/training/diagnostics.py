@@ -13,7 +13,7 @@ from ssvh_model.model.autossvh import AutoSSVH
 from ssvh_model.model.sampler import select_at_random, select_by_score
 
 # They need no network, only noise on the scores.
-SELECTION_DRAWS = 256
+SELECTION_DRAWS = 1024
 
 
 @torch.no_grad()
@@ -22,7 +22,7 @@ def sampler_state(model: AutoSSVH, features: Tensor, *, draws: int, seed: int) -
 
     - `score_spread`: standard deviation of the scores within a video, mean over videos. 0 means that the scores are uniform.
     - `selection_entropy`: entropy of how often each frame of a video is selected, divided by log M, mean over videos. 1 means uniform;
-      of that, the noise of `SELECTION_DRAWS` draws takes less than 0.001 if at least half of the frames are visible.
+      of that, the chance in `SELECTION_DRAWS` draws takes less than 0.001 if at least a quarter of the frames is visible.
     - `score_error_correlation`: Spearman's correlation of score and reconstruction error within a video, mean over videos. An adversary
       that works hides hard frames, hence negative.
 
@@ -49,7 +49,7 @@ def sampler_state(model: AutoSSVH, features: Tensor, *, draws: int, seed: int) -
     return {
         "score_spread": scores.std(dim=1, unbiased=False).mean().item(),
         "selection_entropy": entropy.mean().item(),
-        "score_error_correlation": _mean_rank_correlation(scores.cpu().numpy(), errors.cpu().numpy()),
+        "score_error_correlation": mean_rank_correlation(scores.cpu().numpy(), errors.cpu().numpy()),
     }
 
 
@@ -72,8 +72,12 @@ def hidden_frame_errors(
     return errors / hidden
 
 
-def _mean_rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's correlation row by row, averaged over the rows where it is defined; 0 if there is none."""
+def mean_rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Spearman's correlation row by row, averaged over the rows where it is defined; 0 if there is none.
+
+    Args:
+        first, second: [n, M]; places where `second` is not a number are left out.
+    """
     from scipy.stats import spearmanr
 
     values = []

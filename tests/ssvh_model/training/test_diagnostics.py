@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -22,12 +23,16 @@ class Fixed(GradeNet):
         return self.given.expand(len(embedded), FRAMES)
 
 
-def test_uniform_scores_show_as_no_spread_and_full_entropy(make_trainer: Callable[..., Trainer]) -> None:
+@pytest.mark.parametrize("visible", [2, 4])
+def test_uniform_scores_show_as_no_spread_and_full_entropy(
+    make_trainer: Callable[..., Trainer], visible: int
+) -> None:
     model = make_trainer().model
+    model.visible = visible
     model.grade_net = Fixed(torch.full((FRAMES,), 0.5))
-    state = sampler_state(model, clustered_features(20).float(), draws=64, seed=0)
+    state = sampler_state(model, clustered_features(20).float(), draws=4, seed=0)
     assert state["score_spread"] == pytest.approx(0, abs=1e-6)
-    assert state["selection_entropy"] > 0.98
+    assert state["selection_entropy"] > 0.999
     assert state["score_error_correlation"] == 0
 
 
@@ -37,6 +42,20 @@ def test_scores_that_decide_show_as_spread_and_low_entropy(make_trainer: Callabl
     state = sampler_state(model, clustered_features(20).float(), draws=16, seed=0)
     assert state["score_spread"] == pytest.approx(50, rel=1e-3)
     assert state["selection_entropy"] == pytest.approx(2 / 3, rel=1e-3), "log 4 / log 8"
+
+
+def test_noise_that_drowns_the_scores_shows_as_full_entropy_whatever_their_spread(
+    make_trainer: Callable[..., Trainer],
+) -> None:
+    model = make_trainer().model
+    model.grade_net = Fixed(torch.linspace(0.05, 0.95, FRAMES))
+    entropy = []
+    for noise in (0.1, 10.0):
+        model.sampler = replace(model.sampler, noise=noise)
+        state = sampler_state(model, clustered_features(20).float(), draws=4, seed=0)
+        assert state["score_spread"] > 0.25
+        entropy.append(state["selection_entropy"])
+    assert entropy[0] < 0.995 and entropy[1] > 0.998
 
 
 def test_scores_that_follow_the_error_correlate_with_it(make_trainer: Callable[..., Trainer]) -> None:
