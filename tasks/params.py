@@ -107,6 +107,9 @@ class Model(Section):
     decoder_heads: int = Field(ge=1)
     feature_dropout: float = Field(ge=0, lt=1)
     center_features: bool
+    position_scale: float = Field(ge=0)
+    start: Literal["random", "itq"]
+    whitening: float = Field(ge=0, le=1)
 
 
 class Sampler(Section):

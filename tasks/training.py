@@ -20,11 +20,13 @@ from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.retrieval.codes import sign_codes
 from ssvh_model.retrieval.evaluation import evaluate_codes, why_not_measurable
+from ssvh_model.training.centering import learn_center
 from ssvh_model.training.checkpoint import CheckpointFolder, ModelConfig
 from ssvh_model.training.diagnostics import sampler_state
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.figures import cluster_figures, code_figures, gap_figures
 from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.training.initialization import start_from_itq
 from ssvh_model.training.phase import Phase, train_phase
 from ssvh_model.training.trainer import Optimization, Trainer
 from tasks.device import pick_device
@@ -60,6 +62,7 @@ def model_config(params: Params, file: FeatureFile) -> ModelConfig:
             layers=model.layers,
             heads=model.heads,
             mlp_ratio=model.mlp_ratio,
+            position_scale=model.position_scale,
         ),
         DecoderConfig(width=model.decoder_width, layers=model.decoder_layers, heads=model.decoder_heads),
         SamplerConfig(
@@ -149,6 +152,20 @@ class TrainingSession:
             seed=params.seed,
             device=self.device,
         )
+
+    def _initialize(self, trainer: Trainer) -> None:
+        model, hasher = self.params.model, trainer.model.hasher
+        batch_size = self.params.training.batch_size
+        if model.center_features:
+            learn_center(hasher, self.train, batch_size=batch_size)
+        if model.start == "itq":
+            start_from_itq(
+                hasher,
+                self.train,
+                whitening=model.whitening,
+                seed=self.params.seed,
+                batch_size=batch_size,
+            )
 
     def encode(self, hasher: VideoHasher, source: FrameSource, progress: Progress = no_progress) -> Tensor:
         """Soft codes of some videos, on the CPU."""
@@ -244,7 +261,7 @@ class TrainingSession:
                 measure_every=self.params.training.validate_every,
             ),
             start=start,
-            center=self.params.model.center_features,
+            initialize=self._initialize,
             anchors=anchors,
             refresh=lambda trainer: self.cluster(trainer.model.hasher, counts),
             measure=self.measure,

@@ -22,6 +22,7 @@ class HasherConfig:
         bits: K, length of a code.
         width: E, width of the embedding and the encoder.
         layers, heads, mlp_ratio: of the encoder.
+        position_scale: factor of the sinusoidal positions beside the embedded frames; the paper's is 1.
     """
 
     feature_size: int
@@ -31,6 +32,7 @@ class HasherConfig:
     layers: int
     heads: int
     mlp_ratio: float
+    position_scale: float
 
 
 class HashLayer(nn.Module):
@@ -59,7 +61,8 @@ class VideoHasher(nn.Module):
         self.register_buffer("feature_mean", torch.zeros(config.feature_size))
         self.register_buffer("feature_scale", torch.ones(()))
         self.embedding = nn.Linear(config.feature_size, config.width)
-        self.register_buffer("positions", sinusoidal_positions(config.frames, config.width), persistent=False)
+        positions = config.position_scale * sinusoidal_positions(config.frames, config.width)
+        self.register_buffer("positions", positions, persistent=False)
         self.encoder = Transformer(
             width=config.width, layers=config.layers, heads=config.heads, mlp_ratio=config.mlp_ratio
         )

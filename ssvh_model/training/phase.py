@@ -10,7 +10,6 @@ from typing import Any
 
 from ssvh_model.clustering.anchors import Granularity
 from ssvh_model.progress import Progress, part_of
-from ssvh_model.training.centering import learn_center
 from ssvh_model.training.checkpoint import CheckpointFolder, History, ModelConfig, restore_trainer
 from ssvh_model.training.trainer import Trainer
 
@@ -40,7 +39,7 @@ def train_phase(
     phase: Phase,
     *,
     start: Path | None,
-    center: bool,
+    initialize: Callable[[Trainer], None],
     anchors: Sequence[Granularity],
     refresh: Callable[[Trainer], Sequence[Granularity]],
     measure: Callable[[Trainer], dict[str, float]],
@@ -55,7 +54,7 @@ def train_phase(
         config: what the model was built from, written into every checkpoint.
         phase: name, length and rhythm.
         start: the checkpoint of the phase before; None for the warm-up.
-        center: learn the features' centre first; only the warm-up does, later phases have it from `start`.
+        initialize: makes the starting weights of a warm-up that begins; later phases have theirs from `start`.
         anchors: the clusterings that the phase begins with; empty for the warm-up, which has no P2Set term.
         refresh: makes new clusterings with the present weights.
         measure: named values to add to an epoch's row, such as the validation GMAP.
@@ -73,8 +72,8 @@ def train_phase(
     else:
         if start is not None:
             history = restore_trainer(start, trainer)
-        elif center:
-            learn_center(trainer.model.hasher, trainer.videos, batch_size=trainer.optimization.batch_size)
+        else:
+            initialize(trainer)
         trainer.granularities = [clusters.to(trainer.device) for clusters in anchors]
 
     videos = len(trainer.videos)

@@ -14,6 +14,7 @@ import torch
 from ssvh_model.clustering.anchors import Granularity, make_anchors
 from ssvh_model.errors import UserError
 from ssvh_model.progress import no_progress
+from ssvh_model.training.centering import learn_center
 from ssvh_model.training.checkpoint import (
     CheckpointFolder,
     load_hasher,
@@ -48,6 +49,10 @@ def refresh(trainer: Trainer) -> Sequence[Granularity]:
     )
 
 
+def initialize(trainer: Trainer) -> None:
+    learn_center(trainer.model.hasher, trainer.videos, batch_size=16)
+
+
 def run(
     trainer: Trainer,
     name: str,
@@ -73,7 +78,7 @@ def run(
         tiny_config(),
         Phase(name, epochs, refresh_every=2, checkpoint_every=2, measure_every=3),
         start=start,
-        center=True,
+        initialize=initialize,
         anchors=anchors,
         refresh=refresh,
         measure=lambda trainer: {"validation_gmap": float(trainer.epoch)},
@@ -140,7 +145,7 @@ def test_anchors_are_refreshed_within_a_round(make_trainer: MakeTrainer, tmp_pat
         tiny_config(),
         Phase("round-1", 6, refresh_every=2, checkpoint_every=6, measure_every=6),
         start=warm,
-        center=True,
+        initialize=initialize,
         anchors=refresh(trainer),
         refresh=counted,
         measure=lambda trainer: {},

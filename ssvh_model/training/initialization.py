@@ -1,0 +1,94 @@
+"""Starting weights that hash well before the first step: ITQ of whitened features, written into the hasher."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from ssvh_model.errors import UserError
+from ssvh_model.model.hasher import VideoHasher
+from ssvh_model.model.transformer import Block
+from ssvh_model.retrieval.itq import train_itq
+from ssvh_model.training.frame_source import FrameSource
+
+# Directions with less than this share of the largest variance are noise of float16.
+LEAST_VARIANCE = 1e-6
+
+
+@torch.no_grad()
+def start_from_itq(
+    hasher: VideoHasher, videos: FrameSource, *, whitening: float, seed: int, batch_size: int
+) -> None:
+    """Write an iterative quantisation of the training videos into `hasher`; training goes on from there. Not in the paper.
+
+    A network of random weights needs thousands of videos to come as far as ITQ does in a second, and on a few hundred it may never
+    get there. The embedding becomes the principal axes of the videos' mean features, each divided by its standard deviation to the
+    power of `whitening`; the hash layer becomes ITQ's rotation of the first K of them; the last layer of every residual branch
+    becomes 0 (Zhang et al., "Fixup Initialization", ICLR 2019), so that the encoder passes frames on until it has learnt better.
+
+    Args:
+        hasher: its centre and scale are those that the features will have (`learn_center` comes first).
+        videos: the training videos.
+        whitening: 0 keeps the proportions of the axes (plain PCA), 1 makes all equally strong.
+        seed: of ITQ's first rotation.
+        batch_size: videos in memory at a time.
+
+    Raises:
+        UserError: more bits than the features of these videos have directions.
+    """
+    means = _mean_features(hasher, videos, batch_size)
+    centre = means.mean(axis=0)
+    axes, deviation = _principal_axes(means - centre, most=hasher.config.width)
+    bits = hasher.config.bits
+    if bits > len(axes):
+        raise UserError(
+            f"model.start: itq makes at most {len(axes)} bits from {len(means)} training videos with {hasher.config.feature_size} "
+            f"features and model.width {hasher.config.width}, not {bits}; allowed are fewer model.bits, or model.start: random"
+        )
+    axes = axes / deviation[:, None] ** whitening
+    projected = (means - centre) @ axes.T
+    # One number, so that embedded videos are about as long as those of the usual initialization.
+    scale = 1 / np.sqrt(np.square(projected).mean())
+    rotation = train_itq((projected * scale)[:, :bits], bits=bits, seed=seed).projection
+
+    for parameter in (*hasher.embedding.parameters(), *hasher.hash_layer.linear.parameters()):
+        nn.init.zeros_(parameter)
+    hasher.embedding.weight[: len(axes)] = _tensor(scale * axes)
+    hasher.embedding.bias[: len(axes)] = _tensor(-scale * (axes @ centre))
+    hasher.hash_layer.linear.weight[:, :bits] = _tensor(rotation.T)
+    for block in hasher.encoder.blocks:
+        assert isinstance(block, Block)
+        for last in (block.attention.project, block.mlp[-1]):
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _mean_features(hasher: VideoHasher, videos: FrameSource, batch_size: int) -> np.ndarray:
+    """Centred features of all videos averaged over their frames, [n, D] float64."""
+    device = hasher.feature_mean.device
+    parts = []
+    for start in range(0, len(videos), batch_size):
+        index = np.arange(start, min(start + batch_size, len(videos)))
+        features = hasher.center(videos.fetch(index).to(device).float())
+        parts.append(features.mean(dim=1).cpu().double().numpy())
+    return np.concatenate(parts)
+
+
+def _principal_axes(centred: np.ndarray, *, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """Directions of largest variance, [r, D], and the standard deviation along each, [r]; r is at most `most`."""
+    videos, size = centred.shape
+    if videos < size:
+        # The Gram matrix of the videos has the same eigenvalues, and is the smaller one.
+        variance, vectors = np.linalg.eigh(centred @ centred.T / videos)
+        vectors = centred.T @ vectors
+    else:
+        variance, vectors = np.linalg.eigh(centred.T @ centred / videos)
+    order = np.argsort(variance)[::-1][:most]
+    order = order[variance[order] > LEAST_VARIANCE * variance.max()]
+    axes = vectors[:, order].T
+    return axes / np.linalg.norm(axes, axis=1, keepdims=True), np.sqrt(variance[order])

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ssvh_model.errors import UserError
+from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.retrieval.itq import train_itq
+from ssvh_model.training.centering import learn_center
+from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.training.initialization import start_from_itq
+
+FRAMES, SIZE, BITS = 6, 40, 16
+
+
+def videos(count: int = 120, spread: float = 0.05) -> FrameSource:
+    """Videos whose frames scatter little, in directions of very different strength."""
+    rng = np.random.default_rng(0)
+    strength = 1 / np.arange(1, SIZE + 1)
+    means = rng.normal(size=(count, 1, SIZE)) * strength
+    frames = means + spread * rng.normal(size=(count, FRAMES, SIZE)) * strength + 3
+    return FrameSource.from_tensor([str(row) for row in range(count)], torch.from_numpy(frames).half())
+
+
+def hasher(bits: int = BITS, width: int = 48) -> VideoHasher:
+    torch.manual_seed(0)
+    config = HasherConfig(
+        feature_size=SIZE,
+        frames=FRAMES,
+        bits=bits,
+        width=width,
+        layers=2,
+        heads=2,
+        mlp_ratio=2,
+        position_scale=0.1,
+    )
+    return VideoHasher(config)
+
+
+def started(source: FrameSource, whitening: float, seed: int = 1) -> VideoHasher:
+    model = hasher()
+    learn_center(model, source, batch_size=32)
+    start_from_itq(model, source, whitening=whitening, seed=seed, batch_size=32)
+    return model
+
+
+def all_features(source: FrameSource) -> torch.Tensor:
+    return source.fetch(np.arange(len(source))).float()
+
+
+def faithfulness(codes: np.ndarray, features: np.ndarray) -> float:
+    """Correlation of Hamming distances with distances of features."""
+    pairs = np.triu_indices(len(codes), 1)
+    hamming = (codes[:, None] != codes[None]).sum(axis=2)[pairs]
+    distances = np.linalg.norm(features[:, None] - features[None], axis=2)[pairs]
+    return float(np.corrcoef(hamming, distances)[0, 1])
+
+
+def test_the_first_codes_are_as_good_as_those_of_itq() -> None:
+    source = videos()
+    features = all_features(source)
+    means = features.mean(dim=1).numpy()
+    itq = faithfulness(train_itq(means, bits=BITS, seed=1).encode(means), means)
+    assert faithfulness(started(source, 0.0).codes(features).numpy(), means) > itq - 0.05
+    assert faithfulness(hasher().codes(features).numpy(), means) < itq - 0.1
+
+
+def test_whitening_makes_directions_equally_strong() -> None:
+    source = videos()
+    centred = all_features(source) - all_features(source).mean(dim=(0, 1))
+    for whitening, wanted in ((0.0, 1.0), (0.5, 0.5), (1.0, 0.0)):
+        weights = started(source, whitening).embedding.weight.detach()
+        strength = (centred.mean(dim=1) @ weights.T).std(dim=0)[:BITS].log()
+        plain = (
+            (centred.mean(dim=1) @ started(source, 0.0).embedding.weight.detach().T).std(dim=0)[:BITS].log()
+        )
+        slope = np.polyfit(plain.numpy(), strength.numpy(), 1)[0]
+        assert slope == pytest.approx(wanted, abs=0.02)
+
+
+def test_every_residual_branch_passes_frames_on_and_still_learns() -> None:
+    source = videos()
+    model = started(source, 0.5)
+    embedded = model.embed(model.center(all_features(source)[:4]))
+    assert torch.equal(model.encoder(embedded), model.encoder.norm(embedded))
+    model(all_features(source)[:4]).square().sum().backward()
+    for block in model.encoder.blocks:
+        assert block.mlp[-1].weight.grad.abs().sum() > 0
+        assert block.attention.project.weight.grad.abs().sum() > 0
+
+
+def test_the_seed_decides() -> None:
+    source = videos()
+    first, again, other = (started(source, 0.5, seed=seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["hash_layer.linear.weight"], other["hash_layer.linear.weight"])
+
+
+@pytest.mark.parametrize(("count", "width", "bits"), [(17, 48, 24), (120, 20, 24)])
+def test_more_bits_than_directions(count: int, width: int, bits: int) -> None:
+    with pytest.raises(
+        UserError, match=rf"model.start: itq makes at most \d+ bits from {count} .* not {bits}"
+    ):
+        start_from_itq(hasher(bits, width), videos(count), whitening=0.5, seed=1, batch_size=32)
