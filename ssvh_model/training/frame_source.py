@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -34,12 +35,13 @@ class FrameSource:
         Args:
             file: the feature file.
             rows: indices of its rows.
-            memory_limit: bytes; features that fit are read once and held, larger ones are read batch by batch.
+            memory_limit: bytes; features that fit are read at the first need and held, larger ones are read batch by batch.
         """
         ids = [file.ids[row] for row in rows]
         _, frames, size = file.shape
         if len(rows) * frames * size * 2 <= memory_limit:
-            return cls.from_tensor(ids, file.read(rows))
+            held = cache(lambda: file.read(rows))
+            return cls(ids, lambda index: held()[torch.from_numpy(index)])
         return cls(ids, lambda index: file.read(rows[index]))
 
     @classmethod

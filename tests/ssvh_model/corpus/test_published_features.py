@@ -86,9 +86,12 @@ def test_features_that_fit_are_held_once() -> None:
     file = FeatureFile(Path("f/features.h5"))
     tracemalloc.start()
     held = FrameSource.from_file(file, np.arange(rows), memory_limit=2**40)
+    assert tracemalloc.get_traced_memory()[1] < BYTES_AT_ONCE  # not before they are needed
+    last = held.fetch(np.array([rows - 1]))
+    assert held.fetch(np.array([0, rows - 1])).equal(last.repeat(2, 1, 1))
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert (held.fetch(np.array([rows - 1])) == 0.5).all()
+    assert (last == 0.5).all()
     once = rows * FRAMES * 4096 * 2
     # A second copy, or the float32 of the file, would be 1.5 or 3 parts more.
     assert once < most < once + 1.3 * BYTES_AT_ONCE
