@@ -73,9 +73,10 @@ def clean() -> None:
 @params_app.command()
 def check() -> None:
     """Say whether params.yaml is in order."""
+    from tasks.ablation_variants import variants
     from tasks.params import load_params
 
-    load_params()
+    variants(load_params())
     print("params.yaml is in order")
 
 

@@ -18,8 +18,10 @@ from flows.pipeline import BAD_INPUT
 from flows.server import prefect_server
 from flows.trainings import run_trainings
 from ssvh_model.errors import UserError
+from tasks.ablation_variants import variants
 from tasks.experiment_plan import Plan
 from tasks.experiment_record import open_parent
+from tasks.params import load_params
 from tasks.parent import end_children
 from tasks.paths import check_project_folder
 from tasks.tracking import Store
@@ -57,11 +59,12 @@ def start(module: str, settings: Mapping[str, Any]) -> int:
     """Run a flow's module in a process of its own, which has sent all its logs when it ends, before the server does.
 
     Raises:
-        UserError: this is no project's folder, or a stage started it.
+        UserError: this is no project's folder, a stage started it, or params.yaml is not in order.
     """
     prepare_environment()
     refuse_nested()
     check_project_folder()
+    variants(load_params())
     with prefect_server():
         return children.run([sys.executable, "-m", module, json.dumps(settings)], extra={})
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from ssvh_model.errors import UserError
@@ -31,7 +33,7 @@ def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[Corpus, P
     Raises:
         UserError: the file can't be used, or its videos can't be measured.
     """
-    digest = sha256_of(path) if path.is_file() else ""
+    digest = _digest(path) if path.is_file() else ""
     file = as_feature_file(path, WORK / f"features-{digest[:16]}")
     held_out = measure == "validation" and hold_out_validation(file, params, seed=params.seed)
     if path != paths.FEATURE_FILE:
@@ -48,6 +50,18 @@ def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[Corpus, P
     seed = params.seed if held_out else None
     validation = ",".join(map(str, file.rows("validation"))) if held_out else ""
     return Corpus(path.name, file.path, digest + validation, seed), params
+
+
+def _digest(path: Path) -> str:
+    """Of the file's content, and of what it refers to: features of published data sets stay in their own files."""
+    digest = sha256_of(path)
+    with contextlib.suppress(OSError), h5py.File(path) as file:
+        features = file.get("features")
+        if isinstance(features, h5py.Dataset) and features.is_virtual:
+            for source in sorted({path.parent / source.file_name for source in features.virtual_sources()}):
+                status = source.stat()
+                digest += f" {source.name} {status.st_size} {status.st_mtime_ns}"
+    return digest
 
 
 def open_corpus(corpus: Corpus, params: Params) -> FeatureFile:

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ssvh_model.features import FeatureMeta, write_feature_file
 from tests.conftest import REPOSITORY
 
-FRAMES, SIZE = 6, 12
+FRAMES, SIZE = 6, 24
 TINY: dict[str, Any] = {
     "running.checkpoint_every": 1,
     "model.bits": 16,

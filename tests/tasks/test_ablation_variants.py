@@ -17,6 +17,7 @@ from tasks.ablation_variants import FULL, PAPER, Variant, variants
 from tasks.changes import parse_changes, with_changes
 from tasks.cluster_schedules import refreshes
 from tasks.experiment import Corpus, Training
+from tasks.experiment_plan import parse_seeds
 from tasks.params import Params, load_params
 from tasks.training import TrainingSession
 from tests.conftest import REPOSITORY
@@ -186,6 +187,13 @@ def test_changes_from_the_command_line() -> None:
     for wrong in ("model.bits", "=3", "a=[1"):
         with pytest.raises(UserError, match="--set"):
             parse_changes([wrong])
+
+
+def test_seeds_from_the_command_line() -> None:
+    assert parse_seeds("1,2,30") == (1, 2, 30)
+    for wrong in ("", "1,x", "1,1", "-1"):
+        with pytest.raises(UserError, match="--seeds"):
+            parse_seeds(wrong)
 
 
 def test_variants_share_the_first_phase_where_they_do_not_change_it(params: Params, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tasks.experiment_measure import find_corpus, open_corpus
 from tasks.feature_input import as_feature_file, hold_out_validation
 from tasks.params import Params, load_params
 from tests.conftest import REPOSITORY
-from tests.tasks.experiments import features, write_tiny_features
+from tests.tasks.experiments import FRAMES, SIZE, features, write_tiny_features
 
 
 @pytest.fixture
@@ -85,6 +85,25 @@ def test_a_corpus_is_the_same_in_every_process_and_has_its_own_digest(
     for_query, _ = find_corpus(path, params, "query")
     assert "validation" not in open_corpus(for_query, fitted).splits
     assert for_query.digest != for_validation.digest
+
+
+def test_the_digest_tells_when_a_file_that_is_referred_to_changes(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write_tiny_features(tmp_path / "f.h5")
+    with h5py.File(tmp_path / "there.h5", "w") as source:
+        source["feats"] = features(100).astype(np.float32)
+    layout = h5py.VirtualLayout((100, FRAMES, SIZE), dtype=np.float32)
+    layout[:] = h5py.VirtualSource("there.h5", "feats", (100, FRAMES, SIZE))
+    with h5py.File(path, "a") as file:
+        del file["features"]
+        file.create_virtual_dataset("features", layout)
+    before, _ = find_corpus(path, params, "validation")
+    assert find_corpus(path, params, "validation")[0].digest == before.digest
+    with h5py.File(tmp_path / "there.h5", "a") as source:
+        source["feats"][0] = 0
+    assert find_corpus(path, params, "validation")[0].digest != before.digest
 
 
 @pytest.mark.parametrize(
