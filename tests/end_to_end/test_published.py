@@ -51,7 +51,7 @@ def test_from_a_preset_and_published_files_to_a_registered_hasher(
     assert evaluation["exclude_self"] is False
     # Every query finds itself and its class first, and so does the float yardstick on features this clear.
     assert evaluation["yardsticks"]["float"]["map_at_k"]["5"] == pytest.approx(1.0, abs=0.05)
-    assert evaluation["gmap"] > 0.15  # codes drawn by lot have about 0.08
+    assert evaluation["gmap"] > 0.2  # codes drawn by lot have 0.14 to 0.16
     assert {
         row["epoch"] for row in project.json("states/warmup/history.json") if "validation_gmap" in row
     } == {
