@@ -12,7 +12,7 @@ from typing import Any
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
-from tasks.params import check_params
+from tasks.params import Params, check_params
 from tasks.params_reading import read_yaml
 
 # Its keys are chosen by whoever writes it; a preset's replace all that are there.
@@ -74,10 +74,34 @@ def apply_presets(names: Sequence[str], *, changes: dict[str, Any]) -> list[str]
     Raises:
         UserError: a preset is not there, is no YAML or has an unknown key, or params.yaml would not be in order; then nothing was written.
     """
-    presets = [find_preset(name) for name in names]
     before = read_yaml(paths.PARAMS)
     content = _yaml().load(paths.PARAMS.read_text(encoding="utf-8"))
-    for preset in presets:
+    _merge(content, names, changes)
+
+    stream = io.StringIO()
+    _yaml().dump(content, stream)
+    text = stream.getvalue()
+    after = _yaml(kind="safe").load(text)
+    check_params(after, _where(names))
+    with atomic_path(paths.PARAMS) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return _differences(before, after, prefix="")
+
+
+def params_with_presets(names: Sequence[str], *, changes: dict[str, Any]) -> Params:
+    """What params.yaml would say with these presets and changes; the file stays as it is. Arguments and errors as `apply_presets`."""
+    content = read_yaml(paths.PARAMS)
+    _merge(content, names, changes)
+    return check_params(content, _where(names))
+
+
+def _where(names: Sequence[str]) -> Path:
+    return Path(f"{paths.PARAMS} with preset {' and '.join(names)}" if names else paths.PARAMS)
+
+
+def _merge(content: Any, names: Sequence[str], changes: dict[str, Any]) -> None:
+    """Put presets, then changes, into the content of params.yaml."""
+    for preset in [find_preset(name) for name in names]:
         read_yaml(preset.path)
         _put(content, _yaml().load(preset.text), preset.path, prefix="")
     for key, value in changes.items():
@@ -86,15 +110,6 @@ def apply_presets(names: Sequence[str], *, changes: dict[str, Any]) -> list[str]
         for section in sections:
             place = place[section]
         place[last] = value
-
-    stream = io.StringIO()
-    _yaml().dump(content, stream)
-    text = stream.getvalue()
-    after = _yaml(kind="safe").load(text)
-    check_params(after, Path(f"{paths.PARAMS} with preset {' and '.join(names)}"))
-    with atomic_path(paths.PARAMS) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return _differences(before, after, prefix="")
 
 
 def _put(place: Any, values: Any, path: Path, *, prefix: str) -> None:

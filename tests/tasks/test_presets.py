@@ -75,6 +75,7 @@ def test_with_the_papers_model_every_value_is_that_of_the_paper(name: str) -> No
     assert (training.learning_rate, training.step_epochs, training.step_factor) == (1e-4, 20, 0.9)
     model = params.model
     assert (model.layers, model.width, model.heads, model.center_features) == (12, 256, 6, False)
+    assert (model.decoder_layers, model.position_scale, model.start) == (2, 1.0, "random")
     assert params.sampler.kind == "adversarial"
     assert (losses.reconstruction, losses.negatives, params.clustering.centres) == (1.0, "all", "voting")
 
@@ -123,7 +124,7 @@ def test_the_changes_are_told_and_rounds_are_replaced_whole() -> None:
 
 def test_the_list_has_a_line_each() -> None:
     presets = {preset.name: preset.description for preset in all_presets()}
-    assert set(presets) == {"paper", *PUBLISHED_SETS}
+    assert set(presets) == {"few-recordings", "paper", *PUBLISHED_SETS}
     assert presets["fcvid"].startswith("FCVID: 45,585 training videos")
     assert find_preset("paper").text == (ROOT / "presets/paper.yaml").read_text()
 
