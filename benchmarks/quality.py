@@ -4,13 +4,15 @@
     python benchmarks/quality.py --features other.h5 --preset few-recordings --bits 64 --seeds 1 2 3
 
 Trains with params.yaml (with what --preset and --set change) on the feature file's training videos only, and measures its query videos once,
-at the end. Prints a table and writes JSON. The file is one of the stage `features`, or any HDF5 file with
-`features` [n, M, D], `labels` [n] and `is_query` [n]; then all other videos are both training set and database.
+at the end. Prints a table and writes JSON, after every training; started again, it trains only what is not in there with the same
+parameters (--again trains all). The file is one of the stage `features`, or any HDF5 file with `features` [n, M, D], `labels` [n] and `is_query` [n];
+then all other videos are both training set and database.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import shutil
@@ -26,6 +28,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from ssvh_model.files import atomic_path
 from ssvh_model.progress import no_progress
 from ssvh_model.retrieval.report import evaluate_hasher
 from ssvh_model.training.checkpoint import load_hasher
@@ -61,14 +64,23 @@ def measure(params: Params, path: Path, threads: int) -> dict[str, Any]:
         ).record()
         labellings = {"label": record, "fine label": record["fine"]}
         return {
-            "bits": params.model.bits,
-            "seed": params.seed,
+            **identity(params, path),
             "training_videos": len(session.train),
             "training_seconds": round(seconds, 1),
             "labels": {name: figures(part) for name, part in labellings.items() if part is not None},
         }
     finally:
         shutil.rmtree(folder)
+
+
+def identity(params: Params, path: Path) -> dict[str, Any]:
+    """What a training is known by: length, seed, and a digest of all parameters and of the file's name and size."""
+    content = f"{params.model_dump_json()} {path.name} {path.stat().st_size}"
+    return {
+        "bits": params.model.bits,
+        "seed": params.seed,
+        "digest": hashlib.sha256(content.encode()).hexdigest()[:16],
+    }
 
 
 def figures(record: dict[str, Any]) -> dict[str, float]:
@@ -140,43 +152,49 @@ def main() -> None:
     parser.add_argument("--preset", action="append", default=[], metavar="NAME", dest="presets")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
     parser.add_argument("--workers", type=int, default=1, help="trainings at once; the cores are shared")
+    parser.add_argument("--again", action="store_true", help="train also what is in the file already")
     parser.add_argument("--name", default="quality", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
 
     changes = parse_changes(arguments.changes)
     threads = max(1, torch.get_num_threads() // arguments.workers)
-    results = []
+    target = RESULTS / f"{arguments.name}.json"
+    wanted = [
+        params_with_presets(arguments.presets, changes={**changes, "model.bits": bits, "seed": seed})
+        for bits in arguments.bits
+        for seed in arguments.seeds
+    ]
+    known = {run["digest"]: run for run in json.loads(target.read_text())["runs"]} if target.exists() else {}
+    digests = [identity(params, arguments.features)["digest"] for params in wanted]
+    results = [known[digest] for digest in digests if digest in known and not arguments.again]
+    missing = [
+        params
+        for params, digest in zip(wanted, digests, strict=True)
+        if arguments.again or digest not in known
+    ]
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        jobs = []
-        for bits in arguments.bits:
-            for seed in arguments.seeds:
-                params = params_with_presets(
-                    arguments.presets, changes={**changes, "model.bits": bits, "seed": seed}
-                )
-                jobs.append(pool.submit(measure, params, arguments.features, threads))
+        jobs = [pool.submit(measure, params, arguments.features, threads) for params in missing]
         for job in as_completed(jobs):
             results.append(job.result())
-            print(f"{len(results)} of {len(jobs)}: {json.dumps(results[-1])}", flush=True)
-    rows = summaries(results)
-    Console().print(table(rows))
-    target = RESULTS / f"{arguments.name}.json"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(
-        json.dumps(
-            {
-                "features": arguments.features.name,
-                "presets": arguments.presets,
-                "changes": arguments.changes,
-                "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-                "threads": threads,
-                "torch": torch.__version__,
-                "summary": rows,
-                "runs": sorted(results, key=lambda result: (result["bits"], result["seed"])),
-            },
-            indent=2,
-        )
-        + "\n"
-    )
+            print(f"{len(results)} of {len(wanted)}: {json.dumps(results[-1])}", flush=True)
+            write(target, arguments, threads, results)
+    Console().print(table(summaries(results)))
+
+
+def write(target: Path, arguments: argparse.Namespace, threads: int, results: list[dict[str, Any]]) -> None:
+    """The JSON file, as far as it is known."""
+    content = {
+        "features": arguments.features.name,
+        "presets": arguments.presets,
+        "changes": arguments.changes,
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "threads": threads,
+        "torch": torch.__version__,
+        "summary": summaries(results),
+        "runs": sorted(results, key=lambda result: (result["bits"], result["seed"])),
+    }
+    with atomic_path(target) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
