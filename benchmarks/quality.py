@@ -40,6 +40,8 @@ from tasks.params import Params
 from tasks.presets import params_with_presets
 from tasks.training import TrainingSession
 
+# Sections of params.yaml that the figures depend on, given a feature file.
+COUNTS = {"seed", "model", "sampler", "losses", "training", "warmup", "rounds", "clustering", "evaluate"}
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -74,8 +76,8 @@ def measure(params: Params, path: Path, threads: int) -> dict[str, Any]:
 
 
 def identity(params: Params, path: Path) -> dict[str, Any]:
-    """What a training is known by: length, seed, and a digest of all parameters and of the file's name and size."""
-    content = f"{params.model_dump_json()} {path.name} {path.stat().st_size}"
+    """What a training is known by: length, seed, and a digest of the parameters that count and of the file's name and size."""
+    content = f"{params.model_dump_json(include=COUNTS)} {path.name} {path.stat().st_size}"
     return {
         "bits": params.model.bits,
         "seed": params.seed,

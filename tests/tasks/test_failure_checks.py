@@ -58,6 +58,7 @@ class Project:
             "model": {
                 **SHIPPED["model"],
                 **{"bits": 16, "width": 24, "heads": 3, "decoder_width": 24, "decoder_heads": 2},
+                "start": "random",  # features of 12 numbers have no 16 principal axes
             },
             "training": {**SHIPPED["training"], "batch_size": 16, "validate_every": 1},
             "warmup": {"epochs": 4},
