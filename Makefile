@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format types ui bench findings lock upgrade clean
+.PHONY: help run test test-full lint format types ui bench bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -56,6 +56,9 @@ ui: $(STAMP)  ## the Prefect, MLflow and Optuna pages together; ctrl-C ends them
 
 bench: $(STAMP)  ## speed and quality against yardsticks
 	@for script in benchmarks/*.py; do test -e "$$script" || continue; echo "== $$script"; python "$$script" || exit 1; done
+
+bench-quality: $(STAMP)  ## how good the codes are, over seeds and lengths; FEATURES=file PRESET=name NAME=result for another corpus
+	@python benchmarks/quality.py --workers 2 $(if $(FEATURES),--features "$(FEATURES)") $(if $(PRESET),--preset $(PRESET)) --name $(or $(NAME),arcade)
 
 findings: $(STAMP)  ## measure what docs/findings.md says again, after `make run`, and write it
 	@for name in clustering_cost sampler_picks on_the_fly findings; do python benchmarks/$$name.py || exit 1; done

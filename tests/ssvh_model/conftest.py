@@ -37,7 +37,16 @@ def golden(shared: Path) -> dict[str, np.ndarray]:
 
 def tiny_config(kind: str = "adversarial", mask_ratio: float = 0.5) -> ModelConfig:
     return ModelConfig(
-        HasherConfig(feature_size=SIZE, frames=FRAMES, bits=BITS, width=24, layers=2, heads=3, mlp_ratio=2, position_scale=1),
+        HasherConfig(
+            feature_size=SIZE,
+            frames=FRAMES,
+            bits=BITS,
+            width=24,
+            layers=2,
+            heads=3,
+            mlp_ratio=2,
+            position_scale=1,
+        ),
         DecoderConfig(width=24, layers=1, heads=2),
         SamplerConfig(kind=kind, mask_ratio=mask_ratio, gumbel=1.0, noise=0.1, temperature=1.0),  # type: ignore[arg-type]
     )

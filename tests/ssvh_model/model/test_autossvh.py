@@ -27,7 +27,16 @@ def test_shapes_and_the_size_of_the_published_model() -> None:
     from ssvh_model.model.hasher import HasherConfig, VideoHasher
 
     published = VideoHasher(
-        HasherConfig(feature_size=4096, frames=25, bits=64, width=256, layers=12, heads=6, mlp_ratio=4, position_scale=1)
+        HasherConfig(
+            feature_size=4096,
+            frames=25,
+            bits=64,
+            width=256,
+            layers=12,
+            heads=6,
+            mlp_ratio=4,
+            position_scale=1,
+        )
     )
     assert abs(sum(weight.numel() for weight in published.parameters()) - 10.7e6) < 0.3e6
 
