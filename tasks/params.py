@@ -108,6 +108,7 @@ class Model(Section):
     feature_dropout: float = Field(ge=0, lt=1)
     center_features: bool
     position_scale: float = Field(ge=0)
+    pooling: Literal["votes", "values"]
     start: Literal["random", "itq"]
     whitening: float = Field(ge=0, le=1)
 

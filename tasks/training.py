@@ -63,6 +63,7 @@ def model_config(params: Params, file: FeatureFile) -> ModelConfig:
             heads=model.heads,
             mlp_ratio=model.mlp_ratio,
             position_scale=model.position_scale,
+            pooling=model.pooling,
         ),
         DecoderConfig(width=model.decoder_width, layers=model.decoder_layers, heads=model.decoder_heads),
         SamplerConfig(

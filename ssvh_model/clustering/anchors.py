@@ -62,7 +62,7 @@ def make_anchors(
     k-means on the L2-normalised soft codes, then component voting over the members' codes or the centroids as they are.
 
     Args:
-        soft_codes: [N, K] in [-1, +1], all training videos with all frames visible.
+        soft_codes: [N, K], all training videos with all frames visible.
         iterations, restarts, points_per_centroid, seed: of `kmeans`.
         mean_concentration: mean of the anchors' temperatures phi.
         centres: "voting", component voting; "kmeans", the L2-normalised centroids, which are no codes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from ssvh_model.model.binarize import binarize, sign
 from ssvh_model.model.positions import sinusoidal_positions
 from ssvh_model.model.transformer import Transformer
+
+Pooling = Literal["votes", "values"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class HasherConfig:
         width: E, width of the embedding and the encoder.
         layers, heads, mlp_ratio: of the encoder.
         position_scale: factor of the sinusoidal positions beside the embedded frames; the paper's is 1.
+        pooling: how the frames of a video make its code: "votes", the mean of their codes, as in the paper, or "values", the mean of
+            what their codes are the signs of, in which a frame near the border between -1 and +1 counts less.
     """
 
     feature_size: int
@@ -33,6 +38,7 @@ class HasherConfig:
     heads: int
     mlp_ratio: float
     position_scale: float
+    pooling: Pooling
 
 
 class HashLayer(nn.Module):
@@ -43,8 +49,12 @@ class HashLayer(nn.Module):
         self.linear = nn.Linear(width, bits)
         self.norm = nn.LayerNorm(bits)
 
+    def values(self, tokens: Tensor) -> Tensor:
+        """What the codes are the signs of, [..., E] -> [..., K]; mean 0 and variance 1 over the bits at the start of training."""
+        return self.norm(self.linear(tokens))
+
     def forward(self, tokens: Tensor) -> Tensor:
-        return binarize(self.norm(self.linear(tokens)))
+        return binarize(self.values(tokens))
 
 
 class VideoHasher(nn.Module):
@@ -81,8 +91,15 @@ class VideoHasher(nn.Module):
         return self.hash_layer(self.encoder(embedded))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Soft video codes [B, K] in [-1, +1] of features [B, M, D]: all frames are shown, no sampler and no noise."""
-        return self.frame_codes(self.embed(self.center(features))).mean(dim=1)
+        """Soft video codes [B, K] of features [B, M, D], whose sign is the code: all frames are shown, no sampler and no noise.
+
+        They are in [-1, +1] when frames are pooled by votes.
+        """
+        encoded = self.encoder(self.embed(self.center(features)))
+        pooled = (
+            self.hash_layer(encoded) if self.config.pooling == "votes" else self.hash_layer.values(encoded)
+        )
+        return pooled.mean(dim=1)
 
     @torch.no_grad()
     def codes(self, features: Tensor) -> Tensor:

@@ -46,6 +46,7 @@ def tiny_config(kind: str = "adversarial", mask_ratio: float = 0.5) -> ModelConf
             heads=3,
             mlp_ratio=2,
             position_scale=1,
+            pooling="votes",
         ),
         DecoderConfig(width=24, layers=1, heads=2),
         SamplerConfig(kind=kind, mask_ratio=mask_ratio, gumbel=1.0, noise=0.1, temperature=1.0),  # type: ignore[arg-type]

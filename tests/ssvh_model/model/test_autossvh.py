@@ -36,6 +36,7 @@ def test_shapes_and_the_size_of_the_published_model() -> None:
             heads=6,
             mlp_ratio=4,
             position_scale=1,
+            pooling="votes",
         )
     )
     assert abs(sum(weight.numel() for weight in published.parameters()) - 10.7e6) < 0.3e6

@@ -34,6 +34,7 @@ def hasher(bits: int = BITS, width: int = 48) -> VideoHasher:
         heads=2,
         mlp_ratio=2,
         position_scale=0.1,
+        pooling="values",
     )
     return VideoHasher(config)
 
