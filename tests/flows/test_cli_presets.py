@@ -28,7 +28,8 @@ def ssvh(*arguments: str) -> int:
 def test_list_and_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert ssvh("preset") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["activitynet", "fcvid", "hmdb51", "paper", "ucf101"]
+    assert [line.split()[0] for line in lines] == sorted(path.stem for path in Path("presets").glob("*.yaml"))
+    assert {"activitynet", "fcvid", "hmdb51", "paper", "ucf101"} <= {line.split()[0] for line in lines}
     assert ssvh("preset", "show", "fcvid") == 0
     assert capsys.readouterr().out == (ROOT / "presets/fcvid.yaml").read_text()
 
