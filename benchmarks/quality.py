@@ -180,7 +180,9 @@ def main() -> None:
             results.append(job.result())
             print(f"{len(results)} of {len(wanted)}: {json.dumps(results[-1])}", flush=True)
             write(target, arguments, threads, results)
-    Console().print(table(summaries(results)))
+    console = Console()
+    wide = console if console.is_terminal else Console(width=120)
+    wide.print(table(summaries(results)))
 
 
 def write(target: Path, arguments: argparse.Namespace, threads: int, results: list[dict[str, Any]]) -> None:
