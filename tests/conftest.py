@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.postgresql import postgresql  # noqa: F401 - a fixture for all folders
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 

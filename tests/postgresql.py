@@ -1,0 +1,161 @@
+"""A throw-away PostgreSQL server, for tests that need the real one."""
+
+from __future__ import annotations
+
+import ctypes
+import getpass
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.server import free_port
+
+# Debian keeps the server's programs out of the search path.
+PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt")
+UNPRIVILEGED = ("postgres", "nobody")
+SECONDS_TO_START = 60.0
+PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
+
+
+def find_programs() -> Path | None:
+    """The folder with `initdb` and `postgres`; the newest version where there are several. None if there is none."""
+    if (found := shutil.which("initdb")) and shutil.which("postgres"):
+        return Path(found).resolve().parent
+    folders = [one.parent for place in PLACES for one in Path(place).glob("*/bin/initdb")]
+    return max((one for one in folders if (one / "postgres").is_file()), default=None)
+
+
+class PostgreSQL:
+    """A server on 127.0.0.1 whose data are in a temporary folder. Its superuser is `postgres`, without a password.
+
+    Attributes:
+        port: where it listens, also after a restart.
+    """
+
+    def __init__(self, programs: Path) -> None:
+        self.port = free_port()
+        self._programs = programs
+        # The server refuses to run as root, and another user can't enter pytest's own temporary folders.
+        self._user = next((one for one in UNPRIVILEGED if _exists(one)), None) if os.geteuid() == 0 else None
+        self._folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path has 107 bytes at most
+        if self._user is not None:
+            shutil.chown(self._folder, self._user)
+        self._process: subprocess.Popen[bytes] | None = None
+        options = ["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--no-instructions"]
+        subprocess.run(
+            [programs / "initdb", "--pgdata", self._folder / "data", *options],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            **self._as_user(),
+        )
+
+    def url(self, database: str, driver: str = "psycopg") -> str:
+        """SQLAlchemy's address of a database; Prefect wants the driver "asyncpg"."""
+        return f"postgresql+{driver}://postgres@127.0.0.1:{self.port}/{database}"
+
+    def create(self, database: str) -> str:
+        """Make an empty database and return its address."""
+        import psycopg
+
+        with psycopg.connect(self._maintenance, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{database}"')
+        return self.url(database)
+
+    def start(self) -> None:
+        """Start the server and wait until it answers."""
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": str(self._folder),
+            "fsync": "off",
+            "max_connections": "200",
+        }
+        command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), "-p", str(self.port)]
+        with open(self._folder / "log", "ab") as log:
+            self._process = subprocess.Popen(
+                [*command, *(f"--{name}={value}" for name, value in settings.items())],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
+                **self._as_user(),
+            )
+        deadline = time.monotonic() + SECONDS_TO_START
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self._folder / "log").read_text())
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop the server as an administrator does it: whoever is connected loses the connection."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=60)
+            self._process = None
+
+    def remove(self) -> None:
+        """Stop the server and delete its data."""
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def _maintenance(self) -> str:
+        return f"host=127.0.0.1 port={self.port} user=postgres dbname=postgres"
+
+    def _answers(self) -> bool:
+        import psycopg
+
+        try:
+            psycopg.connect(self._maintenance, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _as_user(self) -> dict[str, Any]:
+        if self._user is None:
+            return {}
+        return {"user": self._user, "group": self._group(), "extra_groups": [], "cwd": self._folder}
+
+    def _group(self) -> int:
+        import pwd
+
+        assert self._user is not None
+        return pwd.getpwnam(self._user).pw_gid
+
+
+def _exists(user: str) -> bool:
+    import pwd
+
+    try:
+        return bool(pwd.getpwnam(user))
+    except KeyError:
+        return False
+
+
+def _end_with_parent() -> None:
+    if os.uname().sysname == "Linux":
+        ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGQUIT)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A running server that the tests of a process share: `create` a database of your own; stop it and it must be started again."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("needs PostgreSQL's programs initdb and postgres, which are not on this machine")
+    if os.geteuid() == 0 and not any(map(_exists, UNPRIVILEGED)):
+        pytest.skip(f"PostgreSQL does not run as {getpass.getuser()}, and there is no user {UNPRIVILEGED[0]}")
+    server = PostgreSQL(programs)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
