@@ -8,6 +8,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
 from tasks.device import pick_device, pick_workers
+from tasks.earlier import earlier_features, keep_features
 from tasks.stage import Stage
 
 
@@ -23,6 +24,8 @@ def run(stage: Stage) -> None:
     if not published:
         publish[paths.THUMBNAIL_FILE] = made / "thumbnails.h5"
     stage.work.publish(publish)
+    if not published:
+        keep_features(stage.name, {output.name: file for output, file in publish.items()}, only=True)
 
     log_features(stage.run, "output", "")
     stage.run.log_artifact(paths.FEATURES_MANIFEST)
@@ -52,6 +55,7 @@ def _extract(stage: Stage, folder: Path) -> list[Video]:
         folder=folder,
         workers=pick_workers(stage.params.running.workers),
         progress=stage.progress("videos"),
+        earlier=earlier_features(),
     )
 
 

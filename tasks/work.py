@@ -46,9 +46,9 @@ class Work:
             temporary = self.folder / "publishing"
             _remove(temporary)
             if finished.is_dir():
-                shutil.copytree(finished, temporary, copy_function=_link_or_copy)
+                shutil.copytree(finished, temporary, copy_function=link_or_copy)
             else:
-                _link_or_copy(finished, temporary)
+                link_or_copy(finished, temporary)
             _remove(output)
             os.replace(temporary, output)
 
@@ -134,7 +134,8 @@ def _fingerprint_of_file(file: Path) -> str:
     return f"{status.st_size} bytes, changed {status.st_mtime_ns}"
 
 
-def _link_or_copy(source: str | Path, target: str | Path) -> None:
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """Make `target` the same file as `source` where the file system can, else a copy."""
     try:
         os.link(source, target)
     except OSError:

@@ -20,6 +20,7 @@ from ssvh_model.manifest import Video, stays_inside
 from ssvh_model.progress import Progress, part_of
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.decoding import SampledFrames, UnreadableVideo, sample_frames
+from ssvh_model.video.earlier import EarlierFeatures
 from ssvh_model.video.shards import (
     Extracted,
     is_finished,
@@ -45,6 +46,7 @@ def extract_features(
     folder: Path,
     workers: int,
     progress: Progress,
+    earlier: Sequence[Path] = (),
 ) -> list[Video]:
     """Write `features.h5` and `thumbnails.h5` in `folder`, for every usable video that can be read.
 
@@ -52,7 +54,8 @@ def extract_features(
     for byte. Finished parts stay in `folder/shards`, also after the end: they belong to whoever owns the folder, who may be
     killed before the result is handed on.
 
-    The same videos and settings give the same bytes on one machine, whatever `workers` and the number of torch's threads.
+    The same videos and settings give the same bytes on one machine, whatever `workers` and the number of torch's threads, where nothing
+    is taken from `earlier`.
 
     Args:
         videos: rows of a manifest; those left out are passed through. Their order is the order of the rows.
@@ -64,6 +67,7 @@ def extract_features(
         folder: where the files go.
         workers: threads that decode.
         progress: counts videos.
+        earlier: folders of earlier extractions; videos that they have features of are not decoded, see `EarlierFeatures`.
 
     Returns:
         All of `videos`: usable ones with their number of frames and remarks, or left out with the reason.
@@ -90,6 +94,7 @@ def extract_features(
         "thumbnail": thumbnail,
     }
     _remove_abandoned(folder)
+    known = EarlierFeatures(earlier, meta=meta, frames=frames)
 
     done = 0
     paths: list[Path] = []
@@ -100,7 +105,7 @@ def extract_features(
             key = shard_key(shard, settings)
             if not is_finished(path, key):
                 extraction = _ShardExtraction(
-                    root, backbone, frames, batch_size, thumbnail, decoders, networks
+                    root, backbone, frames, batch_size, thumbnail, decoders, networks, known
                 )
                 results = extraction.run(shard, part_of(progress, before=done, total=total))
                 write_shard(path, key, results)
@@ -157,9 +162,16 @@ class _ShardExtraction:
     thumbnail: int
     decoders: ThreadPoolExecutor
     networks: ThreadPoolExecutor
+    known: EarlierFeatures
 
     def run(self, videos: Sequence[Video], progress: Progress) -> list[Extracted | str]:
-        """Results in the order of `videos`: what was extracted, or the reason why nothing was."""
+        """Results in the order of `videos`: what was extracted, now or earlier, or the reason why nothing was."""
+        found = [self.known.find(video.sha256) for video in videos]
+        new = [video for video, earlier in zip(videos, found, strict=True) if earlier is None]
+        made = iter(self._extract(new, part_of(progress, before=len(videos) - len(new), total=len(videos))))
+        return [next(made) if earlier is None else earlier for earlier in found]
+
+    def _extract(self, videos: Sequence[Video], progress: Progress) -> list[Extracted | str]:
         decoded: list[_Decoded | str] = []
         waiting: list[Tensor] = []  # decoded frames that don't fill a batch yet
         batches: deque[Future[Tensor]] = deque()

@@ -1,0 +1,54 @@
+"""Finished features, kept where the next extraction finds them although DVC deletes the stage's outputs first.
+
+They are in `.work/earlier/<key>/`, where the key is a digest of the parameters and the code of the stage `features`, but not of the videos:
+with other settings nothing is found. The files are links to those that DVC has in its cache, where the file system can.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from tasks import paths
+from tasks.definition import read_definitions
+from tasks.params_reading import read_yaml
+from tasks.work import link_or_copy, work_key
+
+EARLIER = paths.WORK / "earlier"
+STAGE = "features"
+
+
+def earlier_folder() -> Path:
+    """The folder of all that was extracted with the present parameters and code."""
+    definition = next(one for one in read_definitions() if one.name == STAGE)
+    settings = tuple(path for path in definition.inputs if path != paths.CORPUS)
+    return EARLIER / work_key(replace(definition, inputs=settings), read_yaml(paths.PARAMS))
+
+
+def earlier_features() -> list[Path]:
+    """Folders for `ssvh_model.video.extraction.extract_features`."""
+    return sorted(earlier_folder().glob("*/"))
+
+
+def keep_features(name: str, files: Mapping[str, Path], *, only: bool) -> None:
+    """Keep finished features under a name, in place of those under the same name.
+
+    Args:
+        name: whose they are, such as "features".
+        files: what `features.h5`, `thumbnails.h5` and `manifest.csv` are to be links of.
+        only: they hold all that later runs want; whatever else is kept goes.
+    """
+    folder = earlier_folder()
+    temporary = EARLIER / f".{name}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for file, finished in files.items():
+        link_or_copy(finished, temporary / file)
+    for other in [*EARLIER.iterdir()] if only else [folder / name]:
+        if other != temporary:
+            shutil.rmtree(other, ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    os.replace(temporary, folder / name)
