@@ -25,8 +25,8 @@ Measure = Literal["validation", "query"]
 WORK = paths.WORK / "experiments"
 RESULTS = paths.RESULTS / "trainings"
 
-# Sections that a training's result does not depend on. `evaluate` stands in the key of the result.
-APART = ("running", "corpus", "features", "checks", "evaluate", "register", "ablation", "sensitivity")
+# Sections that a training depends on. `evaluate` stands in the key of its result; of features and splits, the corpus's digest tells.
+TRAINED_BY = ("seed", "model", "sampler", "losses", "training", "warmup", "rounds", "clustering")
 # What the first phase does not look at.
 AFTER_WARMUP = {"rounds", "clustering", "losses.beta", "losses.negatives"}
 CODE = ("model", "losses", "clustering", "training", "retrieval")
@@ -76,7 +76,7 @@ class Training:
         from tasks.tracking import flatten
 
         values = self.params.model_dump(by_alias=True, mode="json")
-        return flatten({name: value for name, value in values.items() if name not in APART})
+        return flatten({name: value for name, value in values.items() if name in TRAINED_BY})
 
     @cached_property
     def key(self) -> str:
