@@ -95,7 +95,7 @@ def _train_and_measure(training: Training, log: Any) -> Result:
     session = TrainingSession(training.params, file)
     state = training.work / STATE
     if not state.is_dir():
-        _train(training, session, log, state)
+        train_phases(training, session, log, state)
     history = _with_seconds(load_history(state), training)
     evaluation = measure_hasher(session, load_hasher(state).to(session.device), file, training.measure)
     record = evaluation.record()
@@ -113,11 +113,18 @@ def _train_and_measure(training: Training, log: Any) -> Result:
     )
 
 
-def _train(training: Training, session: Any, log: Any, state: Path) -> None:
-    """Both phases; then only what makes codes is kept."""
+def train_phases(training: Training, session: Any, log: Any, state: Path) -> None:
+    """Both phases, or what is left of them after a kill; then only what makes codes is kept.
+
+    Args:
+        training: what to do.
+        session: of its parameters and features.
+        log: is given each epoch's row, those from before a kill too; what it raises ends the training.
+        state: the folder to keep the result in.
+    """
     from tasks.both_phases import train_rounds, train_warmup
 
-    with _alone(training.warmup_work):
+    with alone(training.warmup_work):
         warm = train_warmup(session, training.warmup_work, _noting(training.warmup_work, log))
     last = train_rounds(session, warm, training.work, _noting(training.work, log))
     temporary = state.with_name(".state.tmp")
@@ -158,7 +165,7 @@ def _with_seconds(history: list[dict[str, Any]], training: Training) -> list[dic
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Hold a folder's lock; the system frees it when the process ends, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "w") as file:

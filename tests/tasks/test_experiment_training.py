@@ -130,7 +130,7 @@ def test_a_result_that_is_there_is_not_trained_again_and_queries_need_no_new_tra
     plan, _ = plan_ablation(params, Path("features.h5"), "validation", (1,), ("full",))
     run_all(plan)
     monkeypatch.setattr("tasks.both_phases.train_warmup", lambda *arguments: pytest.fail("trained again"))
-    monkeypatch.setattr(experiment_training, "_train", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr(experiment_training, "train_phases", lambda *arguments: pytest.fail("trained again"))
     on_query, _ = plan_ablation(params, Path("features.h5"), "query", (1,), ("full",))
     assert on_query.folder != plan.folder
     run_all(on_query)
