@@ -25,6 +25,7 @@ class Running(Section):
     device: Literal["auto", "cpu", "cuda"]
     workers: int = Field(ge=0, le=256)
     checkpoint_every: int = Field(ge=1)
+    wait_for_services: float = Field(ge=0, le=86400)
 
 
 class Arcade(Section):
@@ -222,6 +223,19 @@ class Sensitivity(Section):
     grid: dict[str, list[Any]]
 
 
+class Tuning(Section):
+    """`ssvh tune`. The ranges in `space` are checked in tasks/tuning_space.py."""
+
+    trials: int = Field(ge=1)
+    search: tuple[str, ...] = Field(strict=False, min_length=1)
+    space: dict[str, Any]
+    averaged: int = Field(ge=1)
+    random_trials: int = Field(ge=1)
+    least_epochs: int = Field(ge=1)
+    reduction: int = Field(ge=2)
+    heartbeat: int = Field(ge=1)
+
+
 class Params(Section):
     """The whole of params.yaml."""
 
@@ -241,6 +255,7 @@ class Params(Section):
     register_: Register = Field(alias="register")
     ablation: Ablation
     sensitivity: Sensitivity
+    tuning: Tuning
 
     @property
     def last_state(self) -> str:
