@@ -207,6 +207,17 @@ class Register(Section):
     alias: str = Field(min_length=1)
 
 
+class Promotion(Section):
+    """`ssvh promote`: the gate."""
+
+    after_training: bool
+    margin: float = Field(ge=0, le=1)
+    confidence: float = Field(gt=0, lt=1)
+    resamples: int = Field(ge=100, le=1_000_000)
+    videos_per_second: float = Field(ge=0)
+    megabytes: float = Field(gt=0)
+
+
 class Ablation(Section):
     """`ssvh ablate`. A variant's changes are checked as those of params.yaml would be (tasks/ablation_variants.py)."""
 
@@ -253,6 +264,7 @@ class Params(Section):
     checks: Checks
     evaluate: Evaluate
     register_: Register = Field(alias="register")
+    promotion: Promotion
     ablation: Ablation
     sensitivity: Sensitivity
     tuning: Tuning
