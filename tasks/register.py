@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.definition import Lock
+from tasks.hasher_source import HASH_TAG
 from tasks.stage import Stage
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def _register(stage: Stage) -> dict[str, Any]:
     import pandas as pd
 
     from ssvh_model.features import FeatureFile
-    from ssvh_model.model.hasher_file import save_hasher
+    from ssvh_model.model.hasher_file import hasher_digest, save_hasher
     from ssvh_model.training.checkpoint import load_hasher
 
     file = FeatureFile(paths.FEATURE_FILE)
@@ -78,7 +79,12 @@ def _register(stage: Stage) -> dict[str, Any]:
             stage.run.log_artifact(path)
     evaluation = json.loads(paths.EVALUATION.read_text())
     name = stage.params.register_.model
-    tags = {**_lineage(stage), "ssvh.bits": str(evaluation["bits"]), **_headline(evaluation)}
+    tags = {
+        **_lineage(stage),
+        HASH_TAG: hasher_digest(folder),
+        "ssvh.bits": str(evaluation["bits"]),
+        **_headline(evaluation),
+    }
     registered = mlflow.register_model(logged.model_uri, name, tags=tags)
     return {
         "model": name,

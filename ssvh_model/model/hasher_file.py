@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
-from ssvh_model.files import atomic_path
+from ssvh_model.files import atomic_path, sha256_of
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
 
 WEIGHTS = "hasher.safetensors"
@@ -50,3 +51,13 @@ def load_saved_hasher(folder: Path) -> tuple[VideoHasher, FeatureMeta]:
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder}: not a readable hasher ({' '.join(str(error).split())[:200]})") from error
     return hasher.eval(), features
+
+
+def hasher_digest(folder: Path) -> str:
+    """Hex SHA-256 over both files that `save_hasher` wrote: the same for the same codes, another after any change to either.
+
+    Raises:
+        OSError: a file is missing or can't be read.
+    """
+    parts = f"{WEIGHTS} {sha256_of(folder / WEIGHTS)} {DESCRIPTION} {sha256_of(folder / DESCRIPTION)}"
+    return hashlib.sha256(parts.encode()).hexdigest()
