@@ -109,7 +109,12 @@ def _merge(content: Any, names: Sequence[str], changes: dict[str, Any]) -> None:
         place = content
         for section in sections:
             place = place[section]
-        place[last] = value
+        _put(
+            place,
+            {last: _laid_out(value)},
+            paths.PARAMS,
+            prefix="".join(f"{section}." for section in sections),
+        )
 
 
 def _put(place: Any, values: Any, path: Path, *, prefix: str) -> None:
@@ -129,6 +134,24 @@ def _put(place: Any, values: Any, path: Path, *, prefix: str) -> None:
             _put(place[key], value, path, prefix=f"{name}.")
         else:
             place[key] = value
+
+
+def _laid_out(value: Any) -> Any:
+    """A value as it is written into params.yaml: what is in a section, such as a round, on a line of its own."""
+    from ruamel.yaml.comments import CommentedMap, CommentedSeq
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, list | tuple):
+        listed = CommentedSeq(value)
+        listed.fa.set_flow_style()
+        return listed
+    if not isinstance(value, dict):
+        return value
+    if not all(isinstance(entry, dict) for entry in value.values()):
+        line = CommentedMap(value)
+        line.fa.set_flow_style()
+        return line
+    return CommentedMap((DoubleQuotedScalarString(key), _laid_out(entry)) for key, entry in value.items())
 
 
 def _differences(before: Any, after: Any, *, prefix: str) -> list[str]:
