@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format types ui bench bench-quality findings lock upgrade clean
+.PHONY: help run test test-full lint format types ui deploy bench bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -53,6 +53,9 @@ types: $(STAMP)  ## type checks on the three packages
 
 ui: $(STAMP)  ## the Prefect, MLflow and Optuna pages together; ctrl-C ends them
 	@ssvh ui
+
+deploy: $(STAMP)  ## register schedules, work pools and automations on the server of PREFECT_API_URL
+	@ssvh deploy
 
 bench: $(STAMP)  ## speed and quality against yardsticks
 	@for script in benchmarks/*.py; do test -e "$$script" || continue; echo "== $$script"; python "$$script" || exit 1; done

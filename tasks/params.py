@@ -218,6 +218,17 @@ class Promotion(Section):
     megabytes: float = Field(gt=0)
 
 
+class Watch(Section):
+    """`ssvh watch`."""
+
+    settle: float = Field(ge=0)
+    retrain_share: float = Field(ge=0, le=1)
+    least_videos: int = Field(ge=1)
+    radius: float = Field(ge=0, le=1)
+    bit_shift: float = Field(ge=0, le=2)
+    unseen_codes: float = Field(ge=0, le=1)
+
+
 class Ablation(Section):
     """`ssvh ablate`. A variant's changes are checked as those of params.yaml would be (tasks/ablation_variants.py)."""
 
@@ -265,6 +276,7 @@ class Params(Section):
     evaluate: Evaluate
     register_: Register = Field(alias="register")
     promotion: Promotion
+    watch: Watch
     ablation: Ablation
     sensitivity: Sensitivity
     tuning: Tuning

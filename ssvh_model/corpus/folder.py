@@ -87,7 +87,7 @@ def scan_folder(
     """
     if not root.is_dir():
         raise UserError(f"corpus.folder: {root} is not a folder")
-    paths, outside = _find_videos(root)
+    paths, outside = find_videos(root)
     if labels_csv is None:
         found = [Video(id=path, path=path, labels=_folder_label(path)) for path in paths]
         lost = [Video(id=path, path=path) for path in outside]
@@ -100,12 +100,12 @@ def scan_folder(
         raise UserError(
             f"{root}: no videos found; looked for files that end in {' '.join(EXTENSIONS)}, here and in all subfolders"
         )
-    looked_at = _look_into(root, found, workers, progress)
+    looked_at = look_into(root, found, workers, progress)
     looked_at += [video.left_out("a link that leads out of the video folder") for video in lost]
     return _with_ids(sorted(looked_at, key=lambda video: video.path))
 
 
-def _find_videos(root: Path) -> tuple[list[str], list[str]]:
+def find_videos(root: Path) -> tuple[list[str], list[str]]:
     """Paths of the videos under `root`, and of links to videos out of it; sorted, with forward slashes."""
     inside: list[str] = []
     outside: list[str] = []
@@ -220,7 +220,9 @@ def _path_finder(root: Path, labels_csv: str, paths: Sequence[str]) -> Callable[
     return find
 
 
-def _look_into(root: Path, videos: Sequence[Video], workers: int, progress: Progress) -> list[Video]:
+def look_into(root: Path, videos: Sequence[Video], workers: int, progress: Progress) -> list[Video]:
+    """Open each video of `root` and add its digest, length and duration, or the reason why it is left out."""
+
     def look(video: Video) -> Video:
         if not video.usable:
             return video

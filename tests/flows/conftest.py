@@ -25,7 +25,7 @@ from tasks.stage import main
 sys.exit(main(sys.argv[1:]))
 """
 FUNCTION = """
-import pathlib, time
+import pathlib, subprocess, sys, time
 
 from ssvh_model.errors import UserError
 
@@ -40,6 +40,14 @@ def run(stage):
     if how == "hang":
         pathlib.Path("hanging").write_text("yes")
         time.sleep(120)
+    half = stage.work.folder / "half"
+    if how == "hang with children":
+        half.write_text("done")
+        children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) for _ in range(2)]
+        pathlib.Path("hanging").write_text("yes")
+        children[0].wait()
+    if half.exists():
+        stage.say("stub {name} goes on from half")
     for epoch in range(3):
         stage.run.log_metrics({{"loss": 1.0 / (1 + epoch)}}, step=epoch)
     stage.say("stub {name} has run")

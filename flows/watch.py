@@ -1,0 +1,142 @@
+"""The corpus watch as a Prefect flow: new videos in the folder, their features, and whether they are a reason to train again.
+
+`ssvh watch` starts it by hand; prefect.yaml has it on a schedule.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed, State
+
+from flows import children
+from flows.environment import prepare_environment, refuse_nested
+from flows.pipeline import BAD_INPUT, pipeline
+from flows.server import prefect_server
+from ssvh_model.errors import UserError
+from ssvh_model.manifest import Video
+from tasks import paths
+from tasks.params import Params, load_params
+from tasks.prefect_task import show_table
+from tasks.watch import Decision, NewVideos, decide, extract_new, find_new_videos, new_drift
+
+if TYPE_CHECKING:
+    from ssvh_model.retrieval.drift import Drift
+
+ONLY_LOOK = "--only-look"
+
+
+@flow(name="watch", persist_result=False)
+def watch(train: bool = True) -> State[Any]:
+    """Look for new videos; extract the features of these alone; train again if there are many, or if they are of another kind.
+
+    Args:
+        train: run the pipeline if that is the decision; otherwise only say so.
+
+    Returns:
+        Completed, with what was found and decided in one line; or Failed with the reason.
+    """
+    prepare_environment()
+    logger = get_run_logger()
+    try:
+        refuse_nested()
+        params = load_params()
+        decision = _look(params)
+    except UserError as error:
+        return Failed(name=BAD_INPUT, message=str(error))
+    logger.info("%s: %s", decision.reason, "training again" if decision.retrain else "nothing to do")
+    if not decision.retrain:
+        return Completed(message=decision.reason)
+    if not train:
+        return Completed(message=f"{decision.reason}; a training is due")
+    state: State[Any] = pipeline(return_state=True)
+    if state.is_completed():
+        return Completed(message=f"{decision.reason}: trained again")
+    return Failed(name=state.name, message=state.message)
+
+
+def _look(params: Params) -> Decision:
+    if not paths.FEATURES_MANIFEST.is_file():
+        return Decision(True, "the pipeline has not run yet")
+    new: NewVideos = scan(params)
+    if not new.usable:
+        gone = f", {new.gone} are gone" if new.gone else ""
+        return Decision(False, f"no new videos beside the {new.known} known ones{gone}")
+    videos = features(params, new)
+    new = NewVideos(tuple(videos), new.known, new.gone)
+    enough = len(new.usable) >= params.watch.least_videos
+    trained = paths.state(params.last_state).is_dir()
+    drift = codes(params) if enough and trained else None
+    return decide(params, new, drift)
+
+
+@task(name="new videos", task_run_name="new videos", cache_policy=NO_CACHE, persist_result=False)
+def scan(params: Params) -> NewVideos:
+    """What the folder has that the last run did not have."""
+    logger = get_run_logger()
+    new = find_new_videos(params, logger.info)
+    for video in new.videos[:20]:
+        logger.info("new: %s%s", video.path, "" if video.usable else f", left out: {video.reason}")
+    return new
+
+
+@task(
+    name="features of new videos",
+    task_run_name="features of new videos",
+    cache_policy=NO_CACHE,
+    persist_result=False,
+)
+def features(params: Params, new: NewVideos) -> list[Video]:
+    """Extract what earlier looks have not."""
+    return extract_new(params, new.videos, get_run_logger().info)
+
+
+@task(name="drift", task_run_name="drift", cache_policy=NO_CACHE, persist_result=False)
+def codes(params: Params) -> Drift:
+    """Compare the codes of the new videos with those of the last run."""
+    logger = get_run_logger()
+    drift = new_drift(params, logger.info)
+    limits = params.watch
+    rows = [
+        {"figure": "bit shift", "value": f"{drift.bit_shift:.3f}", "threshold": f"{limits.bit_shift:g}"},
+        {
+            "figure": "unseen codes, above known videos",
+            "value": f"{drift.unseen_more:.3f}",
+            "threshold": f"{limits.unseen_codes:g}",
+        },
+    ]
+    show_table("drift", rows, f"{drift.videos} new videos", logger.info)
+    return drift
+
+
+def start(*, only_look: bool) -> int:
+    """Run the flow in a process of its own, which has sent all its logs when it ends, before the server does.
+
+    Raises:
+        UserError: this is no project's folder, a stage started it, or params.yaml is not in order.
+    """
+    prepare_environment()
+    refuse_nested()
+    paths.check_project_folder()
+    load_params()
+    with prefect_server():
+        return children.run(
+            [sys.executable, "-m", "flows.watch", *([ONLY_LOOK] if only_look else [])], extra={}
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Run the flow and print what it found; 0 if all went well, 2 after bad input, 1 after anything else."""
+    state = watch(train=ONLY_LOOK not in arguments, return_state=True)
+    if state.is_completed():
+        print(state.message)
+        return 0
+    print(f"error: {state.message}", file=sys.stderr)
+    return 2 if state.name == BAD_INPUT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
