@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,9 +10,13 @@ from torch import Tensor
 
 from ssvh_model.clustering.anchors import Granularity
 from ssvh_model.losses.p2set import Negatives, p2set_loss
-from ssvh_model.losses.reconstruction import reconstruction_loss
+from ssvh_model.losses.reconstruction import frame_errors, hidden_frame_loss
 from ssvh_model.losses.view_contrastive import view_contrastive_loss
 from ssvh_model.model.autossvh import View
+
+
+def _whole(rows: Tensor) -> Tensor:
+    return rows
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class Objective:
         features: Tensor,
         index: Tensor,
         granularities: Sequence[Granularity],
+        gather: Callable[[Tensor], Tensor] = _whole,
     ) -> LossBreakdown:
         """The loss of a batch.
 
@@ -79,21 +84,29 @@ class Objective:
             features: [B, M, D], the true features.
             index: [B] int64, rows of the videos in the training set.
             granularities: clusterings of the training set; empty during warm-up, which has no P2Set term.
+            gather: where the arguments are the part of a batch that one of several processes has, makes rows of all parts from
+                rows of this one; the loss is that of the whole batch then.
         """
-        first, second = views
-        reconstruction = reconstruction_loss(
-            first.reconstruction, features, first.selection.weights
-        ) + reconstruction_loss(second.reconstruction, features, second.selection.weights)
+        reconstruction = torch.stack(
+            [
+                hidden_frame_loss(
+                    gather(frame_errors(view.reconstruction, features)), gather(view.selection.weights)
+                )
+                for view in views
+            ]
+        ).sum()
+        first, second = (gather(view.soft_codes) for view in views)
         contrastive = view_contrastive_loss(
-            first.soft_codes, second.soft_codes, temperature=self.temperature, tau_plus=self.tau_plus
+            first, second, temperature=self.temperature, tau_plus=self.tau_plus
         )
         weighted = [(self.reconstruction, reconstruction), (self.alpha, contrastive)]
         p2set = None
         if granularities:
+            everything = gather(index)
             p2set = torch.stack(
                 [
-                    p2set_loss(view.soft_codes, index, granularities, negatives=self.negatives)
-                    for view in views
+                    p2set_loss(codes, everything, granularities, negatives=self.negatives)
+                    for codes in (first, second)
                 ]
             ).mean()
             weighted.append((self.beta, p2set))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ssvh_model.model.decoder import FrameDecoder
+from ssvh_model.model.draws import Draws, uniform
 from ssvh_model.model.grade_net import GradeNet
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
 from ssvh_model.model.sampler import (
@@ -48,9 +49,9 @@ class View:
         return View(self.soft_codes[videos], self.reconstruction[videos], selection)
 
 
-def drop_values(features: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """Dropout whose noise comes from `generator`: zeroes a `share` of the values and scales up the others."""
-    kept = torch.rand(features.shape, generator=generator, device=features.device) >= share
+def drop_values(features: Tensor, share: float, draws: Draws) -> Tensor:
+    """Dropout whose noise comes from `draws`: zeroes a `share` of the values and scales up the others."""
+    kept = uniform(*features.shape, draws=draws) >= share
     return features * kept / (1 - share)
 
 
@@ -89,7 +90,7 @@ class AutoSSVH(nn.Module):
             raise ValueError("the random sampler has no scores")
         return self.grade_net(embedded.detach())
 
-    def select(self, embedded: Tensor, *, reversal: float, generator: torch.Generator) -> Selection:
+    def select(self, embedded: Tensor, *, reversal: float, generator: Draws) -> Selection:
         """One draw of visible frames for each video."""
         batch, frames, _ = embedded.shape
         if self.grade_net is None:
@@ -105,14 +106,14 @@ class AutoSSVH(nn.Module):
         return View(frame_codes.mean(dim=1), self.decoder(frame_codes, selection), selection)
 
     def forward(
-        self, features: Tensor, *, reversal: float, generator: torch.Generator, dropout: float = 0.0
+        self, features: Tensor, *, reversal: float, generator: Draws, dropout: float = 0.0
     ) -> tuple[View, View]:
         """Two independent views of a batch of centred frame features [B, M, D] (`VideoHasher.center`).
 
         Args:
             features: [B, M, D].
             reversal: strength of the gradient reversal.
-            generator: of everything random, on the device of `features`.
+            generator: of everything random, on the device of `features`; with parts of draws, `features` are the rows of a part.
             dropout: share of the input values that are zeroed, for each view anew.
         """
         # Both views go through the networks as one batch of 2B, which is faster than twice B.

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from ssvh_model.model.draws import Draws, normal, uniform
 from ssvh_model.model.gradient_reversal import reverse_gradient
 
 SamplerKind = Literal["random", "cooperative", "adversarial"]
@@ -74,14 +75,13 @@ class Selection:
     weights: Tensor
 
 
-def select_at_random(batch: int, frames: int, visible: int, generator: torch.Generator) -> Selection:
+def select_at_random(batch: int, frames: int, visible: int, generator: Draws) -> Selection:
     """Uniform selection of `visible` of `frames` frames for each of `batch` videos."""
-    noise = torch.rand(batch, frames, generator=generator, device=generator.device)
-    return _hard_selection(noise, visible)
+    return _hard_selection(uniform(batch, frames, draws=generator), visible)
 
 
 def select_by_score(
-    scores: Tensor, visible: int, config: SamplerConfig, *, reversal: float, generator: torch.Generator
+    scores: Tensor, visible: int, config: SamplerConfig, *, reversal: float, generator: Draws
 ) -> Selection:
     """Top-k of the perturbed scores, hard forward and soft backward (Gumbel-top-k with a straight-through gradient).
 
@@ -94,14 +94,11 @@ def select_by_score(
     """
     perturbed = scores
     if config.gumbel:
-        uniform = torch.rand(scores.shape, generator=generator, device=scores.device)
         # Away from 0 and 1, where the double logarithm is infinite.
-        uniform = uniform.clamp(1e-7, 1 - 1e-7)
-        perturbed = perturbed - config.gumbel * torch.log(-torch.log(uniform))
+        chances = uniform(*scores.shape, draws=generator).clamp(1e-7, 1 - 1e-7)
+        perturbed = perturbed - config.gumbel * torch.log(-torch.log(chances))
     if config.noise:
-        perturbed = perturbed + config.noise * torch.randn(
-            scores.shape, generator=generator, device=scores.device
-        )
+        perturbed = perturbed + config.noise * normal(*scores.shape, draws=generator)
     selection = _hard_selection(perturbed, visible)
     soft = torch.softmax(perturbed / config.temperature, dim=-1)
     weights = selection.weights + (soft - soft.detach())

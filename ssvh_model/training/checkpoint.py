@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -56,15 +57,20 @@ def save_checkpoint(folder: Path, trainer: Trainer, config: ModelConfig, history
     weights = {
         name: tensor.detach().cpu().contiguous() for name, tensor in trainer.model.state_dict().items()
     }
-    save_file(weights, temporary / WEIGHTS)
-    torch.save(
-        {**trainer.state(), "granularities": pack_granularities(trainer.granularities)}, temporary / TRAINING
-    )
-    (temporary / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n")
-    (temporary / HISTORY).write_text(json.dumps(history, indent=0) + "\n")
-    for path in temporary.iterdir():
-        with open(path, "rb") as written:
-            os.fsync(written.fileno())
+    # By way of memory, because torch does not say what kept it from writing a file, such as a full disk.
+    state = io.BytesIO()
+    torch.save({**trainer.state(), "granularities": pack_granularities(trainer.granularities)}, state)
+    try:
+        save_file(weights, temporary / WEIGHTS)
+        (temporary / TRAINING).write_bytes(state.getbuffer())
+        (temporary / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n")
+        (temporary / HISTORY).write_text(json.dumps(history, indent=0) + "\n")
+        for path in temporary.iterdir():
+            with open(path, "rb") as written:
+                os.fsync(written.fileno())
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     # A folder can't be renamed onto another: the moment between the two lines is covered by `CheckpointFolder`,
     # which writes each checkpoint under a name of its own.
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.training.ranks import ALONE, Ranks
 
 
 @torch.no_grad()
@@ -19,14 +20,20 @@ def encode(
     batch_size: int,
     device: torch.device,
     progress: Progress = no_progress,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
-    """Soft codes [n, K] float32 on the CPU, all frames visible, no noise; their sign is the code."""
+    """Soft codes [n, K] float32 on the CPU, all frames visible, no noise; their sign is the code.
+
+    Processes that train together share the batches out; each has all codes in the end.
+    """
     was_training = hasher.training
     hasher.eval()
-    codes = torch.empty(len(videos), hasher.config.bits)
-    for start in range(0, len(videos), batch_size):
+    codes = torch.zeros(len(videos), hasher.config.bits)
+    for number, start in enumerate(range(0, len(videos), batch_size)):
+        if number % ranks.count != ranks.own:
+            continue
         index = np.arange(start, min(start + batch_size, len(videos)))
         codes[start : index[-1] + 1] = hasher(videos.fetch(index).to(device).float()).cpu()
         progress(int(index[-1]) + 1, len(videos))
     hasher.train(was_training)
-    return codes
+    return ranks.add_up(codes.to(device)).cpu()

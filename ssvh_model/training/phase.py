@@ -90,9 +90,10 @@ def train_phase(
         if last or (done + 1) % phase.measure_every == 0:
             row.update(measure(trainer))
         history.append(row)
-        if last or (done + 1) % phase.checkpoint_every == 0:
+        if trainer.ranks.first and (last or (done + 1) % phase.checkpoint_every == 0):
             checkpoints.save(trainer, config, history)
         on_epoch(row, time.perf_counter() - began)
+    trainer.ranks.wait_for_all()
     finished = checkpoints.newest()
     assert finished is not None, "a phase has at least one epoch, and the last one is always saved"
     return finished

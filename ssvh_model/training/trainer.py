@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ssvh_model.losses.objective import LossBreakdown, Objective
 from ssvh_model.model.autossvh import AutoSSVH
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.training.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Trainer:
         epoch: epochs finished so far, over all phases.
         step: optimizer steps so far.
         granularities: clusterings of the training set; empty during warm-up.
+        ranks: the processes that train together; each has its own `Trainer` with the same arguments.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Trainer:
         optimization: Optimization,
         seed: int,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         if len(videos) < 2:
             raise ValueError(f"training needs at least 2 videos, not {len(videos)}")
@@ -84,6 +88,7 @@ class Trainer:
         self.objective = objective
         self.optimization = optimization
         self.device = device
+        self.ranks = ranks
         self.optimizer = torch.optim.Adam(model.parameters(), lr=optimization.learning_rate)
         self.epoch = 0
         self.step = 0
@@ -107,27 +112,39 @@ class Trainer:
         sums: dict[str, float] = {}
         done = 0
         for batch in self._batches():
+            part = self.ranks.part(len(batch))
+            own = batch[part]
             features = self.model.hasher.center(
-                self.videos.fetch(batch).to(self.device, non_blocking=True).float()
+                self.videos.fetch(own).to(self.device, non_blocking=True).to(self._dtype)
             )
-            index = torch.from_numpy(batch).to(self.device)
             views = self.model(
                 features,
                 reversal=self.optimization.reversal_at(self.epoch),
-                generator=self._noise,
+                generator=self.ranks.draws_for_views(self._noise, part, len(batch)),
                 dropout=self.optimization.feature_dropout,
             )
-            losses = self.objective(views, features, index, self.granularities)
+            losses = self.objective(
+                views,
+                features,
+                torch.from_numpy(own).to(self.device),
+                self.granularities,
+                gather=partial(self.ranks.gather, part=part, whole=len(batch)),
+            )
             for name, value in self._checked(losses, batch).items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch)
             self.optimizer.zero_grad(set_to_none=True)
             losses.total.backward()
+            self.ranks.sum_gradients(self.model.parameters())
             self.optimizer.step()
             self.step += 1
             done += len(batch)
             progress(done, len(self.videos))
         self.epoch += 1
         return {name: value / len(self.videos) for name, value in sums.items()}
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.model.hasher.embedding.weight.dtype
 
     def _batches(self) -> list[np.ndarray]:
         # Evenly sized, because a last batch of one video has nothing to contrast with.
