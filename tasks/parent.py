@@ -60,10 +60,18 @@ def _note(starter: Started) -> Path:
 
 
 def close_abandoned(store: Store) -> None:
-    """End, as KILLED, the parents and children that a killed pipeline left behind as RUNNING."""
-    for note in PARENTS.glob("*.json"):
-        noted = json.loads(note.read_text())
-        if Started(noted["pid"], noted["started"]).alive():
+    """End, as KILLED, the parents and children that a killed pipeline left behind as RUNNING.
+
+    A parent that several processes work at, as the workers of a study do, is left to those that are alive.
+    """
+    notes = {note: json.loads(note.read_text()) for note in PARENTS.glob("*.json")}
+    alive = {note for note, noted in notes.items() if Started(noted["pid"], noted["started"]).alive()}
+    kept = {notes[note]["run_id"] for note in alive}
+    for note, noted in notes.items():
+        if note in alive:
+            continue
+        if noted["run_id"] in kept:
+            note.unlink(missing_ok=True)
             continue
         end_children(store, noted["run_id"])
         if store.status_of(noted["run_id"]) == "RUNNING":

@@ -93,7 +93,9 @@ class Space:
         own = {key: look_up(content, key) for key in self.search if key != ROUNDS}
         if ROUNDS in self.search and params.rounds:
             own |= {f"{ROUNDS}.{name}": value for name, value in describe_rounds(params.rounds).items()}
-        return {name: dimension.nearest(own[name]) for name, dimension in self.dimensions.items() if name in own}
+        return {
+            name: dimension.nearest(own[name]) for name, dimension in self.dimensions.items() if name in own
+        }
 
     def most_epochs(self, params: Params) -> int:
         """The most epochs that the rounds of a trial have together."""
@@ -112,7 +114,9 @@ def read_space(params: Params) -> Space:
     found: dict[str, dict[str, Range | Choices]] = {}
     for key, given in params.tuning.space.items():
         place = f"{where}.space.{key}"
-        found[key] = _schedule(given, place) if key == ROUNDS else {key: _dimension(params, key, given, place)}
+        found[key] = (
+            _schedule(given, place) if key == ROUNDS else {key: _dimension(params, key, given, place)}
+        )
     search = params.tuning.search
     for key in search:
         if key not in found:
@@ -164,7 +168,9 @@ def _schedule(given: Any, place: str) -> dict[str, Range | Choices]:
 
 def _range(given: Any, place: str, *, whole: bool) -> Range:
     if not isinstance(given, dict) or set(given) != {"from", "to", "scale"}:
-        raise UserError(f"{place} is {given!r}; allowed is {{from: a number, to: a number, scale: {' | '.join(SCALES)}}}")
+        raise UserError(
+            f"{place} is {given!r}; allowed is {{from: a number, to: a number, scale: {' | '.join(SCALES)}}}"
+        )
     kind: Any = int if whole else int | float
     for side in ("from", "to"):
         if isinstance(given[side], bool) or not isinstance(given[side], kind):
