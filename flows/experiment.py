@@ -51,7 +51,7 @@ def run_experiment(plan: Plan, workers: int, finish: Callable[[str], None]) -> S
         end_children(store, parent)
         store.set_status(parent, status)
     if failure is not None:
-        return Failed(message=f"{failure}; what is finished is kept")
+        return Failed(name=failure.name, message=f"{failure.message}; what is finished is kept")
     return Completed(message=f"results are in {folder}")
 
 

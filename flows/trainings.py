@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.states import Completed, Failed, State
 
+from flows.pipeline import BAD_INPUT
 from ssvh_model.errors import UserError
 from tasks.experiment import Training, load_result
 from tasks.experiment_record import is_finished
@@ -25,7 +26,9 @@ from tasks.progress import duration
 from tasks.tracking import Store
 
 
-def run_trainings(trainings: Sequence[Training], *, folder: Path, parent: str, workers: int) -> str | None:
+def run_trainings(
+    trainings: Sequence[Training], *, folder: Path, parent: str, workers: int
+) -> State[Any] | None:
     """Run what is not finished. Called within a flow; its task runner decides how many run at once.
 
     Args:
@@ -35,7 +38,8 @@ def run_trainings(trainings: Sequence[Training], *, folder: Path, parent: str, w
         workers: processes.
 
     Returns:
-        Why it failed, in a line; None if every training has a result. One that fails does not keep the others from being finished.
+        The first failure, with its reason in a line; None if every training has a result. One that fails does not keep the others from
+        being finished.
     """
     logger = get_run_logger()
     store = Store()
@@ -51,7 +55,7 @@ def run_trainings(trainings: Sequence[Training], *, folder: Path, parent: str, w
 
     threads = max(1, (os.cpu_count() or 1) // workers)
     began = time.monotonic()
-    failure: str | None = None
+    failure: State[Any] | None = None
     pool = ProcessPoolExecutor(
         min(workers, len(waiting)),
         mp_context=get_context("spawn"),
@@ -66,7 +70,7 @@ def run_trainings(trainings: Sequence[Training], *, folder: Path, parent: str, w
             training = futures[future]
             result = load_result(training)
             if not state.is_completed() or result is None:
-                failure = failure or f"{training.label}: {state.message}"
+                failure = failure or Failed(name=state.name, message=f"{training.label}: {state.message}")
                 logger.error("%s failed: %s", training.label, state.message)
                 continue
             spent = time.monotonic() - began
@@ -96,7 +100,7 @@ def _submit(training: Training, pool: ProcessPoolExecutor, folder: Path, parent:
         try:
             pool.submit(run_training, training, folder, parent).result()
         except UserError as error:
-            return Failed(message=str(error))
+            return Failed(name=BAD_INPUT, message=str(error))
         except BrokenProcessPool:
             return Failed(
                 message="its process was killed; start the same command again, it goes on from the last checkpoint"

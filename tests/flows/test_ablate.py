@@ -98,6 +98,10 @@ def test_bad_input_is_one_line(experiment: Project) -> None:
     status, output = experiment.run("flows.cli", "transfer", "--to", "features.h5", "--state", "none")
     assert status == 2
     assert "error: none: no such folder" in output and "Traceback" not in output
+    too_many = "rounds.1.clusters=[100000]"
+    status, output = experiment.run("flows.cli", "ablate", *COMMAND[2:4], "--seeds", "1", "--set", too_many)
+    assert status == 2, output
+    assert "100000" in output and "Traceback" not in output
     params = experiment.folder / "params.yaml"
     params.write_text(params.read_text().replace("sampler.kind: random", "sampler.kind: some"))
     for command in (("ablate",), ("params", "check")):
