@@ -23,6 +23,7 @@ class Running(Section):
     """How things are run. Nothing in it changes results."""
 
     device: Literal["auto", "cpu", "cuda"]
+    gpus: int = Field(ge=1, le=64)
     workers: int = Field(ge=0, le=256)
     checkpoint_every: int = Field(ge=1)
     wait_for_services: float = Field(ge=0, le=86400)
@@ -229,6 +230,16 @@ class Watch(Section):
     unseen_codes: float = Field(ge=0, le=1)
 
 
+class Index(Section):
+    """`ssvh encode`, `ssvh index` and what changes an index."""
+
+    hasher: str = Field(min_length=1)
+    batch_size: int = Field(ge=1)
+    exact_up_to: int = Field(ge=1)
+    cells: int = Field(ge=2, le=1_000_000)
+    probes: int = Field(ge=1)
+
+
 class Ablation(Section):
     """`ssvh ablate`. A variant's changes are checked as those of params.yaml would be (tasks/ablation_variants.py)."""
 
@@ -277,6 +288,7 @@ class Params(Section):
     register_: Register = Field(alias="register")
     promotion: Promotion
     watch: Watch
+    index: Index
     ablation: Ablation
     sensitivity: Sensitivity
     tuning: Tuning

@@ -28,6 +28,7 @@ def check_together(params: Params, path: Path) -> None:
         _clusters(params),
         _splits_searched(params),
         _splits_published(params),
+        _probes(params),
     ):
         if problem is not None:
             raise UserError(f"{path}: {problem}")
@@ -126,3 +127,10 @@ def _splits_published(params: Params) -> str | None:
                 f"`ssvh preset apply {dataset}` sets the protocol"
             )
     return None
+
+
+def _probes(params: Params) -> str | None:
+    index = params.index
+    if index.probes <= index.cells:
+        return None
+    return f"index.probes is {index.probes}; allowed is up to index.cells, which is {index.cells}"
