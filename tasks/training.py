@@ -28,11 +28,13 @@ from ssvh_model.training.figures import cluster_figures, code_figures, gap_figur
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.initialization import start_from_itq
 from ssvh_model.training.phase import Phase, train_phase
+from ssvh_model.training.ranks import ALONE, Ranks
 from ssvh_model.training.trainer import Optimization, Trainer
 from tasks.device import pick_device
 from tasks.failure_checks import CheckedStage
 from tasks.params import Params
 from tasks.stage import Stage
+from tasks.train_together import train_together
 
 # Names of the figures that are measured while training, beside those of `LossBreakdown`, `sampler_state` and training/figures.py.
 VALIDATION_GMAP = "validation_gmap"
@@ -93,26 +95,22 @@ def epoch_log(stage: Stage, checks: CheckedStage) -> Callable[[dict[str, Any], f
     return log
 
 
-def anchor_figures(anchors: Sequence[Granularity]) -> dict[str, float]:
-    """Named figures of clusterings: smallest and largest cluster and empty ones, by cluster count."""
-    figures: dict[str, float] = {}
-    for clusters in anchors:
-        count, sizes = len(clusters.anchors), clusters.sizes
-        figures[f"clusters_{count}_smallest"] = int(sizes.min())
-        figures[f"clusters_{count}_largest"] = int(sizes.max())
-        figures[f"clusters_{count}_empty"] = int((sizes == 0).sum())
-    return figures
-
-
 class TrainingSession:
     """Training on one feature file: makes trainers, clusters and measurements as params.yaml says.
+
+    Args:
+        params: of the training.
+        file: of the features.
+        ranks: the processes that train together, in each of which is a session with the same arguments.
 
     Raises:
         UserError: fewer than two training videos.
     """
 
-    def __init__(self, params: Params, file: FeatureFile) -> None:
+    def __init__(self, params: Params, file: FeatureFile, ranks: Ranks = ALONE) -> None:
         self.params = params
+        self._file = file
+        self._ranks = ranks
         self.device = pick_device(params.running.device)
         self.config = model_config(params, file)
         self.train = frame_source(file, "train")
@@ -152,9 +150,15 @@ class TrainingSession:
             ),
             seed=params.seed,
             device=self.device,
+            ranks=self._ranks,
         )
 
     def _initialize(self, trainer: Trainer) -> None:
+        if self._ranks.first:
+            self._first_weights(trainer)
+        self._ranks.share_weights(trainer.model)
+
+    def _first_weights(self, trainer: Trainer) -> None:
         model, hasher = self.params.model, trainer.model.hasher
         batch_size = self.params.training.batch_size
         if model.center_features:
@@ -171,7 +175,14 @@ class TrainingSession:
     def encode(self, hasher: VideoHasher, source: FrameSource, progress: Progress = no_progress) -> Tensor:
         """Soft codes of some videos, on the CPU."""
         batch_size = self.params.training.batch_size
-        return encode(hasher, source, batch_size=batch_size, device=self.device, progress=progress)
+        return encode(
+            hasher,
+            source,
+            batch_size=batch_size,
+            device=self.device,
+            progress=progress,
+            ranks=self._ranks,
+        )
 
     def cluster(
         self, hasher: VideoHasher, counts: Sequence[int], progress: Progress = no_progress
@@ -179,15 +190,17 @@ class TrainingSession:
         """Anchors of the training set with the present weights."""
         clustering = self.params.clustering
         soft_codes = self.encode(hasher, self.train, progress)
-        return make_anchors(
-            soft_codes,
-            counts,
-            iterations=clustering.iterations,
-            restarts=clustering.restarts,
-            points_per_centroid=clustering.points_per_centroid,
-            mean_concentration=clustering.concentration,
-            centres=clustering.centres,
-            seed=self.params.seed,
+        return self._ranks.from_first(
+            lambda: make_anchors(
+                soft_codes,
+                counts,
+                iterations=clustering.iterations,
+                restarts=clustering.restarts,
+                points_per_centroid=clustering.points_per_centroid,
+                mean_concentration=clustering.concentration,
+                centres=clustering.centres,
+                seed=self.params.seed,
+            )
         )
 
     def measure(self, trainer: Trainer) -> dict[str, float]:
@@ -251,6 +264,17 @@ class TrainingSession:
         refresh_every: int = 1,
     ) -> Path:
         """Train one phase, or go on with it; returns the folder of its last checkpoint."""
+        if self._ranks is ALONE and self.params.running.gpus > 1:
+            return train_together(
+                self.params,
+                self._file,
+                {"name": name, "epochs": epochs, "counts": list(counts), "refresh_every": refresh_every},
+                start=start,
+                anchors=anchors,
+                checkpoints=CheckpointFolder(checkpoints),
+                on_epoch=on_epoch,
+                progress=progress,
+            )
         return train_phase(
             self.trainer(),
             self.config,

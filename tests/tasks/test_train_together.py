@@ -1,0 +1,128 @@
+"""A phase trained by two processes that torchrun starts, beside one that trains alone; torch's CPU collectives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import torch
+
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile
+from ssvh_model.progress import no_progress
+from ssvh_model.training.checkpoint import load_history, load_weights
+from tasks.params import load_params
+from tasks.training import TrainingSession
+from tests.tasks.experiments import write_tiny_features, write_tiny_params
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureFile:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    return FeatureFile(write_tiny_features(tmp_path / "features.h5"))
+
+
+def session(file: FeatureFile, **changes: Any) -> TrainingSession:
+    write_tiny_params(Path("params.yaml"), running__device="cpu", **changes)
+    return TrainingSession(load_params(), file)
+
+
+def test_a_round_by_two_processes_ends_where_one_ends(file: FeatureFile) -> None:
+    alone = session(file)
+    warm = alone.run_phase(
+        "warmup",
+        epochs=2,
+        checkpoints=Path("warmup"),
+        on_epoch=lambda row, seconds: None,
+        progress=no_progress,
+    )
+    rows: dict[int, list[dict[str, Any]]] = {}
+    counted: list[tuple[int, int]] = []
+    states = {}
+    for gpus, one in ((1, alone), (2, session(file, running__gpus=2))):
+        rows[gpus] = []
+        states[gpus] = one.run_phase(
+            "round-1",
+            epochs=3,
+            start=warm,
+            counts=(3, 5),
+            refresh_every=1,
+            anchors=alone.cluster(alone.trainer().model.hasher, (3, 5)),
+            checkpoints=Path(f"with-{gpus}"),
+            on_epoch=lambda row, seconds, gpus=gpus: rows[gpus].append(row),
+            progress=lambda done, total: counted.append((done, total)),
+        )
+    assert counted[-1] == (180, 180)
+    assert [row["epoch"] for row in rows[2]] == [3, 4, 5]
+    assert load_history(states[2])[2:] == rows[2]
+    for one, two in zip(rows[1], rows[2], strict=True):
+        assert one.keys() == two.keys()
+        assert two["loss"] == pytest.approx(one["loss"], rel=0.02)
+        assert two["validation_gmap"] == pytest.approx(one["validation_gmap"], abs=0.1)
+    expected, found = load_weights(states[1]), load_weights(states[2])
+    change = {name: (expected[name] - weight).norm() for name, weight in load_weights(warm).items()}
+    for name, weight in found.items():
+        # Sums in another order may turn a bit over, and the weights part from there; by little beside what they have learnt.
+        assert (weight - expected[name]).norm() <= 0.2 * change[name] + 1e-4, name
+
+    # The same folder by one process: all is done already.
+    assert alone.run_phase(
+        "round-1", epochs=3, start=warm, anchors=(), counts=(3, 5), checkpoints=Path("with-2"),
+        on_epoch=lambda row, seconds: None, progress=no_progress,
+    ) == states[2]  # fmt: skip
+    with pytest.raises(UserError, match="clusters 300 is more than the 60 training videos"):
+        session(file, running__gpus=2).run_phase(
+            "round-1",
+            epochs=5,
+            start=warm,
+            counts=(300,),
+            anchors=alone.cluster(alone.trainer().model.hasher, (3,)),
+            checkpoints=Path("impossible"),
+            on_epoch=lambda row, seconds: None,
+            progress=no_progress,
+        )
+
+
+@pytest.mark.slow
+def test_a_process_that_is_killed_ends_the_others_and_the_phase_goes_on_from_its_checkpoint(
+    file: FeatureFile,
+) -> None:
+    together = session(file, running__gpus=2)
+    reached: list[int] = []
+
+    def train(epochs: int) -> Path:
+        return together.run_phase(
+            "warmup",
+            epochs=epochs,
+            checkpoints=Path("warmup"),
+            on_epoch=lambda row, seconds: reached.append(row["epoch"]) if seconds else None,
+            progress=no_progress,
+        )
+
+    with ThreadPoolExecutor() as pool:
+        training = pool.submit(train, 100_000)
+        until = time.monotonic() + 120
+        while not reached:
+            assert time.monotonic() < until and not training.done()
+            time.sleep(0.1)
+        started = psutil.Process().children(recursive=True)
+        workers = [one for one in started if "tasks.train_together" in one.cmdline()[-3:-1]]
+        os.kill(workers[-1].pid, signal.SIGKILL)
+        with pytest.raises(UserError, match="one of 2 processes has ended"):
+            training.result(timeout=120)
+    assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    last = max(reached)
+    reached.clear()
+    train(last + 2)
+    assert min(reached) > last - 1
+    assert torch.isfinite(
+        load_weights(Path("warmup") / f"epoch-{last + 2:06d}")["hasher.embedding.weight"]
+    ).all()
