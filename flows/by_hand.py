@@ -14,7 +14,8 @@ from flows.server import running_server
 from ssvh_model.errors import UserError
 from tasks.params import load_params
 from tasks.progress import ShownProgress
-from tasks.promotion import Decision, promote, rollback
+from tasks.promotion import promote, rollback
+from tasks.promotion_turn import Decision
 
 Say = Callable[[str], None]
 

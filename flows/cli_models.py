@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from tasks.promotion import Decision
+    from tasks.promotion_turn import Decision
 
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Measure and decide, but change nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -10,7 +10,7 @@ from rich.table import Table
 from tasks.promotion_log import interval
 
 if TYPE_CHECKING:
-    from tasks.promotion import Decision
+    from tasks.promotion_turn import Decision
 
 MARKS = {True: "passed", False: "FAILED", None: "not measured"}
 
