@@ -23,6 +23,7 @@ from ssvh_model.errors import UserError
 from tasks.definition import read_definitions
 from tasks.params import load_params
 from tasks.parent import create_parent, end_children, note_stages
+from tasks.prefect_page import show_mlflow_run
 from tasks.prefect_task import FLOW_RUN_VARIABLE
 from tasks.stage import STARTED_VARIABLE
 from tasks.tracking import PARENT_VARIABLE, Store
@@ -54,6 +55,7 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
     except UserError as error:
         return Failed(name=BAD_INPUT, message=str(error))
     store.tag(parent, {"ssvh.prefect_flow_run": str(context.flow_run.id)})
+    show_mlflow_run(store.experiment, parent, "This run's figures and pictures in MLflow", logger.info)
 
     status = "KILLED"
     try:

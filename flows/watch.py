@@ -20,7 +20,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video
 from tasks import paths
 from tasks.params import Params, load_params
-from tasks.prefect_task import show_table
+from tasks.prefect_page import show_table
 from tasks.watch import Decision, NewVideos, decide, extract_new, find_new_videos, new_drift
 
 if TYPE_CHECKING:

@@ -65,6 +65,7 @@ def run(stage: Stage) -> None:
     stage.run.log_artifact(folder / "pictures", "pictures")
     stage.run.log_artifact(folder / "evaluation.json")
     leave_result(stage, checks)
+    _show(stage, evaluation, folder / "pictures")
     if not paths.THUMBNAIL_FILE.is_file():
         stage.say("these features have no videos, so there are no pictures of frames and of nearest videos")
     for reason in dict.fromkeys(evaluation.coarse.reasons.values()):
@@ -76,6 +77,30 @@ def run(stage: Stage) -> None:
             paths.PICTURES: folder / "pictures",
         }
     )
+
+
+def _show(stage: Stage, evaluation: Evaluation, pictures: Path) -> None:
+    """What a person wants to see first, on the page of the Prefect run."""
+    from tasks.prefect_page import show_pictures, show_table
+
+    rows = [
+        {
+            "codes": name,
+            "GMAP": f"{result.gmap:.4f}",
+            **{f"MAP@{k}": f"{value:.4f}" for k, value in result.map_at_k.items()},
+        }
+        for name, result in evaluation.coarse.measured().items()
+    ]
+    counts = f"{evaluation.n_query} query videos against {evaluation.n_database} database videos"
+    show_table("metrics", rows, counts, stage.say)
+    sheets = [pictures / name for name in ("neighbours.png", "frames.png")]
+    show_pictures(
+        "contact-sheet", sheets, columns=1, description="Nearest videos, and sampled frames", say=stage.say
+    )
+    curves = [
+        pictures / f"{name}.png" for name in ("training", "map_at_k", "precision_recall", "sampler", "bits")
+    ]
+    show_pictures("curves", curves, columns=2, description="Training and retrieval", say=stage.say)
 
 
 def evaluation_figures(record: Mapping[str, Any]) -> dict[str, float]:

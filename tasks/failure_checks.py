@@ -11,7 +11,7 @@ from typing import Any
 
 from ssvh_model.training.failure_checks import FailureChecks, Finding, Thresholds
 from tasks.params import Params
-from tasks.prefect_task import show_table
+from tasks.prefect_page import show_table
 from tasks.stage import Stage
 
 RAISED_TAG = "ssvh.checks_raised"

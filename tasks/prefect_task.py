@@ -8,7 +8,6 @@ run then belongs to it.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -83,29 +82,6 @@ def run_as_task(
         raise failed[0]
     result: Any = state.result()
     return result
-
-
-def show_table(name: str, rows: list[dict[str, Any]], description: str, say: Callable[[str], None]) -> None:
-    """Show a table on the Prefect page of the task run that is going on; nothing where there is none.
-
-    Args:
-        name: under which later versions are found; letters, digits and dashes, anything else becomes a dash.
-        rows: the same keys each.
-        description: in Markdown.
-        say: logs a line if Prefect does not take it, which ends no work.
-    """
-    if not os.environ.get("PREFECT_API_URL"):
-        return
-    from prefect.artifacts import create_table_artifact
-    from prefect.context import TaskRunContext
-
-    if TaskRunContext.get() is None:
-        return
-    key = re.sub("[^a-z0-9]+", "-", name.lower())
-    try:
-        create_table_artifact(table=rows, key=key, description=description)
-    except Exception as error:
-        say(f"the table {key} can't be shown in Prefect: {' '.join(str(error).split())[:200]}")
 
 
 def _flow_run_context(flow_run_id: str) -> dict[str, Any]:

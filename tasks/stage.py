@@ -114,6 +114,7 @@ def _tracked(
     say: Callable[[str], None],
 ) -> None:
     from tasks.parent import find_parent, note_stages
+    from tasks.prefect_page import show_mlflow_run
     from tasks.system_metrics import watch_system
     from tasks.tracking import StageRun, Store
 
@@ -122,6 +123,7 @@ def _tracked(
     lineage = _lineage(definition, ids)
     run = StageRun(store, store.create_run(definition.name, parent=parent, tags=lineage), parent)
     store.set_status(parent, "RUNNING")
+    show_mlflow_run(store.experiment, run.id, f"Figures of stage {definition.name} in MLflow", say)
     status = "FAILED"
     try:
         run.log_parameters(_parameters(definition, values))
