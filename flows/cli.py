@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from flows import cli_experiments, cli_models, cli_presets, cli_service
+from flows import cli_experiments, cli_extract, cli_models, cli_presets, cli_records, cli_service
 from ssvh_model.errors import UserError
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ params_app = typer.Typer(no_args_is_help=True, help="Look after params.yaml.")
 app.add_typer(params_app, name="params")
 app.add_typer(cli_presets.app, name="preset")
 cli_experiments.add_to(app)
+cli_extract.add_to(app)
+cli_records.add_to(app)
 cli_models.add_to(app)
 cli_service.add_to(app)
 

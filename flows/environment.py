@@ -17,13 +17,15 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "PYTHONUNBUFFERED": "1",
 }
+# A Prefect server that is away is asked again for 4 minutes; by default for one.
+PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "7"}
 
 AT_ONCE = "--at-once"  # option of flows/pipeline.py: ask DVC for all stages together
 
 
 def prepare_environment() -> None:
     """Make this process and what it starts use this Python, the project's Prefect folder, and send nothing home."""
-    for name, value in QUIET.items():
+    for name, value in {**QUIET, **PATIENT}.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(paths.PREFECT_HOME.resolve()))
     # Stages are started as `python`; that has to be this one, whether or not its environment is activated.

@@ -9,6 +9,7 @@ from flows.dvc import out_of_date
 from flows.environment import AT_ONCE, prepare_environment, refuse_nested
 from flows.report import short_report
 from flows.server import prefect_server
+from tasks import paths
 from tasks.params import load_params
 
 
@@ -23,6 +24,7 @@ def run() -> int:
     load_params()
     if not out_of_date():
         print("nothing to do: everything is up to date with params.yaml, the code and the videos")
+        _send_records()
         print(short_report())
         return 0
 
@@ -30,6 +32,17 @@ def run() -> int:
     if status == 0:
         print(short_report())
     return status
+
+
+def _send_records() -> None:
+    """Send what MLflow could not take before, if there is any; looking costs nothing."""
+    if not list(paths.UNSENT.glob("*.jsonl")):
+        return
+    from tasks.journal import send_left_behind
+    from tasks.tracking import Store
+
+    store = Store()
+    send_left_behind(store.client, store.uri, print)
 
 
 def train() -> int:

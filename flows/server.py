@@ -7,8 +7,6 @@ import os
 import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +17,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.processes import Started
+from tasks.services import answers
 
 HOST = "127.0.0.1"
 SECONDS_TO_START = 120.0
@@ -36,17 +35,6 @@ def free_port(preferred: int = 0) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise UserError(f"no port is free on {HOST}")
-
-
-def answers(address: str) -> bool:
-    """True if something answers at a web address."""
-    try:
-        with urllib.request.urlopen(address, timeout=5) as response:
-            return bool(response.status < 500)
-    except urllib.error.HTTPError as error:
-        return error.code < 500
-    except (OSError, ValueError):
-        return False
 
 
 def running_server() -> str | None:

@@ -9,9 +9,10 @@ from contextlib import ExitStack
 
 from flows import children
 from flows.environment import prepare_environment
-from flows.server import HOST, answers, free_port, prefect_server
+from flows.server import HOST, free_port, prefect_server
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.services import answers
 from tasks.tracking import tracking_uri
 
 SECONDS_TO_START = 120.0

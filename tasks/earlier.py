@@ -38,7 +38,7 @@ def keep_features(name: str, files: Mapping[str, Path], *, only: bool) -> None:
 
     Args:
         name: whose they are, such as "features".
-        files: what `features.h5`, `thumbnails.h5` and `manifest.csv` are to be links of.
+        files: what `features.h5`, `thumbnails.h5`, `manifest.csv` and the folder `shards` are to be links of.
         only: they hold all that later runs want; whatever else is kept goes.
     """
     folder = earlier_folder()
@@ -46,7 +46,10 @@ def keep_features(name: str, files: Mapping[str, Path], *, only: bool) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     for file, finished in files.items():
-        link_or_copy(finished, temporary / file)
+        if finished.is_dir():
+            shutil.copytree(finished, temporary / file, copy_function=link_or_copy)
+        else:
+            link_or_copy(finished, temporary / file)
     for other in [*EARLIER.iterdir()] if only else [folder / name]:
         if other != temporary:
             shutil.rmtree(other, ignore_errors=True)

@@ -63,8 +63,7 @@ def leave_result(stage: Stage, checks: FailureChecks) -> None:
     """Tag the stage's MLflow run and its parent with the checks that are raised, and show all of them as a table in Prefect."""
     record = checks.record()
     tags = {RAISED_TAG: ", ".join(record["raised"]) or NONE_RAISED}
-    stage.run.tag(**tags)
-    stage.run.store.tag(stage.run.parent, tags)
+    stage.run.tag_both(**tags)
     rows = [
         {
             "check": name,

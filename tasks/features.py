@@ -7,8 +7,9 @@ from pathlib import Path
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
-from tasks.device import pick_device, pick_workers
+from tasks.device import pick_workers
 from tasks.earlier import earlier_features, keep_features
+from tasks.extract_share import open_extraction
 from tasks.stage import Stage
 
 
@@ -23,6 +24,7 @@ def run(stage: Stage) -> None:
     publish = {paths.FEATURE_FILE: made / "features.h5", paths.FEATURES_MANIFEST: made / "manifest.csv"}
     if not published:
         publish[paths.THUMBNAIL_FILE] = made / "thumbnails.h5"
+        publish[paths.FEATURE_SHARDS] = made / paths.FEATURE_SHARDS.name
     stage.work.publish(publish)
     if not published:
         keep_features(stage.name, {output.name: file for output, file in publish.items()}, only=True)
@@ -37,26 +39,15 @@ def run(stage: Stage) -> None:
 
 
 def _extract(stage: Stage, folder: Path) -> list[Video]:
-    """Decode, sample, run the backbone."""
-    from ssvh_model.video.backbones import load_backbone
-    from ssvh_model.video.extraction import extract_features
-
-    params, corpus = stage.params.features, stage.params.corpus
-    backbone = load_backbone(
-        params.backbone, size=params.size, device=pick_device(stage.params.running.device)
-    )
-    return extract_features(
-        read_manifest(paths.CORPUS_MANIFEST),
-        paths.video_root(corpus.source, corpus.path),
-        backbone,
-        frames=params.frames,
-        batch_size=params.batch_size,
-        thumbnail=params.thumbnail,
-        folder=folder,
+    """Decode, sample, run the backbone: what others have not made yet, see tasks/extract_share.py."""
+    extraction = open_extraction(stage.params, folder)
+    extraction.make(
         workers=pick_workers(stage.params.running.workers),
         progress=stage.progress("videos"),
         earlier=earlier_features(),
+        wait=True,
     )
+    return extraction.join()
 
 
 def _link(stage: Stage, folder: Path) -> list[Video]:

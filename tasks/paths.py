@@ -17,6 +17,7 @@ CORPUS_SOURCES = CORPUS / "sources.json"  # published feature files; other corpo
 FEATURES = Path("data/features")
 FEATURE_FILE = FEATURES / "features.h5"
 THUMBNAIL_FILE = FEATURES / "thumbnails.h5"
+FEATURE_SHARDS = FEATURES / "shards"  # what the two files before join
 FEATURES_MANIFEST = FEATURES / "manifest.csv"
 
 STATES = Path("states")
@@ -28,6 +29,7 @@ PICTURES = Path("pictures")
 REGISTRY = Path("registry")
 REGISTERED_VERSION = REGISTRY / "version.json"
 RUNS = Path("runs")
+INDEX = Path("index")  # codes of videos, and what `ssvh search` looks into
 
 RESULTS = Path("results")  # of experiments: ablations, sensitivity, transfer
 
@@ -36,6 +38,7 @@ PREFECT_HOME = Path(".prefect")
 MLFLOW_STORE = Path("mlflow.db")
 MLFLOW_ARTIFACTS = Path("mlartifacts")
 OPTUNA_STORE = Path("optuna.db")
+UNSENT = Path(".unsent")  # what MLflow has not taken yet (tasks/journal.py)
 
 
 def state(name: str) -> Path:

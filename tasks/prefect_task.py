@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from ssvh_model.errors import UserError
+from tasks.services import await_answer
 
 FLOW_RUN_VARIABLE = "SSVH_FLOW_RUN_ID"
 
@@ -29,7 +30,11 @@ class PrefectIds:
 
 
 def run_as_task(
-    name: str, work: Callable[[PrefectIds, Callable[[str], None]], Result], say: Callable[[str], None]
+    name: str,
+    work: Callable[[PrefectIds, Callable[[str], None]], Result],
+    say: Callable[[str], None],
+    *,
+    wait: float,
 ) -> Result:
     """Run `work(ids, say)` as the Prefect task `name`.
 
@@ -37,6 +42,8 @@ def run_as_task(
         name: of the task and its run.
         work: is given the ids of the Prefect run and a function that logs a line where the run's logs are.
         say: logs a line where there is no Prefect.
+        wait: seconds that the end waits for a server that has gone away meanwhile. Without it the work is done all the same,
+            but the server never hears of it.
 
     Raises:
         UserError: there is an address of a server, but no server.
@@ -46,6 +53,8 @@ def run_as_task(
         say("no PREFECT_API_URL: running without a Prefect server")
         return work(PrefectIds(), say)
 
+    # A server that is away is told again for 4 minutes; by default for one.
+    os.environ.setdefault("PREFECT_CLIENT_MAX_RETRIES", "7")
     from prefect import task
     from prefect.cache_policies import NO_CACHE
     from prefect.client.orchestration import get_client
@@ -67,12 +76,15 @@ def run_as_task(
         assert run is not None, "the task engine sets it"
         logger = get_run_logger()
         ids = PrefectIds(str(run.task_run.flow_run_id or ""), str(run.task_run.id))
+        result: Any
         try:
-            return work(ids, logger.info)
+            result = work(ids, logger.info)
         except UserError as error:
             # One line is enough: as an exception, Prefect would print where in the program it came from.
             failed.append(error)
-            return Failed(message=str(error))
+            result = Failed(message=str(error))
+        await_answer("the Prefect server", f"{address}/health", wait, say)
+        return result
 
     run_of_flow = os.environ.get(FLOW_RUN_VARIABLE)
     context = _flow_run_context(run_of_flow) if run_of_flow else None

@@ -21,6 +21,7 @@ the function. Bad input raises `UserError`, anything else shows a traceback.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -35,6 +36,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.definition import Definition, Lock, look_up, read_definitions
+from tasks.disk import disk_full
 from tasks.params import Params, load_params
 from tasks.params_reading import read_yaml
 from tasks.prefect_task import PrefectIds, run_as_task
@@ -95,7 +97,12 @@ def run_stage(name: str) -> None:
     with only_one(name, say):
         remove_committed_work()
         work = open_work(definition, values)
-        run_as_task(name, lambda ids, log: _tracked(definition, params, values, work, ids, log), say)
+        run_as_task(
+            name,
+            lambda ids, log: _tracked(definition, params, values, work, ids, log),
+            say,
+            wait=params.running.wait_for_services,
+        )
 
 
 def _definition(name: str) -> Definition:
@@ -113,12 +120,14 @@ def _tracked(
     ids: PrefectIds,
     say: Callable[[str], None],
 ) -> None:
+    from tasks.journal import send_left_behind
     from tasks.parent import find_parent, note_stages
     from tasks.prefect_page import show_mlflow_run
     from tasks.system_metrics import watch_system
-    from tasks.tracking import StageRun, Store
+    from tasks.tracking import StageRun, Store, reported
 
     store = Store()
+    send_left_behind(store.client, store.uri, say)
     parent = find_parent(store)
     lineage = _lineage(definition, ids)
     run = StageRun(store, store.create_run(definition.name, parent=parent, tags=lineage), parent)
@@ -135,14 +144,18 @@ def _tracked(
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
+    except Exception as error:
+        if (reason := disk_full(error)) is not None:
+            raise UserError(reason) from error
+        raise
     finally:
-        try:
-            run.close(status)
-        finally:
-            store.set_status(parent, status)
+        patient = {"wait": params.running.wait_for_services} if status == "FINISHED" else {}
+        told = run.close(status, with_parent=True, **patient)
     _publish_record(definition, run, work, lineage)
-    names = [one.name for one in read_definitions()]
-    note_stages(store, parent, names[: names.index(definition.name) + 1])
+    if told:
+        names = [one.name for one in read_definitions()]
+        with reported(store.uri):
+            note_stages(store, parent, names[: names.index(definition.name) + 1])
 
 
 def _function(name: str) -> tuple[Callable[[Stage], None], int]:
@@ -215,6 +228,10 @@ def main(arguments: list[str]) -> int:
         kill_children()
         return 130
     except Exception as error:
+        if (full := disk_full(error)) is not None:
+            _tell_flow(arguments[0], full, bad_input=True)
+            print(f"error: {full}", file=sys.stderr)
+            return 2
         reason = f"stage {arguments[0]}: {type(error).__name__}: {' '.join(str(error).split())}"
         _tell_flow(arguments[0], reason, bad_input=False)
         raise
@@ -224,7 +241,10 @@ def main(arguments: list[str]) -> int:
 def _tell_flow(stage: str, reason: str, *, bad_input: bool) -> None:
     """Leave the reason of a failure where the flow that started this looks for it."""
     if folder := os.environ.get(STARTED_VARIABLE):
-        (Path(folder) / f"{stage}.error").write_text(json.dumps({"reason": reason, "bad_input": bad_input}))
+        with contextlib.suppress(OSError):  # where the disk is full, the output has to do
+            (Path(folder) / f"{stage}.error").write_text(
+                json.dumps({"reason": reason, "bad_input": bad_input})
+            )
 
 
 if __name__ == "__main__":

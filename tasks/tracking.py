@@ -14,18 +14,19 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.journal import Journal
 
 EXPERIMENT = "autossvh"
 PARENT_VARIABLE = "SSVH_PARENT_RUN_ID"
-SECONDS_BETWEEN_WRITES = 5.0
-MOST_METRICS_AT_ONCE = 1000  # MLflow's limit for one request
 MOST_PARAMETERS_AT_ONCE = 100
+SECONDS_WHEN_STOPPED = 3.0  # that the end of a run waits for MLflow, unless it is told to wait longer
 
 
 def tracking_uri() -> str:
@@ -158,8 +159,7 @@ def reported(uri: str) -> Iterator[None]:
 class StageRun:
     """The child run of one stage, as the stage's task sees it.
 
-    Metrics are written in batches every few seconds. If MLflow can't be reached meanwhile, they wait and the work goes on;
-    `close` raises if they still can't be written then.
+    Metrics, tags and the status go through a journal (`tasks/journal.py`): if MLflow can't be reached, they wait there and the work goes on.
 
     Attributes:
         store: where the record is.
@@ -170,8 +170,10 @@ class StageRun:
     store: Store
     id: str
     parent: str
-    _waiting: list[Any] = field(default_factory=list)
-    _written: float = field(default_factory=time.monotonic)
+
+    @cached_property
+    def _journal(self) -> Journal:
+        return Journal(self.store.client, self.store.uri, self.id, _say)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log flat parameters, once."""
@@ -180,30 +182,11 @@ class StageRun:
     def log_result(self, metrics: Mapping[str, float]) -> None:
         """Log what came out of the pipeline: to this run, and to the parent, so that whole pipeline runs can be compared."""
         self.log_metrics(metrics)
-        self.store.log_metrics(self.parent, metrics)
+        self._journal.metrics(self.parent, metrics, step=0)
 
     def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
         """Log named numbers at a step, such as an epoch."""
-        from mlflow.entities import Metric
-
-        now = int(time.time() * 1000)
-        self._waiting += [Metric(name, float(value), now, step) for name, value in metrics.items()]
-        if (
-            time.monotonic() - self._written > SECONDS_BETWEEN_WRITES
-            or len(self._waiting) > MOST_METRICS_AT_ONCE
-        ):
-            self._written = time.monotonic()
-            try:
-                self._write_metrics()
-            except UserError as error:
-                # Hours of training are worth more than this line in the record; it is tried again.
-                print(f"{error}; tried again in {SECONDS_BETWEEN_WRITES:.0f} s", flush=True)
-
-    def _write_metrics(self) -> None:
-        with reported(self.store.uri):
-            while self._waiting:
-                self.store.client.log_batch(self.id, metrics=self._waiting[:MOST_METRICS_AT_ONCE])
-                del self._waiting[:MOST_METRICS_AT_ONCE]
+        self._journal.metrics(self.id, metrics, step)
 
     def log_input(
         self, name: str, *, source: Path, digest: str, context: str, profile: Mapping[str, Any]
@@ -236,15 +219,35 @@ class StageRun:
 
     def tag(self, **tags: str) -> None:
         """Set tags on this run."""
-        self.store.tag(self.id, tags)
+        self._journal.tags(self.id, tags)
 
-    def close(self, status: str) -> None:
-        """Write what waits and end the run as FINISHED, FAILED or KILLED.
+    def tag_both(self, **tags: str) -> None:
+        """Set tags on this run and its parent."""
+        for run in {self.id, self.parent}:
+            self._journal.tags(run, tags)
 
-        Raises:
-            UserError: the record can't be written.
+    def close(self, status: str, *, wait: float = SECONDS_WHEN_STOPPED, with_parent: bool = False) -> bool:
+        """Send what waits and end the run as FINISHED, FAILED or KILLED.
+
+        Args:
+            status: of the run.
+            wait: seconds to wait for an MLflow that is away. What it has not taken then stays in the journal, which is said.
+            with_parent: give the parent run the same status.
+
+        Returns:
+            Whether MLflow has taken everything.
         """
-        try:
-            self._write_metrics()
-        finally:
-            self.store.set_status(self.id, status)
+        for run in {self.id, *([self.parent] if with_parent else ())}:
+            self._journal.status(run, status)
+        sent = self._journal.close(wait)
+        if not sent:
+            _say(
+                f"MLflow at {self.store.uri} is still away: part of the record of run {self.id} waits in {self._journal.path}; "
+                "the next run sends it, or ssvh send-records"
+            )
+        del self._journal
+        return sent
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -138,7 +138,7 @@ def extract_new(params: Params, new: Sequence[Video], say: Say) -> list[Video]:
         earlier=earlier_features(),
     )
     write_manifest(FOLDER / "manifest.csv", videos)
-    files = {name: FOLDER / name for name in ("features.h5", "thumbnails.h5", "manifest.csv")}
+    files = {name: FOLDER / name for name in ("features.h5", "thumbnails.h5", "shards", "manifest.csv")}
     keep_features(NAME, files, only=False)
     return videos
 

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import io
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
-from ssvh_model.manifest import Video, stays_inside
+from ssvh_model.manifest import Video
 from ssvh_model.progress import Progress, part_of
 from ssvh_model.video.backbones import Backbone
-from ssvh_model.video.decoding import SampledFrames, UnreadableVideo, sample_frames
 from ssvh_model.video.earlier import EarlierFeatures
+from ssvh_model.video.shard_extraction import ShardExtraction, decode_for, pools
 from ssvh_model.video.shards import (
-    Extracted,
+    SHARDS,
+    claimed,
     is_finished,
     join_shards,
     read_outcomes,
@@ -31,8 +23,7 @@ from ssvh_model.video.shards import (
     write_shard,
 )
 
-SHARDS = "shards"
-JPEG_QUALITY = 85
+__all__ = ["Extraction", "decode_for", "extract_features"]
 
 
 def extract_features(
@@ -48,11 +39,10 @@ def extract_features(
     progress: Progress,
     earlier: Sequence[Path] = (),
 ) -> list[Video]:
-    """Write `features.h5` and `thumbnails.h5` in `folder`, for every usable video that can be read.
+    """Write `features.h5`, `thumbnails.h5` and the folder `shards`, which they join, in `folder`, for every usable video that can be read.
 
     Interrupted at any time, even by a kill, it goes on in the same `folder` where it stopped, and the result is the same byte
-    for byte. Finished parts stay in `folder/shards`, also after the end: they belong to whoever owns the folder, who may be
-    killed before the result is handed on.
+    for byte. Other processes may make shards in the same `folder` at the same time (`Extraction`); none is made twice.
 
     The same videos and settings give the same bytes on one machine, whatever `workers` and the number of torch's threads, where nothing
     is taken from `earlier`.
@@ -75,205 +65,151 @@ def extract_features(
     Raises:
         UserError: an argument is impossible, not one video can be read, or the backbone's values are beyond float16.
     """
-    numbers = {"frames": frames, "batch_size": batch_size, "thumbnail": thumbnail, "workers": workers}
-    for name, value in numbers.items():
-        if value < 1:
-            section = "running" if name == "workers" else "features"
-            raise UserError(f"{section}.{name}: {value}; allowed are whole numbers from 1")
-    shards = shards_of(videos)
-    total = sum(len(shard) for shard in shards)
-    if not total:
-        raise UserError(
-            f"{root}: not one usable video in the manifest, so there is nothing to extract features from"
-        )
-    meta = FeatureMeta(backbone=backbone.name, weights_sha256=backbone.weights_sha256, size=backbone.size)
-    settings: dict[str, object] = {
-        **vars(meta),
-        "frames": frames,
-        "batch_size": batch_size,
-        "thumbnail": thumbnail,
-    }
-    _remove_abandoned(folder)
-    known = EarlierFeatures(earlier, meta=meta, frames=frames)
+    extraction = Extraction(
+        videos, root, backbone, frames=frames, batch_size=batch_size, thumbnail=thumbnail, folder=folder
+    )
+    extraction.make(workers=workers, progress=progress, earlier=earlier, wait=True)
+    return extraction.join()
 
-    done = 0
-    paths: list[Path] = []
-    outcomes: dict[str, Video] = {}
-    with _pools(workers, backbone) as (decoders, networks):
-        for number, shard in enumerate(shards):
-            path = folder / SHARDS / f"{number:06d}.h5"
-            key = shard_key(shard, settings)
-            if not is_finished(path, key):
-                extraction = _ShardExtraction(
-                    root, backbone, frames, batch_size, thumbnail, decoders, networks, known
+
+class Extraction:
+    """What is to be extracted, and how it is cut into shards. Processes with the same arguments work at the same extraction.
+
+    Args, and what raises: see `extract_features`.
+    """
+
+    def __init__(
+        self,
+        videos: Sequence[Video],
+        root: Path,
+        backbone: Backbone,
+        *,
+        frames: int,
+        batch_size: int,
+        thumbnail: int,
+        folder: Path,
+    ) -> None:
+        for name, value in {"frames": frames, "batch_size": batch_size, "thumbnail": thumbnail}.items():
+            _check_positive("features", name, value)
+        self._videos, self._root, self._backbone, self._folder = videos, root, backbone, folder
+        self._frames, self._batch_size, self._thumbnail = frames, batch_size, thumbnail
+        self._shards = shards_of(videos)
+        self._total = sum(len(shard) for shard in self._shards)
+        if not self._total:
+            raise UserError(
+                f"{root}: not one usable video in the manifest, so there is nothing to extract features from"
+            )
+        self._meta = FeatureMeta(
+            backbone=backbone.name, weights_sha256=backbone.weights_sha256, size=backbone.size
+        )
+        settings = {
+            **vars(self._meta),
+            "frames": frames,
+            "batch_size": batch_size,
+            "thumbnail": thumbnail,
+        }
+        self._keys = [shard_key(shard, settings) for shard in self._shards]
+        self._paths = [folder / SHARDS / f"{number:06d}.h5" for number in range(len(self._shards))]
+
+    def __len__(self) -> int:
+        """Number of shards."""
+        return len(self._shards)
+
+    @property
+    def finished(self) -> int:
+        """Number of shards that are made."""
+        return sum(map(is_finished, self._paths, self._keys))
+
+    def make(
+        self, *, workers: int, progress: Progress, earlier: Sequence[Path] = (), wait: bool
+    ) -> list[int]:
+        """Make every shard that is not there and that no other process is making.
+
+        Args:
+            workers: threads that decode.
+            progress: counts the videos of the shards that are there.
+            earlier: see `extract_features`.
+            wait: for the shards that others are making, too, and make them if they come to nothing.
+
+        Returns:
+            Numbers of the shards that were made here.
+        """
+        _check_positive("running", "workers", workers)
+        known = EarlierFeatures(earlier, meta=self._meta, frames=self._frames)
+        made, others = [], []
+        with pools(workers, self._backbone) as (decoders, networks):
+            extraction = ShardExtraction(
+                self._root,
+                self._backbone,
+                self._frames,
+                self._batch_size,
+                self._thumbnail,
+                decoders,
+                networks,
+                known,
+            )
+            done = 0
+            for number, shard in enumerate(self._shards):
+                result = self._make_one(
+                    number, extraction, part_of(progress, before=done, total=self._total), False
                 )
-                results = extraction.run(shard, part_of(progress, before=done, total=total))
-                write_shard(path, key, results)
-            paths.append(path)
+                if result is None:
+                    others.append(number)
+                    continue
+                if result:
+                    made.append(number)
+                done += len(shard)
+                progress(done, self._total)
+            for number in others if wait else ():
+                if self._make_one(
+                    number, extraction, part_of(progress, before=done, total=self._total), True
+                ):
+                    made.append(number)
+                done += len(self._shards[number])
+                progress(done, self._total)
+        return made
+
+    def _make_one(
+        self, number: int, extraction: ShardExtraction, progress: Progress, wait: bool
+    ) -> bool | None:
+        """True if the shard was made here, False if it was there, None if another process is making it."""
+        path, key = self._paths[number], self._keys[number]
+        if is_finished(path, key):
+            return False
+        with claimed(self._folder / "locks" / path.stem, wait=wait) as mine:
+            if not mine:
+                return None
+            if is_finished(path, key):
+                return False
+            _remove_abandoned(path)
+            write_shard(path, key, extraction.run(self._shards[number], progress))
+            return True
+
+    def join(self) -> list[Video]:
+        """Write the files that join the shards, which are all made; returns what `extract_features` does."""
+        outcomes: dict[str, Video] = {}
+        for path, shard in zip(self._paths, self._shards, strict=True):
             outcomes.update((video.id, video) for video in read_outcomes(path, shard))
-            done += len(shard)
-            progress(done, total)
-
-    result = [outcomes.get(video.id, video) for video in videos]
-    readable = [video for video in result if video.usable]
-    if not readable:
-        first = next(iter(outcomes.values()))
-        raise UserError(
-            f"{root}: not one of {total} videos can be read; the first is {first.path}: {first.reason}"
-        )
-    join_shards(paths, readable, meta=meta, shape=(frames, backbone.feature_size), folder=folder)
-    return result
-
-
-def working_side(size: int) -> int:
-    """Longer side to which frames are scaled while they are decoded, for a backbone of `size` pixels.
-
-    It leaves the backbone more than it looks at, and does not depend on the thumbnails, so that they never change features.
-    """
-    return max(512, 2 * size)
+        result = [outcomes.get(video.id, video) for video in self._videos]
+        readable = [video for video in result if video.usable]
+        if not readable:
+            first = next(iter(outcomes.values()))
+            raise UserError(
+                f"{self._root}: not one of {self._total} videos can be read; the first is {first.path}: {first.reason}"
+            )
+        shape = (self._frames, self._backbone.feature_size)
+        for name in ("features.h5", "thumbnails.h5"):
+            _remove_abandoned(self._folder / name)
+        join_shards(self._paths, readable, meta=self._meta, shape=shape, folder=self._folder)
+        return result
 
 
-def decode_for(backbone: Backbone, path: Path, *, frames: int) -> SampledFrames:
-    """Frames of a video as `extract_features` shows them to the backbone; whoever encodes single videos must use this.
-
-    Raises:
-        UnreadableVideo: with the reason.
-    """
-    return sample_frames(path, frames, longer_side=working_side(backbone.size))
+def _check_positive(section: str, name: str, value: int) -> None:
+    if value < 1:
+        raise UserError(f"{section}.{name}: {value}; allowed are whole numbers from 1")
 
 
-@dataclass(frozen=True)
-class _Decoded:
-    planes: Tensor  # [M, 3, size, size] float32
-    indices: np.ndarray
-    thumbnails: list[bytes]
-    total: int
-    remark: str
-
-
-@dataclass(frozen=True)
-class _ShardExtraction:
-    """Extracts the videos of one shard. Batches never cross its border, so that its bytes depend on nothing outside it."""
-
-    root: Path
-    backbone: Backbone
-    frames: int
-    batch_size: int
-    thumbnail: int
-    decoders: ThreadPoolExecutor
-    networks: ThreadPoolExecutor
-    known: EarlierFeatures
-
-    def run(self, videos: Sequence[Video], progress: Progress) -> list[Extracted | str]:
-        """Results in the order of `videos`: what was extracted, now or earlier, or the reason why nothing was."""
-        found = [self.known.find(video.sha256) for video in videos]
-        new = [video for video, earlier in zip(videos, found, strict=True) if earlier is None]
-        made = iter(self._extract(new, part_of(progress, before=len(videos) - len(new), total=len(videos))))
-        return [next(made) if earlier is None else earlier for earlier in found]
-
-    def _extract(self, videos: Sequence[Video], progress: Progress) -> list[Extracted | str]:
-        decoded: list[_Decoded | str] = []
-        waiting: list[Tensor] = []  # decoded frames that don't fill a batch yet
-        batches: deque[Future[Tensor]] = deque()
-        features: list[Tensor] = []
-
-        def submit(planes: Tensor) -> None:
-            batches.append(self.networks.submit(self.backbone.features, planes))
-            # Decoding must not run away from the network, or decoded frames fill the memory.
-            while len(batches) > 2 * self.networks._max_workers:
-                features.append(batches.popleft().result())
-
-        for number, result in enumerate(self._decode_ahead(videos), start=1):
-            if isinstance(result, _Decoded):
-                waiting.append(result.planes)
-                result = _Decoded(
-                    torch.empty(0), result.indices, result.thumbnails, result.total, result.remark
-                )
-                while sum(map(len, waiting)) >= self.batch_size:
-                    together = torch.cat(waiting)
-                    submit(together[: self.batch_size])
-                    waiting = [together[self.batch_size :]]
-            decoded.append(result)
-            progress(number, len(videos))
-        rest = torch.cat(waiting) if waiting else torch.empty(0)
-        if len(rest):
-            submit(rest)
-        features += [batch.result() for batch in batches]
-        return self._assemble(decoded, features)
-
-    def _assemble(self, decoded: list[_Decoded | str], features: list[Tensor]) -> list[Extracted | str]:
-        rows = iter(torch.cat(features).split(self.frames) if features else ())
-        results: list[Extracted | str] = []
-        for item in decoded:
-            if isinstance(item, str):
-                results.append(item)
-                continue
-            half = next(rows).to(torch.float16)
-            if not torch.isfinite(half).all():
-                raise UserError(
-                    f"features.backbone: {self.backbone.name!r} gives values that float16 can't hold"
-                )
-            results.append(Extracted(half.numpy(), item.indices, item.thumbnails, item.total, item.remark))
-        return results
-
-    def _decode_ahead(self, videos: Sequence[Video]) -> Iterator[_Decoded | str]:
-        """Decoded videos in their order, a few ahead of the one asked for."""
-        ahead: deque[Future[_Decoded | str]] = deque()
-        for video in videos:
-            ahead.append(self.decoders.submit(self._decode, video))
-            if len(ahead) > 2 * self.decoders._max_workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-    def _decode(self, video: Video) -> _Decoded | str:
-        if not stays_inside(video.path):
-            return "its path leads out of the video folder"
-        try:
-            sampled = decode_for(self.backbone, self.root / video.path, frames=self.frames)
-        except UnreadableVideo as error:
-            return error.reason
-        thumbnails = [encode_thumbnail(frame, self.thumbnail) for frame in sampled.frames]
-        return _Decoded(
-            self.backbone.prepare(sampled.frames), sampled.indices, thumbnails, sampled.total, sampled.remark
-        )
-
-
-def encode_thumbnail(frame: np.ndarray, longer_side: int) -> bytes:
-    """A frame [H, W, 3] uint8 as JPEG, scaled down to `longer_side` pixels on its longer side, never up."""
-    from PIL import Image
-
-    image = Image.fromarray(frame)
-    image.thumbnail((longer_side, longer_side), Image.Resampling.BILINEAR, reducing_gap=None)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
-
-
-@contextmanager
-def _pools(workers: int, backbone: Backbone) -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
-    """Threads that decode, and threads that run the network.
-
-    On a CPU each of as many threads as torch has runs whole batches by itself. Against one batch shared by all threads this has no
-    barriers to wait at, and the result does not depend on the number of threads. A GPU gets its batches one by one.
-    """
-    threads = torch.get_num_threads()
-    on_cpu = backbone.device.type == "cpu"
-
-    def work_alone() -> None:
-        torch.set_num_threads(1)
-
-    decoders = ThreadPoolExecutor(workers, "decode", initializer=work_alone)
-    networks = ThreadPoolExecutor(threads if on_cpu else 1, "backbone", initializer=work_alone)
-    try:
-        yield decoders, networks
-    finally:
-        decoders.shutdown(cancel_futures=True)
-        networks.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # what a thread sets is also what threads that start later begin with
-
-
-def _remove_abandoned(folder: Path) -> None:
-    """Remove the temporary files of a run that was killed while it wrote."""
-    for abandoned in [*folder.glob(".*.tmp.h5"), *folder.glob(f"{SHARDS}/.*.tmp.h5")]:
+def _remove_abandoned(path: Path) -> None:
+    """Remove what runs that were killed while they wrote a file left beside it."""
+    for abandoned in path.parent.glob(f".{path.stem}.*.tmp.h5"):
         abandoned.unlink(missing_ok=True)

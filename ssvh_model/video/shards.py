@@ -1,4 +1,4 @@
-"""Work in progress of an extraction: a file for every few videos, whole or absent, that are joined at the end.
+"""Features of a few videos a file, whole or absent, and the two files that join them without copying.
 
 A kill at any time loses at most the videos of the shard that was being worked on. Shards lean on nothing but their videos and the settings, so
 that different workers can make different ones.
@@ -6,9 +6,11 @@ that different workers can make different ones.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +21,9 @@ from ssvh_model.features import FeatureMeta, write_meta, write_table
 from ssvh_model.files import atomic_path
 from ssvh_model.manifest import Video
 
+SHARDS = "shards"  # folder of the shards beside the files that join them
 SHARD_VIDEOS = 64
+MOST_SHARDS = 1000  # every reader of the joined file opens each of them once
 JPEG = h5py.vlen_dtype(np.uint8)
 
 
@@ -43,9 +47,26 @@ class Extracted:
 
 
 def shards_of(videos: Sequence[Video]) -> list[list[Video]]:
-    """The usable videos in their order, `SHARD_VIDEOS` at a time."""
+    """The usable videos in their order, `SHARD_VIDEOS` at a time, or more where that would make more than `MOST_SHARDS`."""
     usable = [video for video in videos if video.usable]
-    return [usable[start : start + SHARD_VIDEOS] for start in range(0, len(usable), SHARD_VIDEOS)]
+    size = max(SHARD_VIDEOS, -(-len(usable) // MOST_SHARDS))
+    return [usable[start : start + size] for start in range(0, len(usable), size)]
+
+
+@contextmanager
+def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the lock file of a shard; False if another process holds it and this one shall not wait.
+
+    The system frees the lock when its process ends, however it ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def shard_key(videos: Sequence[Video], settings: dict[str, object]) -> str:
@@ -95,10 +116,13 @@ def read_outcomes(path: Path, videos: Sequence[Video]) -> list[Video]:
 def join_shards(
     paths: Sequence[Path], videos: Sequence[Video], *, meta: FeatureMeta, shape: tuple[int, int], folder: Path
 ) -> None:
-    """Write `features.h5` and `thumbnails.h5` in `folder` from finished shards, one shard in memory at a time.
+    """Write `features.h5` and `thumbnails.h5` in `folder`, whose large data sets are views on the shards (HDF5 virtual data sets).
+
+    Nothing is copied, so a shard must not be changed or removed afterwards. The two files point to the shards relative to themselves:
+    `folder` can be moved as a whole.
 
     Args:
-        paths: the shards in order.
+        paths: the shards in order, in or under `folder`.
         videos: the videos that they hold features of, in order: the rows.
         meta: how the features were made.
         shape: (M, D).
@@ -112,8 +136,11 @@ def join_shards(
         h5py.File(features_path, "w") as feature_file,
         h5py.File(thumbnails_path, "w") as thumbnail_file,
     ):
-        features = feature_file.create_dataset("features", (count, frames, size), dtype=np.float16)
-        indices = feature_file.create_dataset("frame_indices", (count, frames), dtype=np.int32)
+        held = [(path.relative_to(folder).as_posix(), rows) for path in paths if (rows := _rows_in(path))]
+        # What is missing reads as "not a number", never as zeros that look like features.
+        features = _view(held, "features", (count, frames, size), np.float16)
+        feature_file.create_virtual_dataset("features", features, fillvalue=np.nan)
+        feature_file["frame_indices"] = _read_all(paths, "frame_indices")
         write_table(
             feature_file,
             ids=ids,
@@ -126,17 +153,34 @@ def join_shards(
         thumbnail_file.create_dataset(
             "ids", data=np.array(ids, dtype=object), dtype=h5py.string_dtype("utf-8")
         )
-        thumbnails = thumbnail_file.create_dataset("thumbnails", (count, frames), dtype=JPEG)
-        start = 0
-        for path in paths:
-            with h5py.File(path, "r") as shard:
-                if "features" not in shard:  # not one of its videos could be read
-                    continue
-                end = start + len(shard["features"])
-                features[start:end] = shard["features"][:]
-                indices[start:end] = shard["frame_indices"][:]
-                write_jpegs(thumbnails, start, shard["thumbnails"][:])
-                start = end
+        thumbnail_file.create_virtual_dataset("thumbnails", _view(held, "thumbnails", (count, frames), JPEG))
+
+
+def _rows_in(path: Path) -> int:
+    """Rows of features in a shard; 0 if not one of its videos could be read."""
+    with h5py.File(path, "r") as shard:
+        return len(shard["features"]) if "features" in shard else 0
+
+
+def _read_all(paths: Sequence[Path], name: str) -> np.ndarray:
+    parts = []
+    for path in paths:
+        with h5py.File(path, "r") as shard:
+            if name in shard:
+                parts.append(shard[name][:])
+    return np.concatenate(parts)
+
+
+def _view(
+    held: Sequence[tuple[str, int]], name: str, shape: tuple[int, ...], dtype: object
+) -> h5py.VirtualLayout:
+    """A data set of `shape` made of the data sets `name` of the files in `held`, each with its number of rows."""
+    layout = h5py.VirtualLayout(shape, dtype=dtype)
+    start = 0
+    for file, rows in held:
+        layout[start : start + rows] = h5py.VirtualSource(file, name, shape=(rows, *shape[1:]), dtype=dtype)
+        start += rows
+    return layout
 
 
 def write_jpegs(dataset: h5py.Dataset, start: int, files: np.ndarray) -> None:

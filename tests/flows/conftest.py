@@ -48,6 +48,11 @@ def run(stage):
         children[0].wait()
     if half.exists():
         stage.say("stub {name} goes on from half")
+    if how == "long":
+        for epoch in range(int(pathlib.Path("epochs").read_text())):
+            stage.run.log_metrics({{"long": epoch}}, step=epoch)
+            pathlib.Path("reached").write_text(str(epoch))
+            time.sleep(0.1)
     for epoch in range(3):
         stage.run.log_metrics({{"loss": 1.0 / (1 + epoch)}}, step=epoch)
     stage.say("stub {name} has run")

@@ -1,0 +1,105 @@
+"""Feature extraction fanned out: processes here, or workers of a pool anywhere, make shards until none is left.
+
+`ssvh extract` starts it. The stage `features` finds the shards and joins them; whatever is missing then, because a worker died, it makes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.deployments import run_deployment
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows import children, dvc
+from flows.environment import prepare_environment, refuse_nested
+from flows.experiment import bad_input
+from flows.pipeline import BAD_INPUT
+from ssvh_model.errors import UserError
+from tasks.extract_share import extract_share
+
+SHARE = "extract-share"
+SHARE_DEPLOYMENT = f"{SHARE}/{SHARE}"
+
+
+@flow(name=SHARE, persist_result=False)
+def share() -> State[Any]:
+    """One worker's share: every shard that nobody else is making."""
+    logger = get_run_logger()
+    prepare_environment()
+    try:
+        done = extract_share(logger.info)
+    except UserError as error:
+        return bad_input(error)
+    return Completed(message=f"{done.made} shards made here, {done.finished} of {done.total} are finished")
+
+
+@flow(name="extract", persist_result=False)
+def extract(workers: int = 2, on_pool: bool = True) -> State[Any]:
+    """Bring the corpus up to date and extract its features with several workers.
+
+    Args:
+        workers: how many shares.
+        on_pool: as runs of the deployment `extract-share`, which the workers of its pool take; else as processes of this machine.
+
+    Returns:
+        Completed, or Failed with the reason in one line.
+    """
+    logger = get_run_logger()
+    prepare_environment()
+    try:
+        refuse_nested()
+    except UserError as error:
+        return bad_input(error)
+    if dvc.reproduce("corpus", single=False, extra={}) != 0:
+        return Failed(message="stage corpus failed")
+    one = _on_pool if on_pool else _here
+    shares = [
+        one.with_options(task_run_name=f"share-{number}").submit(number) for number in range(1, workers + 1)
+    ]
+    states = [future.wait() or future.state for future in shares]
+    if failed := [state for state in states if not state.is_completed()]:
+        for state in failed:
+            logger.error("a share failed: %s", state.message)
+        return Failed(message=f"{failed[0].message}; the shards that are finished are kept")
+    return Completed(message="the shards are made; the stage features joins them")
+
+
+@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=10)
+def _on_pool(number: int) -> State[Any]:
+    """A run of the deployment, waited for. One that a worker took with it into death is run again."""
+    run: Any = run_deployment(SHARE_DEPLOYMENT, timeout=None, as_subflow=True)
+    state = run.state
+    return state if state.is_completed() else Failed(message=f"share {number}: {state.name}: {state.message}")
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def _here(number: int) -> State[Any]:
+    """A process of this machine."""
+    status = children.run([sys.executable, "-m", "flows.extract", SHARE], extra={})
+    return Completed() if status == 0 else Failed(message=f"share {number} ended with status {status}")
+
+
+def main(arguments: list[str]) -> int:
+    """Run a share, or the whole with so many workers; 0 if all went well, 2 after bad input, 1 after anything else."""
+    prepare_environment()
+    if arguments == [SHARE]:
+        state = share(return_state=True)
+    else:
+        workers = int(arguments[0])
+        runner: Any = ThreadPoolTaskRunner(max_workers=workers)
+        state = extract.with_options(task_runner=runner)(
+            workers=workers, on_pool="--on-pool" in arguments, return_state=True
+        )
+    if state.is_completed():
+        print(state.message)
+        return 0
+    print(f"error: {state.message}", file=sys.stderr)
+    return 2 if state.name == BAD_INPUT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,175 @@
+"""Extraction of one shard: videos decoded ahead of the backbone, whose batches cross the borders of videos."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssvh_model.errors import UserError
+from ssvh_model.manifest import Video, stays_inside
+from ssvh_model.progress import Progress, part_of
+from ssvh_model.video.backbones import Backbone
+from ssvh_model.video.decoding import SampledFrames, UnreadableVideo, sample_frames
+from ssvh_model.video.earlier import EarlierFeatures
+from ssvh_model.video.shards import Extracted
+
+JPEG_QUALITY = 85
+
+
+def working_side(size: int) -> int:
+    """Longer side to which frames are scaled while they are decoded, for a backbone of `size` pixels.
+
+    It leaves the backbone more than it looks at, and does not depend on the thumbnails, so that they never change features.
+    """
+    return max(512, 2 * size)
+
+
+def decode_for(backbone: Backbone, path: Path, *, frames: int) -> SampledFrames:
+    """Frames of a video as `extract_features` shows them to the backbone; whoever encodes single videos must use this.
+
+    Raises:
+        UnreadableVideo: with the reason.
+    """
+    return sample_frames(path, frames, longer_side=working_side(backbone.size))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A video on its way to the backbone."""
+
+    planes: Tensor  # [M, 3, size, size] float32
+    indices: np.ndarray
+    thumbnails: list[bytes]
+    total: int
+    remark: str
+
+
+@dataclass(frozen=True)
+class ShardExtraction:
+    """Extracts the videos of one shard. Batches never cross its border, so that its bytes depend on nothing outside it."""
+
+    root: Path
+    backbone: Backbone
+    frames: int
+    batch_size: int
+    thumbnail: int
+    decoders: ThreadPoolExecutor
+    networks: ThreadPoolExecutor
+    known: EarlierFeatures
+
+    def run(self, videos: Sequence[Video], progress: Progress) -> list[Extracted | str]:
+        """Results in the order of `videos`: what was extracted, now or earlier, or the reason why nothing was."""
+        found = [self.known.find(video.sha256) for video in videos]
+        new = [video for video, earlier in zip(videos, found, strict=True) if earlier is None]
+        made = iter(self._extract(new, part_of(progress, before=len(videos) - len(new), total=len(videos))))
+        return [next(made) if earlier is None else earlier for earlier in found]
+
+    def _extract(self, videos: Sequence[Video], progress: Progress) -> list[Extracted | str]:
+        decoded: list[Decoded | str] = []
+        waiting: list[Tensor] = []  # decoded frames that don't fill a batch yet
+        batches: deque[Future[Tensor]] = deque()
+        features: list[Tensor] = []
+
+        def submit(planes: Tensor) -> None:
+            batches.append(self.networks.submit(self.backbone.features, planes))
+            # Decoding must not run away from the network, or decoded frames fill the memory.
+            while len(batches) > 2 * self.networks._max_workers:
+                features.append(batches.popleft().result())
+
+        for number, result in enumerate(self._decode_ahead(videos), start=1):
+            if isinstance(result, Decoded):
+                waiting.append(result.planes)
+                result = Decoded(
+                    torch.empty(0), result.indices, result.thumbnails, result.total, result.remark
+                )
+                while sum(map(len, waiting)) >= self.batch_size:
+                    together = torch.cat(waiting)
+                    submit(together[: self.batch_size])
+                    waiting = [together[self.batch_size :]]
+            decoded.append(result)
+            progress(number, len(videos))
+        rest = torch.cat(waiting) if waiting else torch.empty(0)
+        if len(rest):
+            submit(rest)
+        features += [batch.result() for batch in batches]
+        return self._assemble(decoded, features)
+
+    def _assemble(self, decoded: list[Decoded | str], features: list[Tensor]) -> list[Extracted | str]:
+        rows = iter(torch.cat(features).split(self.frames) if features else ())
+        results: list[Extracted | str] = []
+        for item in decoded:
+            if isinstance(item, str):
+                results.append(item)
+                continue
+            half = next(rows).to(torch.float16)
+            if not torch.isfinite(half).all():
+                raise UserError(
+                    f"features.backbone: {self.backbone.name!r} gives values that float16 can't hold"
+                )
+            results.append(Extracted(half.numpy(), item.indices, item.thumbnails, item.total, item.remark))
+        return results
+
+    def _decode_ahead(self, videos: Sequence[Video]) -> Iterator[Decoded | str]:
+        """Decoded videos in their order, a few ahead of the one asked for."""
+        ahead: deque[Future[Decoded | str]] = deque()
+        for video in videos:
+            ahead.append(self.decoders.submit(self._decode, video))
+            if len(ahead) > 2 * self.decoders._max_workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+    def _decode(self, video: Video) -> Decoded | str:
+        if not stays_inside(video.path):
+            return "its path leads out of the video folder"
+        try:
+            sampled = decode_for(self.backbone, self.root / video.path, frames=self.frames)
+        except UnreadableVideo as error:
+            return error.reason
+        thumbnails = [encode_thumbnail(frame, self.thumbnail) for frame in sampled.frames]
+        return Decoded(
+            self.backbone.prepare(sampled.frames), sampled.indices, thumbnails, sampled.total, sampled.remark
+        )
+
+
+def encode_thumbnail(frame: np.ndarray, longer_side: int) -> bytes:
+    """A frame [H, W, 3] uint8 as JPEG, scaled down to `longer_side` pixels on its longer side, never up."""
+    from PIL import Image
+
+    image = Image.fromarray(frame)
+    image.thumbnail((longer_side, longer_side), Image.Resampling.BILINEAR, reducing_gap=None)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
+
+
+@contextmanager
+def pools(workers: int, backbone: Backbone) -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """Threads that decode, and threads that run the network.
+
+    On a CPU each of as many threads as torch has runs whole batches by itself. Against one batch shared by all threads this has no
+    barriers to wait at, and the result does not depend on the number of threads. A GPU gets its batches one by one.
+    """
+    threads = torch.get_num_threads()
+    on_cpu = backbone.device.type == "cpu"
+
+    def work_alone() -> None:
+        torch.set_num_threads(1)
+
+    decoders = ThreadPoolExecutor(workers, "decode", initializer=work_alone)
+    networks = ThreadPoolExecutor(threads if on_cpu else 1, "backbone", initializer=work_alone)
+    try:
+        yield decoders, networks
+    finally:
+        decoders.shutdown(cancel_futures=True)
+        networks.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # what a thread sets is also what threads that start later begin with

@@ -1,0 +1,222 @@
+"""What MLflow is to be told: a file that outlives outages and kills, and a thread that sends what stands there.
+
+Training neither waits for MLflow nor loses what it measured. An entry is in the file before it is sent; the file goes when
+all of it has arrived. One that a killed process or a long outage left behind is sent by the next stage, or by `ssvh send-records`.
+Sending twice does no harm: MLflow keeps one of two metrics that agree in name, step, time and value.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from tasks import paths
+from tasks.services import answers
+
+SECONDS_BETWEEN_WRITES = 5.0
+SECONDS_BETWEEN_TRIES = 2.0
+MOST_METRICS_AT_ONCE = 1000  # MLflow's limit for one request
+REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
+
+# One thing to tell MLflow: {"run": id} and "metrics" [[name, value, timestamp in ms, step], ...], "tags" {...} or "status".
+Entry = dict[str, Any]
+
+
+class Journal:
+    """The journal of one run.
+
+    Args:
+        client: MLflow's.
+        uri: of the tracking store.
+        run: id of the run, which names the file.
+        say: takes a line about outages.
+    """
+
+    def __init__(self, client: Any, uri: str, run: str, say: Callable[[str], None]) -> None:
+        self._client = client
+        self._uri = uri
+        self._say = say
+        self.path = paths.UNSENT / f"{run}.jsonl"
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = _open_locked(self.path)
+        # A process that was killed in the same run may have left something; how the run ends is now for this one to say.
+        self._waiting: deque[Entry] = deque(entry for entry in _read(self.path) if "status" not in entry)
+        self._changed = threading.Condition()
+        self._until: float | None = None  # when to give up; None while the journal is open
+        self._away = False
+        self._thread = threading.Thread(target=self._work, name="mlflow-journal", daemon=True)
+        self._thread.start()
+
+    def metrics(self, run: str, metrics: Mapping[str, float], step: int) -> None:
+        """Tell a run's metrics."""
+        now = int(time.time() * 1000)
+        self._add(
+            {"run": run, "metrics": [[name, float(value), now, step] for name, value in metrics.items()]}
+        )
+
+    def tags(self, run: str, tags: Mapping[str, str]) -> None:
+        """Tell a run's tags."""
+        self._add({"run": run, "tags": dict(tags)})
+
+    def status(self, run: str, status: str) -> None:
+        """Tell how a run ended."""
+        self._add({"run": run, "status": status, "end_time": int(time.time() * 1000)})
+
+    def _add(self, entry: Entry) -> None:
+        with self._changed:
+            self._waiting.append(entry)
+            try:
+                self._file.write(json.dumps(entry) + "\n")
+                self._file.flush()
+            except OSError as error:
+                # It is sent from memory; a full disk shall end the work where the work meets it.
+                self._say(f"{self.path} can't be written: {error}")
+
+    def close(self, wait: float) -> bool:
+        """Send what waits, for at most `wait` seconds; False if something is left, which stays in the file."""
+        with self._changed:
+            self._until = time.monotonic() + wait
+            self._changed.notify()
+        self._thread.join(wait + 1)
+        sent = not self._waiting and not self._thread.is_alive()
+        if sent:
+            self.path.unlink(missing_ok=True)
+        self._file.close()
+        return sent
+
+    def _work(self) -> None:
+        pause = SECONDS_BETWEEN_WRITES
+        while True:
+            with self._changed:
+                if self._until is None:
+                    self._changed.wait(pause)
+                ending, batch = self._until is not None, _together(self._waiting)
+            if not batch:
+                if ending:
+                    return
+                continue
+            if self._send(batch):
+                with self._changed:
+                    for _ in batch:
+                        self._waiting.popleft()
+                pause = 0.0 if self._waiting else SECONDS_BETWEEN_WRITES
+                continue
+            pause = SECONDS_BETWEEN_TRIES
+            if self._until is not None:
+                left = self._until - time.monotonic()
+                if left <= 0:
+                    return
+                time.sleep(min(SECONDS_BETWEEN_TRIES, left))
+
+    def _send(self, batch: Sequence[Entry]) -> bool:
+        problem = send(self._client, self._uri, batch, self._say)
+        if problem is not None and not self._away:
+            self._say(
+                f"MLflow at {self._uri} takes nothing: {problem}; the work goes on, and its record waits in {self.path}"
+            )
+        if problem is None and self._away:
+            self._say("MLflow is there again: what waited for it is sent")
+        self._away = problem is not None
+        return problem is None
+
+
+def _together(waiting: Sequence[Entry]) -> list[Entry]:
+    """The oldest entries, as many as make one request: metrics of one run, or one entry of another kind."""
+    batch: list[Entry] = []
+    count = 0
+    for entry in waiting:
+        count += len(entry.get("metrics", ()))
+        if batch and (
+            "metrics" not in entry or entry["run"] != batch[0]["run"] or count > MOST_METRICS_AT_ONCE
+        ):
+            break
+        batch.append(entry)
+        if "metrics" not in entry:
+            break
+    return batch
+
+
+def send(client: Any, uri: str, batch: Sequence[Entry], say: Callable[[str], None]) -> str | None:
+    """Send entries that `_together` has put together; why it failed, in a line, or None.
+
+    What MLflow refuses for good, as for a run that was deleted, is said and counts as sent.
+    """
+    from mlflow.exceptions import MlflowException
+
+    # MLflow's client would try again for minutes, and its pauses get so long that it misses the server's return.
+    if uri.startswith("http") and not answers(f"{uri.rstrip('/')}/health"):
+        return "no answer"
+    try:
+        _tell(client, batch)
+    except MlflowException as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if error.error_code not in REFUSALS:
+            return line
+        say(f"MLflow refuses a record of run {batch[0]['run']}: {line}")
+    except Exception as error:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return None
+
+
+def _tell(client: Any, batch: Sequence[Entry]) -> None:
+    from mlflow.entities import Metric, RunTag
+
+    first = batch[0]
+    if "metrics" in first:
+        metrics = [Metric(*metric) for entry in batch for metric in entry["metrics"]]
+        for start in range(0, len(metrics), MOST_METRICS_AT_ONCE):
+            client.log_batch(first["run"], metrics=metrics[start : start + MOST_METRICS_AT_ONCE])
+    elif "tags" in first:
+        client.log_batch(first["run"], tags=[RunTag(*tag) for tag in first["tags"].items()])
+    elif client.get_run(first["run"]).info.status == "RUNNING":
+        # What is sent late must not reopen the question of how the run ended.
+        client.set_terminated(first["run"], first["status"], first["end_time"])
+
+
+def _open_locked(path: Path) -> TextIO:
+    """Open a journal for writing, for this process alone: the lock tells others that its process is alive."""
+    while True:
+        file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the journal
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # Whoever had the lock before may have removed the file.
+        if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            return file
+        file.close()
+
+
+def send_left_behind(client: Any, uri: str, say: Callable[[str], None]) -> bool:
+    """Send what processes that have ended could not; False if MLflow does not take it now either."""
+    for path in sorted(paths.UNSENT.glob("*.jsonl")):
+        with open(path, "a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # its process is alive
+            waiting = deque(_read(path))
+            total = len(waiting)
+            while batch := _together(waiting):
+                if (problem := send(client, uri, batch, say)) is not None:
+                    say(f"MLflow at {uri} takes nothing: {problem}; {path} waits for it")
+                    return False
+                for _ in batch:
+                    waiting.popleft()
+            path.unlink(missing_ok=True)
+        say(f"sent {total} records of run {path.stem} that MLflow could not take before")
+    return True
+
+
+def _read(path: Path) -> list[Entry]:
+    entries = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:  # a line that was cut off by a kill or a full disk
+            continue
+    return entries

@@ -1,0 +1,74 @@
+"""Real servers that a test can kill and start again, on a free port of this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows import children
+from flows.server import HOST, free_port
+from tasks.services import answers
+
+SECONDS_TO_START = 120
+
+
+@dataclass
+class Service:
+    """A server that keeps its port and its data over a kill."""
+
+    command: list[str]
+    health: str
+    log: Path
+    extra: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Service:
+        with open(self.log, "ab") as log:
+            self.process = children.start(self.command, extra=self.extra, output=log)
+        until = time.monotonic() + SECONDS_TO_START
+        while not answers(self.health):
+            assert self.process.poll() is None and time.monotonic() < until, self.log.read_text()[-2000:]
+            time.sleep(0.2)
+        return self
+
+    def kill(self) -> None:
+        """As a power cut would end it: all of its processes at once."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None:
+            children.stop(self.process)
+
+
+def mlflow_service(
+    folder: Path, *, store: str = "", artifacts: str = "", extra: dict[str, str] | None = None
+) -> tuple[Service, str]:
+    """An MLflow server and its address; records and artifacts in `folder` unless other places are named."""
+    port = free_port()
+    address = f"http://{HOST}:{port}"
+    where = ["--backend-store-uri", store or f"sqlite:///{folder}/server.db"]
+    where += ["--artifacts-destination", artifacts or str(folder / "artifacts")]
+    command = [sys.executable, "-m", "mlflow", "server", *where]
+    command += ["--host", HOST, "--port", str(port), "--workers", "1"]
+    return Service(command, f"{address}/health", folder / "mlflow-server.log", extra or {}), address
+
+
+def prefect_service(folder: Path, *, extra: dict[str, str] | None = None) -> tuple[Service, str]:
+    """A Prefect server and its API's address."""
+    port = free_port()
+    api = f"http://{HOST}:{port}/api"
+    settings = {
+        "PREFECT_API_URL": api,
+        "PREFECT_HOME": str(folder / "prefect-server"),
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        **(extra or {}),
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
+    return Service(command, f"{api}/health", folder / "prefect-server.log", settings), api
