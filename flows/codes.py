@@ -1,0 +1,109 @@
+"""What the commands encode, index, add and remove do."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.environment import prepare_environment
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile
+from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
+from ssvh_model.index.snapshot import open_snapshot
+from ssvh_model.manifest import Video
+from ssvh_model.texts import printable
+from tasks.encode_videos import (
+    FEATURE_SUFFIXES,
+    EncodedVideos,
+    encode_features,
+    encode_videos,
+    find_videos,
+    remove_work,
+)
+from tasks.hasher_source import find_hasher
+from tasks.index import add_videos, build_index, remove_videos
+from tasks.params import load_params
+from tasks.progress import ShownProgress
+
+
+def shown(what: str) -> ShownProgress:
+    """A progress on the error output, so that what is printed stays the result."""
+    return ShownProgress(what, lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str | None) -> None:
+    """Write a codes file.
+
+    Raises:
+        UserError: the videos, the features or the hasher are at fault.
+    """
+    prepare_environment()
+    params = load_params()
+    source = find_hasher(hasher or params.index.hasher, model=params.register_.model)
+    encoded: EncodedVideos | None = None
+    if any(path.suffix in FEATURE_SUFFIXES for path in content):
+        if len(content) > 1:
+            raise UserError(
+                f"{len(content)} files were given; allowed is one feature file, or any number of videos and folders"
+            )
+        coded = encode_features(FeatureFile(content[0]), source, params, progress=shown("videos encoded"))
+    else:
+        videos = find_videos(content, params, label=label, progress=shown("videos looked at"))
+        encoded = encode_videos(videos, source, params, progress=shown)
+        coded = encoded.coded
+    write_coded_videos(out, coded)
+    if encoded is not None:
+        remove_work(encoded)
+        _say_left_out(encoded.left_out)
+    print(f"{out}: {_videos(len(coded))}, codes of {coded.bits} bits by {coded.hasher.name}")
+
+
+def make_index(content: Path, folder: Path, *, hasher: str | None) -> None:
+    """Put a new index in the place of what is there.
+
+    Raises:
+        UserError: the file or the hasher is at fault.
+    """
+    prepare_environment()
+    videos = build_index(folder, content, load_params(), hasher=hasher, progress=shown)
+    _say_index(folder, videos)
+
+
+def add(places: Sequence[Path], folder: Path, *, hasher: str | None, label: str | None) -> None:
+    """Add videos to an index.
+
+    Raises:
+        UserError: the index, the videos or the hasher are at fault.
+    """
+    prepare_environment()
+    added, left_out = add_videos(folder, places, load_params(), hasher=hasher, label=label, progress=shown)
+    _say_left_out(left_out)
+    print(f"added {', '.join(printable(video) for video in added.ids)}")
+    print(f"{folder}: {_videos(len(open_snapshot(folder)))}")
+
+
+def remove(ids: Sequence[str], folder: Path) -> None:
+    """Take videos out of an index.
+
+    Raises:
+        UserError: there is no index, or it has no such video.
+    """
+    remove_videos(folder, ids, load_params())
+    print(f"removed {', '.join(printable(video) for video in ids)}")
+    print(f"{folder}: {_videos(len(open_snapshot(folder)))}")
+
+
+def _say_left_out(videos: Sequence[Video]) -> None:
+    for video in videos:
+        print(f"left out: /{printable(video.path)}: {printable(video.reason)}")
+
+
+def _say_index(folder: Path, videos: CodedVideos) -> None:
+    cells = open_snapshot(folder).cells
+    how = "exact search" if cells is None else f"search in {cells.probes} of {len(cells.ends)} cells"
+    print(f"{folder}: {_videos(len(videos))}, codes of {videos.bits} bits by {videos.hasher.name}, {how}")
+
+
+def _videos(count: int) -> str:
+    return f"{count} video{'' if count == 1 else 's'}"

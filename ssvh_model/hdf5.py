@@ -1,0 +1,92 @@
+"""Reading HDF5 files that others may have made: a header's claims are checked before memory is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ssvh_model.errors import UserError
+
+MOST_COMPRESSED = (
+    1100  # deflate, the strongest of HDF5's usual filters, makes data at most 1032 times smaller
+)
+
+
+def open_hdf5(path: Path, what: str) -> h5py.File:
+    """Open a file to read.
+
+    Args:
+        path: the file.
+        what: it should be, such as "codes file", for the message.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UserError: it is not HDF5, or damaged.
+    """
+    try:
+        return h5py.File(path, "r")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a readable HDF5 file, so no {what} ({reason})") from error
+
+
+def checked_data_set(file: h5py.File, name: str, *, virtual: bool = False) -> h5py.Dataset:
+    """A data set that lies in this very file and is no larger than the file can hold.
+
+    Args:
+        file: the open file.
+        name: of the data set.
+        virtual: whether it may instead be put together from other files.
+
+    Raises:
+        UserError: it is missing, is no data set, lies elsewhere, or claims a size that the file can't have.
+    """
+    path = file.filename
+    link = file.get(name, getlink=True)
+    if link is None:
+        raise UserError(f"{path}: data set {name!r} is missing")
+    if not isinstance(link, h5py.HardLink):
+        raise UserError(f"{path}: {name!r} points to another place; allowed is a data set in the file itself")
+    data = file[name]
+    if not isinstance(data, h5py.Dataset) or data.shape is None:
+        raise UserError(f"{path}: {name!r} is no data set with values")
+    if data.external or (data.is_virtual and not virtual):
+        raise UserError(
+            f"{path}: {name!r} has its values in other files; allowed is a data set in the file itself"
+        )
+    if data.is_virtual:
+        return data
+    size = Path(path).stat().st_size
+    most = size * (MOST_COMPRESSED if data.compression else 1)
+    claimed = int(np.prod([int(length) for length in data.shape], dtype=object)) * data.dtype.itemsize
+    if claimed > most:
+        raise UserError(
+            f"{path}: {name!r} has the shape {list(data.shape)}, more than the {size} bytes of the file hold; it is damaged"
+        )
+    return data
+
+
+def read_texts(file: h5py.File, name: str) -> list[str]:
+    """A data set of UTF-8 texts as a list.
+
+    Raises:
+        UserError: as `checked_data_set`, or it holds something else.
+    """
+    data = checked_data_set(file, name)
+    if h5py.check_string_dtype(data.dtype) is None or data.ndim != 1:
+        raise UserError(f"{file.filename}: {name!r} is no list of texts")
+    return [as_text(value) for value in data[:]]
+
+
+def as_text(value: bytes | str) -> str:
+    """A text as HDF5 gives it; bytes that are no UTF-8 are shown as what they are."""
+    return value.decode("utf-8", errors="backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def write_texts(file: h5py.File, name: str, texts: list[str]) -> None:
+    """Add a data set of UTF-8 texts."""
+    file.create_dataset(name, data=np.array(texts, dtype=object), dtype=h5py.string_dtype("utf-8"))

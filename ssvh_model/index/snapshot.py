@@ -1,0 +1,212 @@
+"""An index as it stands at one moment: what a query sees, wholly of one version."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+from ssvh_model.hdf5 import checked_data_set
+from ssvh_model.index.cells import Cells, load_cells
+from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity
+from ssvh_model.index.scan import nearest
+from ssvh_model.retrieval.hamming import as_words
+
+POINTER = "current.json"
+CODES = "codes.h5"
+HASHER = "hasher"
+REMOVED = "removed_rows"
+FORMAT = 1
+TRIES = 100  # a reader that is overtaken by so many switches in a row has another problem
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What `current.json` says: which generation of the index counts, and which of its changes files.
+
+    Attributes:
+        generation: name of a folder in the index's folder.
+        changes: number of the changes file; 0 for none.
+    """
+
+    generation: str
+    changes: int
+
+    @classmethod
+    def read(cls, folder: Path) -> Pointer:
+        """Read it.
+
+        Raises:
+            UserError: there is no index, or it is damaged.
+        """
+        path = folder / POINTER
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            pointer = cls(content["generation"], content["changes"])
+            known = content["format"] == FORMAT
+        except FileNotFoundError:
+            raise UserError(f"{folder}: there is no index; `ssvh index` makes one") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not readable ({error}); `ssvh index` makes the index anew") from None
+        # It comes from a file, so that it must not lead out of the folder.
+        if (
+            not known
+            or not re.fullmatch(r"\d{6,}", str(pointer.generation))
+            or not isinstance(pointer.changes, int)
+        ):
+            raise UserError(
+                f"{path}: not of the form that this version writes; `ssvh index` makes the index anew"
+            )
+        return pointer
+
+    def folder(self, index: Path) -> Path:
+        """The generation's folder."""
+        return index / self.generation
+
+    def changes_file(self, index: Path) -> Path | None:
+        """The changes file, if there is one."""
+        return self.folder(index) / f"changes-{self.changes:06d}.h5" if self.changes else None
+
+
+def consistently(folder: Path, load: Callable[[Pointer], Loaded]) -> Loaded:
+    """Load files that belong to one pointer; if a writer takes them away meanwhile, those of the next.
+
+    Raises:
+        UserError: there is no index, or a file of it is missing or damaged.
+    """
+    for _ in range(TRIES):
+        pointer = Pointer.read(folder)
+        try:
+            return load(pointer)
+        except (FileNotFoundError, UserError) as error:
+            if Pointer.read(folder) != pointer:
+                continue
+            if isinstance(error, UserError):
+                raise
+            raise UserError(
+                f"{error.filename or folder}: a file of the index is missing; `ssvh index` makes it anew"
+            ) from error
+    raise UserError(f"{folder}: the index changes faster than it can be read")
+
+
+class Snapshot:
+    """The videos of an index: those of the generation that were not removed since, then those that were added since.
+
+    Files are opened once and stay open, so that a snapshot goes on working after the index was changed or replaced.
+
+    Attributes:
+        pointer: what it is a snapshot of.
+        hasher: that made the codes.
+        bits: K.
+        source: the feature file that the generation was made from; "" if there is none.
+        words: the codes of all videos, [n, words] uint64.
+        cells: how the generation's codes are ordered, if the search is not exact.
+
+    Raises:
+        FileNotFoundError, UserError: a file is missing or damaged. See `consistently`.
+    """
+
+    def __init__(self, folder: Path, pointer: Pointer) -> None:
+        self.pointer = pointer
+        self._base = CodesFile(pointer.folder(folder) / CODES)
+        self.hasher: HasherIdentity = self._base.hasher
+        self.bits = self._base.bits
+        self.source = self._base.source
+        changes = pointer.changes_file(folder)
+        self._added = CodesFile(changes) if changes else None
+        base = as_words(self._base.codes)
+        self.removed = np.empty(0, dtype=np.int64)
+        if self._added is not None:
+            if self._added.hasher.sha256 != self.hasher.sha256:
+                raise UserError(
+                    f"{changes}: its codes are by {self._added.hasher.name}, the index's by {self.hasher.name}"
+                )
+            self.removed = np.sort(checked_data_set(self._added.file, REMOVED)[:].astype(np.int64))
+            if len(self.removed) and not 0 <= self.removed[0] <= self.removed[-1] < len(base):
+                raise UserError(f"{changes}: it removes rows that the index does not have")
+        self._kept = np.delete(np.arange(len(base)), self.removed) if len(self.removed) else None
+        self.words = base if self._kept is None else base[self._kept]
+        self._from_base = len(self.words)
+        if self._added is not None:
+            self.words = np.concatenate([self.words, as_words(self._added.codes)])
+        self.cells: Cells | None = load_cells(self._base.file, len(base))
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def nearest(self, codes: np.ndarray, count: int, *, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest videos of each code.
+
+        Args:
+            codes: [q, ceil(bits / 8)] uint8.
+            count: how many, at least 1; less where the index is smaller.
+            exact: look at every video even where the index has cells.
+
+        Returns:
+            Rows [q, count] int64, nearest first and equally near ones by row, and their distances [q, count] int32. With cells, -1 where
+            fewer were found.
+
+        Raises:
+            ValueError: the codes have another number of bytes.
+        """
+        if codes.shape[1] != self._base.codes.shape[1]:
+            raise ValueError(f"codes of {codes.shape[1]} bytes; the index has {self._base.codes.shape[1]}")
+        query = as_words(codes)
+        if self.cells is None or exact:
+            return nearest(query, self.words, count=count)
+        return self.cells.nearest(query, self.words, kept=self._kept, base=self._from_base, count=count)
+
+    def text(self, name: str, row: int) -> str:
+        """One entry of `ids`, `labels` or `paths`."""
+        file, place = self._place(row)
+        return file.text(name, place)
+
+    def duration(self, row: int) -> float:
+        """Seconds of a video; 0 if unknown."""
+        file, place = self._place(row)
+        return file.duration(place)
+
+    def _place(self, row: int) -> tuple[CodesFile, int]:
+        if row >= self._from_base:
+            assert self._added is not None, "there are no rows beyond the generation's without a changes file"
+            return self._added, row - self._from_base
+        return self._base, row if self._kept is None else int(self._kept[row])
+
+    @property
+    def base(self) -> CodesFile:
+        """The generation's videos, those removed since among them."""
+        return self._base
+
+    @property
+    def added(self) -> CodesFile | None:
+        """The videos added since."""
+        return self._added
+
+    def ids(self) -> list[str]:
+        """All ids, in the order of the rows."""
+        base = self._base.ids()
+        kept = base if self._kept is None else [base[row] for row in self._kept.tolist()]
+        return kept + (self._added.ids() if self._added is not None else [])
+
+    def whole(self) -> CodedVideos:
+        """All videos, in memory, in the order of the rows."""
+        base = self._base.whole()
+        kept = base if self._kept is None else base.rows(self._kept)
+        return kept if self._added is None else kept.followed_by(self._added.whole())
+
+
+def open_snapshot(folder: Path) -> Snapshot:
+    """The index as it stands now.
+
+    Raises:
+        UserError: there is no index in `folder`, or it is damaged.
+    """
+    return consistently(folder, lambda pointer: Snapshot(folder, pointer))

@@ -1,0 +1,98 @@
+"""From a video file to its code, as the videos of the feature file were encoded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureMeta
+from ssvh_model.model.hasher import VideoHasher
+from ssvh_model.retrieval.codes import pack
+
+if TYPE_CHECKING:
+    from ssvh_model.video.backbones import Backbone
+
+
+class VideoEncoder:
+    """A hasher with the backbone whose features it was trained on; the backbone is loaded at the first video.
+
+    Args:
+        hasher: in evaluation mode, on the CPU.
+        features: how its features were made.
+    """
+
+    def __init__(self, hasher: VideoHasher, features: FeatureMeta) -> None:
+        self.hasher = hasher
+        self.features = features
+        self._backbone: Backbone | None = None
+
+    def frame_features(self, path: Path) -> np.ndarray:
+        """Features of a video's frames, [M, D] float16, as they are stored.
+
+        Raises:
+            UserError: the video can't be read, or the hasher's features are not made from videos.
+        """
+        from ssvh_model.video.container import UnreadableVideo
+        from ssvh_model.video.extraction import decode_for
+
+        if self._backbone is None:
+            self._backbone = backbone_of(self.features, torch.device("cpu"))
+        try:
+            frames = decode_for(self._backbone, path, frames=self.hasher.config.frames).frames
+        except UnreadableVideo as error:
+            raise UserError(f"{path}: {error}") from error
+        return self._backbone(frames).half().numpy()
+
+    def code(self, path: Path) -> np.ndarray:
+        """Packed code of a video, [ceil(K / 8)] uint8.
+
+        Raises:
+            UserError: as `frame_features`.
+        """
+        return self.codes_of(self.frame_features(path)[None])[0]
+
+    def codes_of(self, features: np.ndarray) -> np.ndarray:
+        """Packed codes of frame features [n, M, D], [n, ceil(K / 8)] uint8.
+
+        Raises:
+            UserError: the hasher needs another shape, or a feature is not finite.
+        """
+        config = self.hasher.config
+        if features.ndim != 3 or features.shape[1:] != (config.frames, config.feature_size):
+            raise UserError(
+                f"features of shape {list(features.shape)}; allowed is [videos, {config.frames}, {config.feature_size}]"
+            )
+        # Stored features are float16, and so the hasher has learnt from these.
+        rounded = torch.from_numpy(np.asarray(features, dtype=np.float16)).float()
+        if not torch.isfinite(rounded).all():
+            raise UserError("features are not all finite")
+        return pack(self.hasher.codes(rounded).numpy())
+
+    def share_backbone(self, other: VideoEncoder) -> None:
+        """Use the backbone of another encoder whose features are made alike, which saves loading it again."""
+        self._backbone = other._backbone
+
+
+def backbone_of(features: FeatureMeta, device: torch.device) -> Backbone:
+    """The backbone that made features, with the very same weights.
+
+    Raises:
+        UserError: they were not made from videos, or the backbone has other weights now.
+    """
+    from ssvh_model.video.backbones import load_backbone
+
+    if not features.weights_sha256 or not features.size:
+        raise UserError(
+            f"this hasher's features were not made from videos here ({features.backbone or 'of unknown origin'}); "
+            "allowed are feature files"
+        )
+    backbone = load_backbone(features.backbone, size=features.size, device=device)
+    if backbone.weights_sha256 != features.weights_sha256:
+        raise UserError(
+            f"backbone {features.backbone}: these weights are not those that the hasher was trained with"
+        )
+    return backbone
