@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import typer
 
-from flows import cli_experiments, cli_extract, cli_models, cli_presets, cli_records, cli_service
+from flows import cli_codes, cli_experiments, cli_extract, cli_models, cli_presets, cli_records, cli_service
 from ssvh_model.errors import UserError
 
 app = typer.Typer(
@@ -21,10 +21,11 @@ app = typer.Typer(
 params_app = typer.Typer(no_args_is_help=True, help="Look after params.yaml.")
 app.add_typer(params_app, name="params")
 app.add_typer(cli_presets.app, name="preset")
+cli_codes.add_to(app)
 cli_experiments.add_to(app)
+cli_models.add_to(app)
 cli_extract.add_to(app)
 cli_records.add_to(app)
-cli_models.add_to(app)
 cli_service.add_to(app)
 
 
