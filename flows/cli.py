@@ -8,7 +8,16 @@ from collections.abc import Callable
 
 import typer
 
-from flows import cli_codes, cli_experiments, cli_extract, cli_models, cli_presets, cli_records, cli_service
+from flows import (
+    cli_codes,
+    cli_experiments,
+    cli_extract,
+    cli_models,
+    cli_presets,
+    cli_records,
+    cli_service,
+    cli_tune,
+)
 from ssvh_model.errors import UserError
 
 app = typer.Typer(
@@ -27,6 +36,7 @@ cli_models.add_to(app)
 cli_extract.add_to(app)
 cli_records.add_to(app)
 cli_service.add_to(app)
+cli_tune.add_to(app)
 
 
 @app.command()
@@ -80,8 +90,11 @@ def check() -> None:
     """Say whether params.yaml is in order."""
     from tasks.ablation_variants import variants
     from tasks.params import load_params
+    from tasks.tuning_space import read_space
 
-    variants(load_params())
+    params = load_params()
+    variants(params)
+    read_space(params)
     print("params.yaml is in order")
 
 

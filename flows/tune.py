@@ -33,7 +33,7 @@ from tasks.tuning_record import open_study_run
 from tasks.tuning_report import report_study
 from tasks.tuning_storage import turn
 from tasks.tuning_study import MLFLOW_RUN, REPORTED, OpenStudy, open_study, work
-from tasks.tuning_trial import reason, run_trial
+from tasks.tuning_trial import first_number, reason, run_trial
 
 
 def read_plan(features: str, study: str, changes: list[str]) -> TuningPlan:
@@ -72,7 +72,8 @@ def tune(
     logger = get_run_logger()
     try:
         plan = read_plan(features, study, changes or [])
-        store = Store()
+        with turn("mlflow"):  # which makes its tables, and can't do so twice at once
+            store = Store()
         opened = open_study(
             plan,
             trials=trials or plan.params.tuning.trials,
@@ -121,7 +122,7 @@ def _as_task(plan: TuningPlan, trial: Trial, parent: str) -> float:
             return Failed(message=reason(error))
         return Completed(message=f"GMAP {values[0]:.4f}")
 
-    name = f"trial {trial.number}"
+    name = f"trial {first_number(trial)}"
     stage: Any = task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(body)
     stage(return_state=True)
     if errors:

@@ -23,12 +23,16 @@ from ssvh_model.errors import UserError
 from tasks.changes import parse_changes
 from tasks.paths import check_project_folder
 from tasks.tuning_apply import apply_best
+from tasks.tuning_schedule import NUMBER
+from tasks.tuning_space import ROUNDS
 from tasks.tuning_storage import ADDRESS_VARIABLE, shares_workers, shown_address
-from tasks.tuning_study import OpenStudy, first_number, join_study
+from tasks.tuning_study import OpenStudy, join_study
+from tasks.tuning_trial import first_number
 
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_UNTIL_TOLD = 30.0
 BEST_SHOWN = 10
+ROUND_COUNT = f"{ROUNDS}.{NUMBER}"
 
 
 @dataclass(frozen=True)
@@ -182,13 +186,14 @@ def show(opened: OpenStudy) -> None:
     console = wide_console()
     trials = sorted(opened.ended(), key=lambda trial: -(trial.value or 0.0))
     names = list(opened.plan.space.dimensions)
-    short = [name.rpartition(".")[2] for name in names]
+    short = ["rounds" if name == ROUND_COUNT else name.rpartition(".")[2] for name in names]
     heads = [own if short.count(own) == 1 else name for name, own in zip(names, short, strict=True)]
     table = Table("trial", "GMAP", "", *heads, box=SIMPLE)
     for trial in trials[:BEST_SHOWN]:
         state = "" if trial.state == TrialState.COMPLETE else "stopped early"
         values = [_shown(trial.params.get(name)) for name in names]
-        table.add_row(str(first_number(trial)), _shown(trial.value), state, *values)
+        gmap = "" if trial.value is None else f"{trial.value:.4f}"
+        table.add_row(str(first_number(trial)), gmap, state, *values)
     console.print(f"\nstudy {opened.plan.study}, the best of {len(trials)} trials, by validation videos")
     console.print(table)
     best, first = opened.best(), opened.first()
@@ -204,4 +209,4 @@ def show(opened: OpenStudy) -> None:
 
 
 def _shown(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

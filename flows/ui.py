@@ -72,11 +72,12 @@ def _mlflow(port: int) -> list[str]:
 
 
 def _optuna(port: int) -> list[str]:
-    storage = f"sqlite:///{paths.OPTUNA_STORE.resolve()}"
-    # The storage object makes the tables where there are none yet; given an address, the page would not.
+    # The storage object makes the tables where there are none yet; given an address, the page would not. The address stays out of
+    # the command, because it may hold a password.
     start = (
         "from optuna.storages import RDBStorage; from optuna_dashboard import run_server; "
-        f"run_server(RDBStorage({storage!r}), host={HOST!r}, port={port})"
+        "from tasks.tuning_storage import storage_address; "
+        f"run_server(RDBStorage(storage_address(), engine_kwargs={{'pool_pre_ping': True}}), host={HOST!r}, port={port})"
     )
     return [sys.executable, "-c", start]
 

@@ -16,8 +16,8 @@ from tasks.experiment import WORK
 from tasks.experiment_training import STATE, write_json
 from tasks.tracking import StageRun, Store
 from tasks.tuning_space import Range
-from tasks.tuning_study import OpenStudy, first_number, trial_changes
-from tasks.tuning_trial import TRAINING
+from tasks.tuning_study import OpenStudy, trial_changes
+from tasks.tuning_trial import TRAINING, first_number
 
 FEWEST_FOR_IMPORTANCES = 4
 CURVES = ("loss", "validation_gmap", "reconstruction", "view_contrastive", "p2set", "epoch_seconds")

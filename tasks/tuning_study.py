@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ssvh_model.errors import UserError
 from tasks.tuning_plan import TuningPlan
 from tasks.tuning_storage import open_storage, take_up_again, turn
-from tasks.tuning_trial import CHANGES, NUMBER, reason
+from tasks.tuning_trial import CHANGES, first_number, reason
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 FAILURES_IN_A_ROW = 3
@@ -231,11 +231,6 @@ def _give_back(study: Study, numbers: list[int]) -> None:
             study.tell(number, state=TrialState.FAIL)
         if trial.state not in ENDED:
             take_up_again(study, trial)
-
-
-def first_number(trial: FrozenTrial) -> int:
-    """The number that a trial had when it was begun: one that was taken up again has another one now."""
-    return int(trial.user_attrs.get(NUMBER, trial.number))
 
 
 def trial_changes(trial: FrozenTrial) -> dict[str, Any]:

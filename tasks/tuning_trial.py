@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from optuna import Trial, TrialPruned
+from optuna.trial import FrozenTrial
 
 from ssvh_model.errors import UserError
 from tasks.experiment import Training
@@ -17,7 +18,8 @@ from tasks.experiment_record import logged_epochs
 from tasks.experiment_training import STATE as TRAINED
 from tasks.experiment_training import alone, train_phases
 from tasks.prefect_task import PrefectIds
-from tasks.tracking import StageRun, Store
+from tasks.services import await_answer
+from tasks.tracking import StageRun, Store, tracking_uri
 from tasks.training import VALIDATION_GMAP, TrainingSession
 from tasks.tuning_plan import TuningPlan
 from tasks.tuning_record import STATE, open_trial_run
@@ -65,13 +67,9 @@ class Curve:
         return self._epochs
 
 
-def _number(trial: Trial) -> int:
-    """The number that a trial had when it was begun; one that another worker takes up gets a new one from Optuna."""
-    number = trial.user_attrs.get(NUMBER)
-    if number is None:
-        number = trial.number
-        trial.set_user_attr(NUMBER, number)
-    return int(number)
+def first_number(trial: Trial | FrozenTrial) -> int:
+    """The number that a trial had when it was begun: one that another worker takes up gets a new one from Optuna."""
+    return int(trial.user_attrs.get(NUMBER, trial.number))
 
 
 def run_trial(
@@ -97,9 +95,13 @@ def run_trial(
     else:
         plan.space.suggest(trial)
     params = plan.changed(changes)
-    number = _number(trial)
+    number = first_number(trial)
+    trial.set_user_attr(NUMBER, number)
     training = plan.training(params, f"trial {number}")
     trial.set_user_attr(TRAINING, training.key)
+    wait = params.running.wait_for_services
+    if tracking_uri().startswith("http"):
+        await_answer("MLflow", f"{tracking_uri().rstrip('/')}/health", wait, say)
     run = open_trial_run(Store(), parent, training, number, ids)
     end = "INTERRUPTED"
     try:
@@ -119,7 +121,10 @@ def run_trial(
         raise
     finally:
         run.tag(**{STATE: end})
-        run.close(ENDS[end])
+        told = run.close(ENDS[end], **({"wait": wait} if end in ("COMPLETE", "PRUNED") else {}))
+        if told and run.store.status_of(run.id) != ENDS[end]:
+            # Another machine took this study for abandoned meanwhile, because of a worker there that was killed.
+            run.store.set_status(run.id, ENDS[end])
 
 
 def reason(error: BaseException) -> str:
@@ -147,7 +152,7 @@ def _log(
         trial.report(curve.value, curve.epochs)
         if trial.should_prune():
             raise TrialPruned(f"after {curve.epochs} epochs of its rounds, at GMAP {curve.value:.4f}")
-        say(f"trial {trial.number}: epoch {row['epoch']}, validation GMAP {row[VALIDATION_GMAP]:.4f}")
+        say(f"epoch {row['epoch']}, validation GMAP {row[VALIDATION_GMAP]:.4f}")
 
     return log
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ssvh_model.pictures.style import (
     BLUE,
@@ -25,6 +25,13 @@ from ssvh_model.pictures.style import (
 )
 
 COMPLETE, PRUNED = "complete", "stopped early"
+LEGEND: dict[str, Any] = {
+    "loc": "upper right",
+    "ncols": 4,
+    "frameon": False,
+    "fontsize": 9,
+    "labelcolor": GREY,
+}
 LOOKS = {COMPLETE: ("o", BLUE), PRUNED: ("x", GREY)}
 
 
@@ -59,7 +66,7 @@ def draw_history(path: Path, trials: Sequence[ShownTrial], *, first: float | Non
         first: value of params.yaml's own parameters, drawn as a line; None if it is not known.
         remark: what the figures are of.
     """
-    figure = new_figure(7.6, 4.4)
+    figure = new_figure(9.6, 4.4)
     heading(figure, "Tuning, trial by trial", remark)
     axes = figure.add_subplot()
     dress(axes, x="trial", y="GMAP on the validation videos")
@@ -81,7 +88,7 @@ def draw_history(path: Path, trials: Sequence[ShownTrial], *, first: float | Non
             first, color=VERMILLION, linewidth=1.2, linestyle=(0, (4, 3)), label="params.yaml at the start"
         )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False, fontsize=9, labelcolor=GREY, loc="lower right")
+    figure.legend(*axes.get_legend_handles_labels(), **LEGEND)
     save(figure, path)
 
 
@@ -122,7 +129,7 @@ def draw_slices(
     names = list(dict.fromkeys(name for trial in trials for name in trial.parameters))
     across = min(4, len(names))
     down = math.ceil(len(names) / across)
-    figure = new_figure(max(6.5, 3.1 * across), 2.6 * down + 0.9)
+    figure = new_figure(max(8.6, 3.1 * across), 2.6 * down + 0.9)
     heading(figure, "Where each parameter is best", remark)
     for place, name in enumerate(names):
         having = [trial for trial in trials if name in trial.parameters]
@@ -135,6 +142,11 @@ def draw_slices(
         mark = present.get(name)
         if numbers and name in log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=6))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:g}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        elif all(isinstance(value, int) for value in values):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
         if not numbers:
             axes.set_xticks(list(shown.values()), list(shown))
             mark = shown.get(str(mark))
@@ -145,11 +157,7 @@ def draw_slices(
     figure.legend(
         [*handles, *line],
         [*labels, "params.yaml at the start"],
-        loc="upper right",
-        ncols=3,
-        frameon=False,
-        fontsize=9,
-        labelcolor=GREY,
+        **LEGEND,
     )
     save(figure, path)
 
