@@ -15,6 +15,7 @@ from ssvh_model.corpus.published_sets import FEATURES_KEY
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta, write_meta, write_table
 from ssvh_model.files import atomic_path
+from ssvh_model.joined import join_rows
 from ssvh_model.manifest import Video
 from ssvh_model.progress import Progress, no_progress
 
@@ -84,16 +85,22 @@ def link_features(
     if rows != len(videos):
         raise ValueError(f"{len(videos)} videos for {rows} rows")
     _, frames, size = sources[0].shape
-    layout = h5py.VirtualLayout((rows, frames, size), dtype=np.float32)
-    start = 0
-    for source in sources:
-        end = start + source.shape[0]
-        target = source.path if os.path.isabs(source.path) else os.path.relpath(source.path, readable_in)
-        layout[start:end] = h5py.VirtualSource(target, FEATURES_KEY, shape=source.shape)
-        start = end
+    readable = [
+        source.path if os.path.isabs(source.path) else os.path.relpath(source.path, readable_in)
+        for source in sources
+    ]
+    held = [(path, source.shape[0]) for path, source in zip(readable, sources, strict=True)]
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         # What is missing reads as "not a number", never as zeros that look like features.
-        file.create_virtual_dataset("features", layout, fillvalue=np.nan)
+        join_rows(
+            file,
+            "features",
+            held,
+            their_name=FEATURES_KEY,
+            size=(frames, size),
+            dtype=np.dtype(np.float32),
+            fill=np.nan,
+        )
         write_table(
             file,
             ids=[video.id for video in videos],

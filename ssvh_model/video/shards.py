@@ -19,6 +19,7 @@ import numpy as np
 
 from ssvh_model.features import FeatureMeta, write_meta, write_table
 from ssvh_model.files import atomic_path
+from ssvh_model.joined import join_rows
 from ssvh_model.manifest import Video
 
 SHARDS = "shards"  # folder of the shards beside the files that join them
@@ -128,7 +129,6 @@ def join_shards(
         shape: (M, D).
         folder: where the two files go.
     """
-    count, (frames, size) = len(videos), shape
     ids = [video.id for video in videos]
     with (
         atomic_path(folder / "features.h5") as features_path,
@@ -138,8 +138,7 @@ def join_shards(
     ):
         held = [(path.relative_to(folder).as_posix(), rows) for path in paths if (rows := _rows_in(path))]
         # What is missing reads as "not a number", never as zeros that look like features.
-        features = _view(held, "features", (count, frames, size), np.float16)
-        feature_file.create_virtual_dataset("features", features, fillvalue=np.nan)
+        join_rows(feature_file, "features", held, size=shape, dtype=np.dtype(np.float16), fill=np.nan)
         feature_file["frame_indices"] = _read_all(paths, "frame_indices")
         write_table(
             feature_file,
@@ -149,11 +148,11 @@ def join_shards(
             splits=[video.split for video in videos],
             groups=[video.group for video in videos],
         )
-        write_meta(feature_file, meta, frames=frames)
+        write_meta(feature_file, meta, frames=shape[0])
         thumbnail_file.create_dataset(
             "ids", data=np.array(ids, dtype=object), dtype=h5py.string_dtype("utf-8")
         )
-        thumbnail_file.create_virtual_dataset("thumbnails", _view(held, "thumbnails", (count, frames), JPEG))
+        join_rows(thumbnail_file, "thumbnails", held, size=shape[:1], dtype=JPEG, fill=None)
 
 
 def _rows_in(path: Path) -> int:
@@ -169,18 +168,6 @@ def _read_all(paths: Sequence[Path], name: str) -> np.ndarray:
             if name in shard:
                 parts.append(shard[name][:])
     return np.concatenate(parts)
-
-
-def _view(
-    held: Sequence[tuple[str, int]], name: str, shape: tuple[int, ...], dtype: object
-) -> h5py.VirtualLayout:
-    """A data set of `shape` made of the data sets `name` of the files in `held`, each with its number of rows."""
-    layout = h5py.VirtualLayout(shape, dtype=dtype)
-    start = 0
-    for file, rows in held:
-        layout[start : start + rows] = h5py.VirtualSource(file, name, shape=(rows, *shape[1:]), dtype=dtype)
-        start += rows
-    return layout
 
 
 def write_jpegs(dataset: h5py.Dataset, start: int, files: np.ndarray) -> None:

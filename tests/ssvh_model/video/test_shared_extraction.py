@@ -1,0 +1,136 @@
+"""Several processes at one extraction: every shard is made once, and one that a killed process was making is made by another."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile
+from ssvh_model.manifest import Video
+from ssvh_model.progress import no_progress
+from ssvh_model.video import shards
+from ssvh_model.video.extraction import Extraction
+from tests.conftest import REPOSITORY
+from tests.ssvh_model.video.odd_videos import MeanColours, video_maker
+
+VIDEOS = 12
+
+PROGRAM = """
+import json, sys, time
+from pathlib import Path
+from ssvh_model.progress import no_progress
+from ssvh_model.video import shards
+from tests.ssvh_model.video.odd_videos import MeanColours
+from tests.ssvh_model.video.test_shared_extraction import extraction
+
+class Slow(MeanColours):
+    def features(self, planes):
+        time.sleep(0.05)
+        return super().features(planes)
+
+shards.SHARD_VIDEOS = 1
+made = extraction(Path(sys.argv[1]), Path(sys.argv[2]), Slow()).make(workers=1, progress=no_progress, wait=False)
+print(json.dumps(made))
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(VIDEOS):
+        video_maker(folder)(f"{number}.mp4", frames=3 + number)
+    (folder / "5.mp4").write_text("text")
+    return folder
+
+
+def extraction(root: Path, folder: Path, backbone: MeanColours | None = None) -> Extraction:
+    videos = [Video(id=f"v{n}", path=f"{n}.mp4", split="train") for n in range(VIDEOS)]
+    return Extraction(
+        videos, root, backbone or MeanColours(), frames=3, batch_size=4, thumbnail=24, folder=folder
+    )  # type: ignore[arg-type]
+
+
+def start(root: Path, folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, str(root), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_shard(folder: Path, process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + 60
+    while not list(folder.glob("shards/[0-9]*.h5")):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.005)
+
+
+def test_two_processes_share_the_shards_out_and_the_joined_file_copies_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_VIDEOS", 1)
+    folder = tmp_path / "features"
+    helpers = [start(root, folder), start(root, folder)]
+    made = [json.loads(helper.communicate(timeout=100)[0]) for helper in helpers]
+    here = extraction(root, folder)
+    made.append(here.make(workers=1, progress=no_progress, wait=True))
+    assert sorted(number for numbers in made for number in numbers) == list(range(VIDEOS)), (
+        "each was made once"
+    )
+    assert made[0] and made[1], "and by both"
+    assert here.finished == len(here) == VIDEOS
+
+    assert [video.usable for video in here.join()].count(True) == VIDEOS - 1
+    with h5py.File(folder / "features.h5") as joined:
+        assert joined["features"].is_virtual and len(joined["features"].virtual_sources()) == VIDEOS - 1
+    time.sleep(1.1)  # HDF5 notes times by the second, if it is let
+    alone = extraction(root, tmp_path / "alone")
+    alone.make(workers=2, progress=no_progress, wait=True)
+    alone.join()
+    shutil.move(folder, tmp_path / "elsewhere")
+    for name in ("features.h5", "thumbnails.h5"):
+        assert (tmp_path / "elsewhere" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    moved = FeatureFile(tmp_path / "elsewhere/features.h5")
+    expected = FeatureFile(tmp_path / "alone/features.h5").read(range(VIDEOS - 1))
+    np.testing.assert_array_equal(moved.read(range(VIDEOS - 1)), expected)
+    assert np.isfinite(expected).all()
+
+    (tmp_path / "elsewhere/shards/000003.h5").unlink()
+    with pytest.raises(UserError, match=r"shards/000003\.h5, which is not there"):
+        FeatureFile(tmp_path / "elsewhere/features.h5")
+
+
+def test_the_shard_of_a_killed_process_is_made_by_who_waits_for_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "SHARD_VIDEOS", 1)
+    helper = start(root, tmp_path)
+    wait_for_shard(tmp_path, helper)
+    helper.send_signal(signal.SIGKILL)
+    assert helper.wait() == -signal.SIGKILL
+    survivors = {path: path.stat().st_mtime_ns for path in tmp_path.glob("shards/[0-9]*.h5")}
+    here = extraction(root, tmp_path)
+    made = here.make(workers=1, progress=no_progress, wait=True)
+    assert len(made) == VIDEOS - len(survivors)
+    assert {path: path.stat().st_mtime_ns for path in survivors} == survivors
+    assert not list(tmp_path.glob("shards/.*"))
+
+
+def test_a_million_videos_make_a_thousand_shards() -> None:
+    videos = [Video(id=str(n), path=f"{n}.mp4") for n in range(70_001)]
+    found = shards.shards_of(videos)
+    assert len(found) <= shards.MOST_SHARDS
+    assert [video for shard in found for video in shard] == videos
+    assert len(shards.shards_of(videos[:129])) == 3
