@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ssvh_model.manifest import Video, read_manifest
 from tasks import paths
 from tasks.definition import read_definitions
 from tasks.params_reading import read_yaml
@@ -31,6 +32,13 @@ def earlier_folder() -> Path:
 def earlier_features() -> list[Path]:
     """Folders for `ssvh_model.video.extraction.extract_features`."""
     return sorted(earlier_folder().glob("*/"))
+
+
+def count_new(videos: Sequence[Video]) -> int:
+    """How many of the usable videos no earlier extraction knows."""
+    manifests = [folder / "manifest.csv" for folder in earlier_features()]
+    known = {video.sha256 for path in manifests if path.is_file() for video in read_manifest(path)}
+    return sum(video.usable and video.sha256 not in known for video in videos)
 
 
 def keep_features(name: str, files: Mapping[str, Path], *, only: bool) -> None:

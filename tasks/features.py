@@ -8,7 +8,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
 from tasks.device import pick_workers
-from tasks.earlier import earlier_features, keep_features
+from tasks.earlier import count_new, earlier_features, keep_features
 from tasks.extract_share import open_extraction
 from tasks.stage import Stage
 
@@ -40,6 +40,9 @@ def run(stage: Stage) -> None:
 
 def _extract(stage: Stage, folder: Path) -> list[Video]:
     """Decode, sample, run the backbone: what others have not made yet, see tasks/extract_share.py."""
+    new = count_new(read_manifest(paths.CORPUS_MANIFEST))
+    stage.say(f"{new} videos are new; features of the others, if any, are taken from the extraction before")
+    stage.run.log_metrics({"videos.new": new})
     extraction = open_extraction(stage.params, folder)
     extraction.make(
         workers=pick_workers(stage.params.running.workers),

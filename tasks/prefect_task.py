@@ -14,9 +14,11 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from ssvh_model.errors import UserError
+from tasks.errors import ServiceAway
 from tasks.services import await_answer
 
 FLOW_RUN_VARIABLE = "SSVH_FLOW_RUN_ID"
+SECONDS_BEFORE_RETRIES = (10, 30, 60, 120)  # of work that failed because a service was away
 
 Result = TypeVar("Result")
 
@@ -36,7 +38,7 @@ def run_as_task(
     *,
     wait: float,
 ) -> Result:
-    """Run `work(ids, say)` as the Prefect task `name`.
+    """Run `work(ids, say)` as the Prefect task `name`, which is retried if a service was away, and for no other reason.
 
     Args:
         name: of the task and its run.
@@ -76,6 +78,7 @@ def run_as_task(
         assert run is not None, "the task engine sets it"
         logger = get_run_logger()
         ids = PrefectIds(str(run.task_run.flow_run_id or ""), str(run.task_run.id))
+        failed.clear()
         result: Any
         try:
             result = work(ids, logger.info)
@@ -86,9 +89,20 @@ def run_as_task(
         await_answer("the Prefect server", f"{address}/health", wait, say)
         return result
 
+    def worth_retrying(*_: object) -> bool:
+        return bool(failed) and isinstance(failed[0], ServiceAway)
+
     run_of_flow = os.environ.get(FLOW_RUN_VARIABLE)
     context = _flow_run_context(run_of_flow) if run_of_flow else None
-    stage: Any = task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(body)
+    stage: Any = task(
+        name=name,
+        task_run_name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=len(SECONDS_BEFORE_RETRIES),
+        retry_delay_seconds=list(SECONDS_BEFORE_RETRIES),
+        retry_condition_fn=worth_retrying,
+    )(body)
     state: Any = run_task_sync(stage, parameters={}, context=context, return_type="state")
     if failed:
         raise failed[0]

@@ -21,6 +21,7 @@ from typing import Any
 
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.errors import ServiceAway
 from tasks.journal import Journal
 
 EXPERIMENT = "autossvh"
@@ -60,7 +61,7 @@ class Store:
     """MLflow's client for the project's experiment.
 
     Raises:
-        UserError: the store can't be reached.
+        ServiceAway: the store can't be reached.
     """
 
     def __init__(self) -> None:
@@ -150,7 +151,7 @@ def reported(uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise UserError(
+        raise ServiceAway(
             f"MLflow at {uri} can't be written: {first[0]}; the work done so far is kept, and the next run goes on from there"
         ) from error
 
