@@ -41,7 +41,9 @@ def join_rows(
     start = 0
     for path, rows in sources:
         space.select_hyperslab((start, *(0 for _ in size)), (rows, *size))
-        properties.set_virtual(space, os.fsencode(path), name.encode(), h5py.h5s.create_simple((rows, *size)))
+        properties.set_virtual(
+            space, os.fsencode(path), (their_name or name).encode(), h5py.h5s.create_simple((rows, *size))
+        )
         start += rows
     space.select_all()
     h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(dtype, logical=True), space, properties)
