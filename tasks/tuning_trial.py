@@ -19,7 +19,7 @@ from tasks.experiment_training import STATE as TRAINED
 from tasks.experiment_training import alone, train_phases
 from tasks.prefect_task import PrefectIds
 from tasks.services import await_answer
-from tasks.tracking import StageRun, Store, tracking_uri
+from tasks.tracking import SECONDS_WHEN_STOPPED, StageRun, Store, tracking_uri
 from tasks.training import VALIDATION_GMAP, TrainingSession
 from tasks.tuning_plan import TuningPlan
 from tasks.tuning_record import STATE, open_trial_run
@@ -121,7 +121,7 @@ def run_trial(
         raise
     finally:
         run.tag(**{STATE: end})
-        told = run.close(ENDS[end], **({"wait": wait} if end in ("COMPLETE", "PRUNED") else {}))
+        told = run.close(ENDS[end], wait=wait if end in ("COMPLETE", "PRUNED") else SECONDS_WHEN_STOPPED)
         if told and run.store.status_of(run.id) != ENDS[end]:
             # Another machine took this study for abandoned meanwhile, because of a worker there that was killed.
             run.store.set_status(run.id, ENDS[end])
