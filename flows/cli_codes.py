@@ -45,11 +45,21 @@ def index(
     ] = paths.FEATURE_FILE,
     folder: Index = paths.INDEX,
     hasher: Hasher = None,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Keep the videos, those added and removed too, and encode them anew if the hasher is another now. A promotion does that.",
+        ),
+    ] = False,
 ) -> None:
     """Make the index that is searched, in the place of what is there. Searches meanwhile see the old one until the new one is whole."""
-    from flows.codes import make_index as run
+    from flows.codes import make_index, refresh_index
 
-    run(content, folder, hasher=hasher)
+    if refresh:
+        refresh_index(folder, hasher=hasher)
+    else:
+        make_index(content, folder, hasher=hasher)
 
 
 def add(

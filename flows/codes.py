@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import tasks.index_refresh
 from flows.environment import prepare_environment
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
@@ -68,6 +69,20 @@ def make_index(content: Path, folder: Path, *, hasher: str | None) -> None:
     prepare_environment()
     videos = build_index(folder, content, load_params(), hasher=hasher, progress=shown)
     _say_index(folder, videos)
+
+
+def refresh_index(folder: Path, *, hasher: str | None) -> None:
+    """Encode an index's videos anew if its hasher is not the one in service.
+
+    Raises:
+        UserError: there is no index, or the hasher or the features are at fault.
+    """
+    prepare_environment()
+    made = open_snapshot(folder).hasher
+    if not tasks.index_refresh.refresh_index(
+        load_params(), hasher=hasher, folder=folder, say=print, progress=shown
+    ):
+        print(f"{folder}: its codes are by {made.name} already")
 
 
 def add(places: Sequence[Path], folder: Path, *, hasher: str | None, label: str | None) -> None:

@@ -35,7 +35,7 @@ def search(video: Path, folder: Path, *, count: int, as_json: bool, sheet: Path 
             "hasher": asdict(searcher.hasher),
             "bits": searcher.bits,
             "videos": len(searcher),
-            "hits": [asdict(hit) for hit in hits],
+            "hits": [{**asdict(hit), "duration": round(hit.duration, 3)} for hit in hits],
         }
         print(json.dumps(record, indent=2))
         return
