@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.definition import Lock
+from tasks.failure_checks import NONE_RAISED, RAISED_TAG
 from tasks.hasher_source import HASH_TAG
 from tasks.stage import Stage
 
@@ -53,8 +54,11 @@ def _register(stage: Stage) -> dict[str, Any]:
     import pandas as pd
 
     from ssvh_model.features import FeatureFile
+    from ssvh_model.manifest import read_manifest
     from ssvh_model.model.hasher_file import hasher_digest, save_hasher
     from ssvh_model.training.checkpoint import load_hasher
+    from tasks.model_card import Facts
+    from tasks.model_card_page import leave_card, lineage_links
 
     file = FeatureFile(paths.FEATURE_FILE)
     hasher = load_hasher(paths.state(stage.params.last_state))
@@ -73,19 +77,34 @@ def _register(stage: Stage) -> dict[str, Any]:
             input_example=example,
             pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
         )
-    # Everything that the version was made from, as files: parameters, and the digests of all that DVC knows.
-    for path in (paths.PARAMS, paths.LOCK):
+    # Everything that the version was made from, as files: parameters, figures, and the digests of all that DVC knows.
+    for path in (paths.PARAMS, paths.LOCK, paths.EVALUATION):
         if path.is_file():
             stage.run.log_artifact(path)
     evaluation = json.loads(paths.EVALUATION.read_text())
     name = stage.params.register_.model
+    lineage = _lineage(stage)
     tags = {
-        **_lineage(stage),
+        **lineage,
         HASH_TAG: hasher_digest(folder),
+        RAISED_TAG: ", ".join(evaluation["checks"]["raised"]) or NONE_RAISED,
         "ssvh.bits": str(evaluation["bits"]),
         **_headline(evaluation),
     }
     registered = mlflow.register_model(logged.model_uri, name, tags=tags)
+    facts = Facts(
+        model=name,
+        version=str(registered.version),
+        params=stage.params,
+        evaluation=evaluation,
+        videos=read_manifest(paths.FEATURES_MANIFEST),
+        shape=file.shape,
+        features=file.meta,
+        lineage=lineage_links(lineage, experiment=stage.run.store.experiment, run=stage.run.id),
+        megabytes=sum(one.stat().st_size for one in folder.iterdir()) / 1e6,
+    )
+    short = leave_card(facts, stage.work.folder / "model_card", stage.run)
+    stage.run.store.client.update_model_version(name, registered.version, short)
     return {
         "model": name,
         "version": str(registered.version),
