@@ -64,7 +64,7 @@ def deploy() -> None:
             _say("deployment", wanted.name, _deployment(client, wanted))
         for name in _remove_others(client, project):
             _say("deployment", name, "removed: prefect.yaml has it no more")
-        _say("automation", ZOMBIES, _automation(client, _zombies()))
+        _say("automation", ZOMBIES, _automation(client, zombie_automation(SECONDS_UNHEARD)))
 
 
 def _say(kind: str, name: str, done: str) -> None:
@@ -127,7 +127,7 @@ def _differs(client: SyncPrefectClient, there: DeploymentResponse, wanted: Wante
     limit = there.global_concurrency_limit
     if (limit.limit if limit else None) != wanted.fields.get("concurrency_limit"):
         return True
-    if [_times(one) for one in there.schedules] != [_times(one) for one in wanted.schedules]:
+    if {_times(one) for one in there.schedules} != {_times(one) for one in wanted.schedules}:
         return True
     return len(client.read_resource_related_automations(f"prefect.deployment.{there.id}")) != len(
         wanted.triggers
@@ -141,7 +141,7 @@ def _times(schedule: Any) -> tuple[str | None, str]:
 def _schedules(deployment: DeploymentResponse) -> str:
     """For a person: which schedules there are."""
     shown = []
-    for one in deployment.schedules:
+    for one in sorted(deployment.schedules, key=lambda one: one.slug or ""):
         times = one.schedule.model_dump(exclude={"day_or", "anchor_date"}, exclude_none=True)
         when = " ".join(str(value) for value in times.values())
         shown.append(f"schedule {one.slug or ''} ({when}) is {'on' if one.active else 'off'}")
@@ -159,10 +159,10 @@ def _remove_others(client: SyncPrefectClient, project: Project) -> list[str]:
     return [other.name for other in others]
 
 
-def _zombies() -> AutomationCore:
-    """A run of a deployment that sends no heartbeat any more, as after a power cut, ends as Crashed.
+def zombie_automation(seconds: int) -> AutomationCore:
+    """A run of a deployment that has sent no heartbeat for so long, as after a power cut, ends as Crashed.
 
-    See https://docs.prefect.io/v3/advanced/detect-zombie-flows. The deployments send one every 30 seconds (prefect.yaml).
+    See https://docs.prefect.io/v3/advanced/detect-zombie-flows. Runs of the deployments send one every 30 seconds (prefect.yaml).
     """
     trigger = EventTrigger(
         after={"prefect.flow-run.heartbeat"},
@@ -172,9 +172,9 @@ def _zombies() -> AutomationCore:
         for_each={"prefect.resource.id"},
         posture=Posture.Proactive,
         threshold=1,
-        within=timedelta(seconds=SECONDS_UNHEARD),
+        within=timedelta(seconds=seconds),
     )
-    message = f"not heard of for {SECONDS_UNHEARD} seconds: its machine or its worker is gone"
+    message = f"not heard of for {seconds} seconds: its machine or its worker is gone"
     return AutomationCore(
         name=ZOMBIES,
         trigger=trigger,

@@ -89,7 +89,7 @@ def _deployment(path: Path, entry: dict[str, Any], pull: list[Any], tag: str) ->
     pool, limit = entry["work_pool"], entry.get("concurrency_limit") or {}
     fields = {
         "entrypoint": entry["entrypoint"],
-        "description": entry.get("description") or flow.description,
+        "description": entry.get("description") or flow.description or "",
         "parameters": entry.get("parameters") or {},
         "parameter_openapi_schema": parameter_schema(flow).model_dump_for_openapi(),
         "enforce_parameter_schema": True,

@@ -17,6 +17,7 @@ import pytest
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.states import Cancelling
 
+from flows.deploy import zombie_automation
 from tests.flows.conftest import ROOT, Project
 
 pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(400)]  # they share a Prefect server
@@ -42,7 +43,7 @@ pull:
   - prefect.deployments.steps.set_working_directory:
       directory: "{{{{ $SSVH_PROJECT }}}}"
 deployments:
-  - {{name: probe, entrypoint: "probe.py:probe", work_pool: {{name: gpu}}, parameters: {{number: 0}}}}
+  - {{name: probe, entrypoint: "probe.py:probe", work_pool: {{name: gpu, job_variables: {{env: {{PREFECT_FLOWS_HEARTBEAT_FREQUENCY: "30"}}}}}}, parameters: {{number: 0}}}}
   - {{name: train, entrypoint: "flows/pipeline.py:pipeline", work_pool: {{name: gpu}}}}
 """
 
@@ -53,7 +54,7 @@ def service(stub_project: Project, prefect_api: str, tmp_path: Path) -> Project:
     (tmp_path / "flows").symlink_to(ROOT / "flows")
     (tmp_path / "probe.py").write_text(PROBE)
     (tmp_path / "prefect.yaml").write_text(SERVICE.format(tag=tmp_path.name))
-    stub_project.environment["PREFECT_API_URL"] = prefect_api
+    stub_project.environment |= {"PREFECT_API_URL": prefect_api, "PREFECT_WORKER_QUERY_SECONDS": "1"}
     status, output = stub_project.run("flows.cli", "deploy")
     assert status == 0, output
     return stub_project
@@ -74,12 +75,13 @@ def workers(project: Project, *options: str) -> Iterator[subprocess.Popen[str]]:
         try:
             yield process
         finally:
-            started = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=90)
-            for left in started:
-                with contextlib.suppress(psutil.Error):
-                    left.kill()
+            if process.poll() is None:
+                started = psutil.Process(process.pid).children(recursive=True)
+                process.send_signal(signal.SIGINT)
+                process.wait(timeout=90)
+                for left in started:
+                    with contextlib.suppress(psutil.Error):
+                        left.kill()
 
 
 def start(api: str, deployment: str, **parameters: Any) -> Any:
@@ -153,6 +155,22 @@ def test_cancelling_a_run_ends_all_of_it_and_the_next_run_goes_on(service: Proje
     assert (killed.info.status, finished.info.status) == ("KILLED", "FINISHED")
     assert finished.data.tags["ssvh.stage.first"].startswith("reused ")
     assert "stub second goes on from half" in (service.folder / "worker.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_whose_machine_is_gone_ends_as_crashed(service: Project, prefect_api: str) -> None:
+    with SyncPrefectClient(api=prefect_api) as client:
+        automation = zombie_automation(40).model_copy(update={"name": service.folder.name})
+        client.create_automation(automation)
+    with workers(service, "--pool", "gpu") as process:
+        run = start(prefect_api, "probe/probe", number=3, together=False)
+        wait_for((service.folder / "probe-3").exists, "the run did not start", service)
+        everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for one in everything:
+            one.kill()
+        process.wait()
+    state = end_of(prefect_api, run, service)
+    assert (state.type.value, state.message) == ("CRASHED", automation.actions[0].message)
 
 
 @pytest.mark.parametrize(
