@@ -14,6 +14,7 @@ import torch
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
+from ssvh_model.hdf5 import checked_data_set, open_hdf5, read_texts
 from ssvh_model.manifest import SPLITS, split_labels
 
 # Rows are read so many bytes at a time: beside the result, no more than this is in memory.
@@ -57,17 +58,17 @@ class FeatureFile:
         self._handle: h5py.File | None = None
         self._handle_process = -1
         file = self._open()
-        for name in ("features", "ids", "labels", "fine_labels", "splits", "groups"):
-            if name not in file:
-                raise UserError(f"{path}: data set {name!r} is missing")
-            if len(file[name]) != len(file["features"]):
-                raise UserError(
-                    f"{path}: {name!r} has {len(file[name])} rows, 'features' has {len(file['features'])}"
-                )
-        if file["features"].ndim != 3:
+        features = checked_data_set(file, "features", virtual=True)
+        if features.ndim != 3 or features.dtype.kind not in "fiu":
             raise UserError(
-                f"{path}: 'features' has shape {file['features'].shape}; allowed is [videos, frames, size]"
+                f"{path}: 'features' has shape {features.shape} of {features.dtype}; allowed is [videos, frames, size] of numbers"
             )
+        for name in ("ids", "labels", "fine_labels", "splits", "groups"):
+            rows = checked_data_set(file, name).shape[:1]
+            if rows != features.shape[:1]:
+                raise UserError(
+                    f"{path}: {name!r} has {rows[0] if rows else 'no'} rows, 'features' has {len(features)}"
+                )
         self.shape: tuple[int, int, int] = tuple(file["features"].shape)
         self._check_linked(file["features"])
         self.ids = self._strings("ids")
@@ -84,10 +85,7 @@ class FeatureFile:
 
     def _open(self) -> h5py.File:
         if self._handle is None or self._handle_process != os.getpid():
-            try:
-                self._handle = h5py.File(self.path, "r")
-            except OSError as error:
-                raise UserError(f"{self.path}: not a readable HDF5 file ({error})") from error
+            self._handle = open_hdf5(self.path, "feature file")
             self._handle_process = os.getpid()
         return self._handle
 
@@ -112,7 +110,7 @@ class FeatureFile:
                 )
 
     def _strings(self, name: str) -> list[str]:
-        return [value.decode("utf-8") for value in self._open()[name][:]]
+        return read_texts(self._open(), name)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_handle": None, "_handle_process": -1}
@@ -122,7 +120,12 @@ class FeatureFile:
         """Index in the decoded file of each sampled frame, [n, M] int32; 0..M-1 where the file does not tell."""
         file = self._open()
         if "frame_indices" in file:
-            return file["frame_indices"][:]
+            stored = checked_data_set(file, "frame_indices", virtual=True)
+            if stored.shape != self.shape[:2]:
+                raise UserError(
+                    f"{self.path}: 'frame_indices' has shape {stored.shape}; allowed is {self.shape[:2]}"
+                )
+            return stored[:]
         return np.tile(np.arange(self.shape[1], dtype=np.int32), (len(self), 1))
 
     @cached_property

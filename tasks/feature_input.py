@@ -10,6 +10,7 @@ import numpy as np
 from ssvh_model.corpus.splits import SplitSpec, assign_splits
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
+from ssvh_model.hdf5 import checked_data_set
 from ssvh_model.manifest import Video
 from tasks.params import Params
 
@@ -43,11 +44,11 @@ def as_feature_file(path: Path, folder: Path) -> FeatureFile:
                 raise UserError(
                     f"{path}: data set {name!r} is missing; needed are {', '.join(NEEDED)}, or a file of the stage features"
                 )
-            if len(file[name]) != len(file["features"]):
+            if len(checked_data_set(file, name)) != len(checked_data_set(file, "features")):
                 raise UserError(
                     f"{path}: {name!r} has {len(file[name])} rows, 'features' has {len(file['features'])}"
                 )
-        groups = next((file[name][:] for name in GROUPS if name in file), None)
+        groups = next((checked_data_set(file, name)[:] for name in GROUPS if name in file), None)
         is_query = file["is_query"][:]
         write_feature_file(
             folder / "features.h5",

@@ -1,7 +1,7 @@
 """Exact search: every query against every code.
 
 The distances of a batch of queries to a block of codes are computed by faiss's vectorised `hammings` into a buffer that stays in the
-processor's cache, and only those that can still be among the nearest are looked at. With AVX-512 this is three times as fast as
+processor's cache, and only those that can still be among the nearest are looked at. With AVX-512 this is about twice as fast as
 faiss's IndexBinaryFlat (benchmarks/search.py), and unlike there, equally near codes come in a fixed order.
 """
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
@@ -14,6 +18,7 @@ from ssvh_model.model.hasher import HasherConfig, VideoHasher
 
 WEIGHTS = "hasher.safetensors"
 DESCRIPTION = "hasher.json"
+MOST_FRAMES = 100_000  # the only size that the weights do not tell
 
 
 def save_hasher(folder: Path, hasher: VideoHasher, features: FeatureMeta) -> None:
@@ -37,6 +42,8 @@ def save_hasher(folder: Path, hasher: VideoHasher, features: FeatureMeta) -> Non
 def load_saved_hasher(folder: Path) -> tuple[VideoHasher, FeatureMeta]:
     """Read what `save_hasher` wrote: the hasher in evaluation mode on the CPU, and what its features must be.
 
+    Nothing in the files is executed, and no more memory is asked for than the weights file is long.
+
     Raises:
         UserError: a file is missing, damaged or does not fit the other.
     """
@@ -45,12 +52,36 @@ def load_saved_hasher(folder: Path) -> tuple[VideoHasher, FeatureMeta]:
 
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
-        hasher = VideoHasher(HasherConfig(**description["hasher"]))
+        config = HasherConfig(**description["hasher"])
         features = FeatureMeta(**description["features"])
-        hasher.load_state_dict(load_file(folder / WEIGHTS))
+        weights = load_file(folder / WEIGHTS)
+        _check_sizes(config, weights)
+        hasher = VideoHasher(config)
+        hasher.load_state_dict(weights)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{folder}: not a readable hasher ({' '.join(str(error).split())[:200]})") from error
     return hasher.eval(), features
+
+
+def _check_sizes(config: HasherConfig, weights: Mapping[str, Tensor]) -> None:
+    """Make sure that a hasher of this description has these weights, before memory for it is asked for.
+
+    Raises:
+        ValueError, TypeError: it has not.
+    """
+    if not 1 <= config.frames <= MOST_FRAMES:
+        raise ValueError(f"frames is {config.frames}; allowed are 1 to {MOST_FRAMES}")
+    if not 1 <= config.layers <= len(weights):
+        raise ValueError(f"layers is {config.layers}, but there are {len(weights)} weights")
+    with torch.device("meta"):  # tensors with shapes and no memory
+        expected = {name: tensor.shape for name, tensor in VideoHasher(config).state_dict().items()}
+    for name in {*expected, *weights}:
+        shape, found = expected.get(name), weights.get(name)
+        if shape is None or found is None or shape != found.shape:
+            raise ValueError(
+                f"{name} has the shape {None if found is None else list(found.shape)}; "
+                f"the description asks for {None if shape is None else list(shape)}"
+            )
 
 
 def hasher_digest(folder: Path) -> str:
