@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from flows import children
 from ssvh_model.errors import UserError
+from tasks import paths
 
 DVC = (sys.executable, "-m", "dvc")
 
@@ -36,4 +40,26 @@ def reproduce(*stages: str, single: bool, extra: Mapping[str, str]) -> int:
         extra: variables to hand to the stages.
     """
     options: Sequence[str] = ["--single-item", "--quiet"] if single else []
-    return children.run([*DVC, "--wait-for-lock", "repro", *options, *stages], extra=extra)
+    with _turn():
+        return children.run([*DVC, "--wait-for-lock", "repro", *options, *stages], extra=extra)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait until no other process of ours reproduces something here.
+
+    DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses whatever touches the stage's files.
+    """
+    paths.WORK.mkdir(exist_ok=True)
+    with open(paths.WORK / "reproduce.lock", "a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "?"
+            print(f"process {holder} is bringing this project up to date; waiting until it ends", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -48,14 +48,15 @@ class Service:
 
 
 def mlflow_service(
-    folder: Path, *, store: str = "", artifacts: str = "", extra: dict[str, str] | None = None
+    folder: Path, *, extra: dict[str, str] | None = None, embedded: bool = True
 ) -> tuple[Service, str]:
-    """An MLflow server and its address; records and artifacts in `folder` unless other places are named."""
+    """An MLflow server and its address; records and artifacts in `folder`, or, not `embedded`, where variables in `extra` say."""
     port = free_port()
     address = f"http://{HOST}:{port}"
-    where = ["--backend-store-uri", store or f"sqlite:///{folder}/server.db"]
-    where += ["--artifacts-destination", artifacts or str(folder / "artifacts")]
-    command = [sys.executable, "-m", "mlflow", "server", *where]
+    command = [sys.executable, "-m", "mlflow", "server"]
+    if embedded:
+        command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
+        command += ["--artifacts-destination", str(folder / "artifacts")]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
     return Service(command, f"{address}/health", folder / "mlflow-server.log", extra or {}), address
 
