@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -112,7 +112,7 @@ class Model(Section):
     position_scale: float = Field(ge=0)
     pooling: Literal["votes", "values"]
     start: Literal["random", "itq"]
-    whitening: float = Field(ge=0, le=1)
+    whitening: Literal["by_length"] | Annotated[float, Field(ge=0, le=1)]
 
 
 class Sampler(Section):

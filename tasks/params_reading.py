@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import types
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -66,6 +67,9 @@ def validate(model: type[SomeModel], content: dict[str, Any], path: Path) -> Som
 
 def _explain(model: type[BaseModel], error: Any) -> str:
     location = error["loc"]
+    _, field = _find(model, location[:-1])
+    if field is not None and get_origin(field.annotation) in UNIONS:
+        location = location[:-1]  # behind the key stands which of its types did not fit
     key = ".".join(str(part) for part in location if part != "[key]")
     kind = error["type"]
     section, field = _find(model, location)
@@ -112,19 +116,26 @@ def _keys(section: type[BaseModel] | None) -> list[str]:
 
 def _allowed(field: FieldInfo) -> str:
     annotation = field.annotation
-    options = (
-        list(get_args(annotation)) if get_origin(annotation) in (Union, types.UnionType) else [annotation]
-    )
-    limits = {
-        name: getattr(limit, name) for limit in field.metadata for name in LIMITS if hasattr(limit, name)
-    }
-    return " or ".join(_allowed_type(option, limits) for option in options)
+    options = list(get_args(annotation)) if get_origin(annotation) in UNIONS else [annotation]
+    return " or ".join(_allowed_type(option, _limits(field.metadata)) for option in options)
 
 
+def _limits(metadata: Sequence[Any]) -> dict[str, Any]:
+    found = {name: getattr(limit, name) for limit in metadata for name in LIMITS if hasattr(limit, name)}
+    for inner in metadata:
+        if isinstance(inner, FieldInfo):
+            found |= _limits(inner.metadata)
+    return found
+
+
+UNIONS = (Union, types.UnionType)
 LIMITS = ("ge", "gt", "le", "lt", "multiple_of", "min_length")
 
 
 def _allowed_type(annotation: Any, limits: dict[str, Any]) -> str:
+    if get_origin(annotation) is Annotated:
+        inner, *metadata = get_args(annotation)
+        return _allowed_type(inner, _limits(metadata))
     if get_origin(annotation) is Literal:
         return " | ".join(str(value) for value in get_args(annotation))
     if get_origin(annotation) is tuple:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import nn
@@ -15,10 +18,21 @@ from ssvh_model.training.frame_source import FrameSource
 # Directions with less than this share of the largest variance are noise of float16.
 LEAST_VARIANCE = 1e-6
 
+Whitening = float | Literal["by_length"]
+
+
+def whitening_by_length(bits: int) -> float:
+    """Whitening for codes of K `bits`: 1 up to 16 bits, 0.5 from 64 on, linear in log2(K) between.
+
+    K bits begin with the K strongest axes. The first few tell recordings apart rather than kinds and are much stronger than the rest, which only more bits
+    outvote. Found on training clips of few recordings (benchmarks/README.md).
+    """
+    return min(1.0, max(0.5, 1 - math.log2(bits / 16) / 4))
+
 
 @torch.no_grad()
 def start_from_itq(
-    hasher: VideoHasher, videos: FrameSource, *, whitening: float, seed: int, batch_size: int
+    hasher: VideoHasher, videos: FrameSource, *, whitening: Whitening, seed: int, batch_size: int
 ) -> None:
     """Write an iterative quantisation of the training videos into `hasher`; training goes on from there. Not in the paper.
 
@@ -30,7 +44,7 @@ def start_from_itq(
     Args:
         hasher: its centre and scale are those that the features will have (`learn_center` comes first).
         videos: the training videos.
-        whitening: 0 keeps the proportions of the axes (plain PCA), 1 makes all equally strong.
+        whitening: 0 keeps the proportions of the axes (plain PCA), 1 makes all equally strong; "by_length" is `whitening_by_length`.
         seed: of ITQ's first rotation.
         batch_size: videos in memory at a time.
 
@@ -46,7 +60,8 @@ def start_from_itq(
             f"model.start: itq makes at most {len(axes)} bits from {len(means)} training videos with {hasher.config.feature_size} "
             f"features and model.width {hasher.config.width}, not {bits}; allowed are fewer model.bits, or model.start: random"
         )
-    axes = axes / deviation[:, None] ** whitening
+    power = whitening_by_length(bits) if whitening == "by_length" else whitening
+    axes = axes / deviation[:, None] ** power
     projected = (means - centre) @ axes.T
     # One number, so that embedded videos are about as long as those of the usual initialization.
     scale = 1 / np.sqrt(np.square(projected).mean())

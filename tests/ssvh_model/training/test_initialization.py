@@ -9,7 +9,7 @@ from ssvh_model.model.hasher import HasherConfig, VideoHasher
 from ssvh_model.retrieval.itq import train_itq
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.frame_source import FrameSource
-from ssvh_model.training.initialization import start_from_itq
+from ssvh_model.training.initialization import Whitening, start_from_itq, whitening_by_length
 
 FRAMES, SIZE, BITS = 6, 40, 16
 
@@ -39,7 +39,7 @@ def hasher(bits: int = BITS, width: int = 48) -> VideoHasher:
     return VideoHasher(config)
 
 
-def started(source: FrameSource, whitening: float, seed: int = 1) -> VideoHasher:
+def started(source: FrameSource, whitening: Whitening, seed: int = 1) -> VideoHasher:
     model = hasher()
     learn_center(model, source, batch_size=32)
     start_from_itq(model, source, whitening=whitening, seed=seed, batch_size=32)
@@ -78,6 +78,15 @@ def test_whitening_makes_directions_equally_strong() -> None:
         )
         slope = np.polyfit(plain.numpy(), strength.numpy(), 1)[0]
         assert slope == pytest.approx(wanted, abs=0.02)
+
+
+def test_the_fewer_bits_the_more_whitening() -> None:
+    assert [whitening_by_length(bits) for bits in (8, 16, 32, 64, 128)] == [1.0, 1.0, 0.75, 0.5, 0.5]
+    source = videos()
+    assert BITS <= 16
+    by_length, full, none = (started(source, power).state_dict() for power in ("by_length", 1.0, 0.0))
+    assert all(torch.equal(by_length[name], full[name]) for name in full)
+    assert not torch.equal(by_length["embedding.weight"], none["embedding.weight"])
 
 
 def test_every_residual_branch_passes_frames_on_and_still_learns() -> None:
