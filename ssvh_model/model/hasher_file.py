@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ssvh_model.errors import UserError
@@ -64,24 +63,30 @@ def load_saved_hasher(folder: Path) -> tuple[VideoHasher, FeatureMeta]:
 
 
 def _check_sizes(config: HasherConfig, weights: Mapping[str, Tensor]) -> None:
-    """Make sure that a hasher of this description has these weights, before memory for it is asked for.
+    """Make sure that the large weights are of the described sizes, before memory for these is asked for.
 
     Raises:
-        ValueError, TypeError: it has not.
+        ValueError, TypeError: they are not.
     """
     if not 1 <= config.frames <= MOST_FRAMES:
         raise ValueError(f"frames is {config.frames}; allowed are 1 to {MOST_FRAMES}")
     if not 1 <= config.layers <= len(weights):
         raise ValueError(f"layers is {config.layers}, but there are {len(weights)} weights")
-    with torch.device("meta"):  # tensors with shapes and no memory
-        expected = {name: tensor.shape for name, tensor in VideoHasher(config).state_dict().items()}
-    for name in {*expected, *weights}:
-        shape, found = expected.get(name), weights.get(name)
-        if shape is None or found is None or shape != found.shape:
-            raise ValueError(
-                f"{name} has the shape {None if found is None else list(found.shape)}; "
-                f"the description asks for {None if shape is None else list(shape)}"
-            )
+    if not 1 <= config.heads <= config.width:
+        raise ValueError(f"heads is {config.heads}; allowed are 1 to {config.width}, the width")
+    attended = 3 * (config.width // config.heads * config.heads)
+    described = {
+        "embedding.weight": (config.width, config.feature_size),
+        "hash_layer.linear.weight": (config.bits, config.width),
+    }
+    for layer in range(config.layers):
+        block = f"encoder.blocks.{layer}"
+        described[f"{block}.attention.query_key_value.weight"] = (attended, config.width)
+        described[f"{block}.mlp.0.weight"] = (int(config.width * config.mlp_ratio), config.width)
+    for name, shape in described.items():
+        found = tuple(weights[name].shape)
+        if found != shape:
+            raise ValueError(f"{name} has the shape {found}; the description asks for {shape}")
 
 
 def hasher_digest(folder: Path) -> str:

@@ -168,7 +168,7 @@ def test_values_are_not_taken_from_other_files(tmp_path: Path, kind: str) -> Non
             shape, dtype = file["ids"].shape, file["ids"].dtype
             del file["ids"]
             change(file, shape, dtype)
-        with pytest.raises(UserError, match="in other files|points to another place"):
+        with pytest.raises(UserError, match=r"in other files|points to another place"):
             read(path)
 
 
