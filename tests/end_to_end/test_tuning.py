@@ -1,0 +1,57 @@
+"""Tuning through a work pool, over PostgreSQL; then the pipeline makes the best trial's weights again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from tests.end_to_end.conftest import Project
+from tests.postgresql import PostgreSQL
+from tests.tasks.tuning import SPACE
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("flows")]
+
+
+def test_what_a_pool_s_workers_found_is_what_the_pipeline_trains(
+    clone: Callable[[], Project], prefect_api: str, postgresql: PostgreSQL
+) -> None:
+    project = clone()
+    project.environment |= {
+        "PREFECT_API_URL": prefect_api,
+        "OPTUNA_STORAGE": postgresql.create("pool"),
+    }
+    project.set(
+        tuning__trials=4,
+        tuning__search=["losses.beta", "rounds"],
+        tuning__space={name: SPACE[name] for name in ("losses.beta", "rounds")},
+        tuning__heartbeat=5,
+    )
+    before = project.json("metrics/evaluation.json")
+    project.run("flows.cli", "deploy")
+    worker = project.start("flows.cli", "worker", "--pool", "cpu")
+    try:
+        output = project.run("flows.cli", "tune", "--pool", "cpu", "--workers", "2", "--apply")
+    finally:
+        os.killpg(worker.pid, signal.SIGINT)
+        worker.communicate(timeout=120)
+    assert "the best of 4 trials" in output and "params.yaml:" in output
+
+    (study,) = (project.folder / "results/tuning").iterdir()
+    best = project.json(f"results/tuning/{study.name}/table.json")["best"]
+    assert best["trial"] != 0, "with this seed another trial is better than params.yaml"
+    (parent,) = [
+        run
+        for run in project.client().search_runs(["1"], f"tags.`ssvh.study` = '{study.name}'")
+        if run.info.status == "FINISHED"
+    ]
+    trained = project.folder / ".work/experiments" / parent.data.tags["ssvh.best_training"] / "state"
+
+    output = project.run("dvc", "repro")
+    assert "Running stage 'warmup'" not in output and "Running stage 'p2set@1'" in output
+    last = len(best["changes"]["rounds"])
+    weights = project.folder / f"states/round-{last}/model.safetensors"
+    assert weights.read_bytes() == (trained / "model.safetensors").read_bytes()
+    assert project.json("metrics/evaluation.json") != before
