@@ -38,11 +38,9 @@ def _send_records() -> None:
     """Send what MLflow could not take before, if there is any; looking costs nothing."""
     if not list(paths.UNSENT.glob("*.jsonl")):
         return
-    from tasks.journal import send_left_behind
     from tasks.tracking import Store
 
-    store = Store()
-    send_left_behind(store.client, store.uri, print)
+    Store()
 
 
 def train() -> int:

@@ -1,7 +1,8 @@
 """What MLflow is to be told: a file that outlives outages and kills, and a thread that sends what stands there.
 
 Training neither waits for MLflow nor loses what it measured. An entry is in the file before it is sent; the file goes when
-all of it has arrived. One that a killed process or a long outage left behind is sent by the next stage, or by `ssvh send-records`.
+all of it has arrived. One that a killed process or a long outage left behind is sent by the next process that opens the store
+(`tasks.tracking.Store`), before it does anything else there.
 Sending twice does no harm: MLflow keeps one of two metrics that agree in name, step, time and value.
 """
 
@@ -30,7 +31,7 @@ Entry = dict[str, Any]
 
 
 class Journal:
-    """The journal of one run.
+    """What one process has to tell of one run.
 
     Args:
         client: MLflow's.
@@ -43,11 +44,10 @@ class Journal:
         self._client = client
         self._uri = uri
         self._say = say
-        self.path = paths.UNSENT / f"{run}.jsonl"
+        self.path = paths.UNSENT / f"{run}-{os.getpid()}-{time.time_ns()}.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = _open_locked(self.path)
-        # A process that was killed in the same run may have left something; how the run ends is now for this one to say.
-        self._waiting: deque[Entry] = deque(entry for entry in _read(self.path) if "status" not in entry)
+        self._waiting: deque[Entry] = deque()
         self._changed = threading.Condition()
         self._until: float | None = None  # when to give up; None while the journal is open
         self._away = False
@@ -185,7 +185,7 @@ def _open_locked(path: Path) -> TextIO:
     while True:
         file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the journal
         fcntl.flock(file, fcntl.LOCK_EX)
-        # Whoever had the lock before may have removed the file.
+        # Another process may have taken the new file for one that was left behind, and removed it.
         if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
             return file
         file.close()
@@ -208,7 +208,7 @@ def send_left_behind(client: Any, uri: str, say: Callable[[str], None]) -> bool:
                 for _ in batch:
                     waiting.popleft()
             path.unlink(missing_ok=True)
-        say(f"sent {total} records of run {path.stem} that MLflow could not take before")
+        say(f"sent {total} records of run {path.stem.partition('-')[0]} that MLflow could not take before")
     return True
 
 

@@ -120,14 +120,12 @@ def _tracked(
     ids: PrefectIds,
     say: Callable[[str], None],
 ) -> None:
-    from tasks.journal import send_left_behind
     from tasks.parent import find_parent, note_stages
     from tasks.prefect_page import show_mlflow_run
     from tasks.system_metrics import watch_system
-    from tasks.tracking import StageRun, Store, reported
+    from tasks.tracking import SECONDS_WHEN_STOPPED, StageRun, Store, reported
 
     store = Store()
-    send_left_behind(store.client, store.uri, say)
     parent = find_parent(store)
     lineage = _lineage(definition, ids)
     run = StageRun(store, store.create_run(definition.name, parent=parent, tags=lineage), parent)
@@ -149,8 +147,8 @@ def _tracked(
             raise UserError(reason) from error
         raise
     finally:
-        patient = {"wait": params.running.wait_for_services} if status == "FINISHED" else {}
-        told = run.close(status, with_parent=True, **patient)
+        wait = params.running.wait_for_services if status == "FINISHED" else SECONDS_WHEN_STOPPED
+        told = run.close(status, with_parent=True, wait=wait)
     _publish_record(definition, run, work, lineage)
     if told:
         names = [one.name for one in read_definitions()]

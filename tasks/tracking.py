@@ -22,7 +22,7 @@ from typing import Any
 from ssvh_model.errors import UserError
 from tasks import paths
 from tasks.errors import ServiceAway
-from tasks.journal import Journal
+from tasks.journal import Journal, send_left_behind
 
 EXPERIMENT = "autossvh"
 PARENT_VARIABLE = "SSVH_PARENT_RUN_ID"
@@ -58,7 +58,7 @@ def git_commit() -> str:
 
 
 class Store:
-    """MLflow's client for the project's experiment.
+    """MLflow's client for the project's experiment. What earlier processes could not tell MLflow, it is told first.
 
     Raises:
         ServiceAway: the store can't be reached.
@@ -72,11 +72,11 @@ class Store:
         with reported(self.uri):
             from mlflow import MlflowClient
 
-            logging.getLogger("mlflow.store.db.utils").setLevel(
-                logging.WARNING
-            )  # "Creating initial database tables"
+            # It tells of "Creating initial database tables", and shows a traceback of every error that it raises, too.
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             self.client = MlflowClient(tracking_uri=self.uri)
             self.experiment = self._experiment()
+        send_left_behind(self.client, self.uri, _say)
 
     def _experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)

@@ -71,7 +71,7 @@ def test_work_goes_on_while_mlflow_is_away_and_nothing_is_missing_afterwards(
     said = capsys.readouterr().out
     assert "takes nothing: no answer; the work goes on" in said
     assert "ssvh send-records" in said
-    assert list(Path(".unsent").glob(f"{run.id}.jsonl"))
+    assert list(Path(".unsent").glob(f"{run.id}-*.jsonl"))
 
     # A server that comes back in time gets everything at the end, without any help.
     patient.log_metrics({"loss": 1.0}, step=1)
