@@ -10,11 +10,14 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from optuna import Trial, TrialPruned
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.orchestration import get_client
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.flow_engine import run_flow
 from prefect.states import Completed, Failed, State
 
 from flows.environment import prepare_environment
@@ -140,10 +143,15 @@ def _report(opened: OpenStudy, parent: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the flow with settings in JSON; 0 if all went well, 2 after bad input, 1 after anything else."""
+    """Run the flow with settings in JSON, as a flow run whose id may follow; 0 if all went well, 2 after bad input, 1 after anything else."""
     prepare_environment()
     terminate_as_interrupt()
-    state: Any = tune(**json.loads(arguments[0]), return_state=True)
+    settings = json.loads(arguments[0])
+    flow_run = None
+    if arguments[1:]:
+        with get_client(sync_client=True) as client:
+            flow_run = client.read_flow_run(UUID(arguments[1]))
+    state: Any = run_flow(tune, flow_run=flow_run, parameters=settings, return_type="state")
     if state.is_completed():
         return 0
     print(f"error: {state.message}", file=sys.stderr)

@@ -9,8 +9,13 @@ import sys
 import time
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from optuna.trial import TrialState
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Cancelling, Crashed, Pending
 from rich.box import SIMPLE
 from rich.table import Table
 
@@ -18,7 +23,7 @@ from flows import children
 from flows.environment import prepare_environment, refuse_nested
 from flows.experiment import wide_console
 from flows.server import prefect_server
-from flows.tune import read_plan
+from flows.tune import read_plan, tune
 from ssvh_model.errors import UserError
 from tasks.changes import parse_changes
 from tasks.paths import check_project_folder
@@ -79,9 +84,10 @@ def run(settings: Settings) -> int:
             f"Optuna's storage is {shown_address()}, which several workers can't share; "
             f"allowed is one of PostgreSQL, by {ADDRESS_VARIABLE}=postgresql://user@host/optuna"
         )
-    with prefect_server():
+    # Prefect's settings are those of the moment when it was imported, and the server may have been started since.
+    with prefect_server() as address, temporary_settings({PREFECT_API_URL: address}):
         status = _through_pool(settings) if settings.pool else _here(settings)
-    if status == 130:
+    if status in (2, 130):
         return status
     opened = join_study(plan)
     left = opened.wanted - len(opened.ended())
@@ -103,37 +109,39 @@ def run(settings: Settings) -> int:
 
 
 def _here(settings: Settings) -> int:
-    """Processes of this machine, which share its cores. One that is killed is not started again: the others take its trial up."""
-    command = [sys.executable, "-m", "flows.tune", json.dumps(settings.of_flow())]
-    if settings.workers == 1:
-        return children.run(command, extra={})
-    threads = str(max(1, (os.cpu_count() or 1) // settings.workers))
-    running: list[subprocess.Popen[bytes]] = []
-    worst = 0
-    try:
-        for _ in range(settings.workers):
-            running.append(children.start(command, extra={"OMP_NUM_THREADS": threads}))
-        while running:
-            time.sleep(0.2)
-            for process in [one for one in running if one.poll() is not None]:
-                running.remove(process)
-                worst = max(worst, abs(process.returncode))
-                if process.returncode:
-                    print(
-                        f"worker {process.pid} ended with status {process.returncode}; {len(running)} go on",
-                        flush=True,
-                    )
-    finally:
-        for process in running:
-            children.stop(process)
-    return worst
+    """Processes of this machine, which share its cores. One that is killed is not started again: the others take its trial up.
+
+    Returns the exit status: 0 if one of them came to its end, as then all trials have.
+    """
+    extra = {}
+    if settings.workers > 1:
+        extra["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // settings.workers))
+    arguments = settings.of_flow()
+    running: dict[subprocess.Popen[bytes], UUID] = {}
+    statuses: list[int] = []
+    with get_client(sync_client=True) as client:
+        try:
+            for _ in range(settings.workers):
+                flow_run = client.create_flow_run(tune, parameters=arguments, state=Pending()).id
+                command = [sys.executable, "-m", "flows.tune", json.dumps(arguments), str(flow_run)]
+                running[children.start(command, extra=extra)] = flow_run
+            while running:
+                time.sleep(0.2)
+                for process in [one for one in running if one.poll() is not None]:
+                    flow_run = running.pop(process)
+                    statuses.append(process.returncode)
+                    if process.returncode < 0:
+                        reason = f"its process was killed (signal {-process.returncode})"
+                        client.set_flow_run_state(flow_run, Crashed(message=reason), force=True)
+                        print(f"a worker has ended, {reason}; {len(running)} go on", flush=True)
+        finally:
+            for process in running:
+                children.stop(process)
+    return 0 if 0 in statuses else max(map(abs, statuses))
 
 
 def _through_pool(settings: Settings) -> int:
     """Runs of the pool's deployment of the flow `tune`, a worker each."""
-    from prefect.client.orchestration import get_client
-    from prefect.states import Cancelling
-
     with get_client(sync_client=True) as client:
         deployment = _deployment(client, settings.pool)
         runs = [
@@ -167,9 +175,8 @@ def _through_pool(settings: Settings) -> int:
     return int(not all(state.is_completed() for state in states))
 
 
-def _deployment(client: Any, pool: str) -> Any:
-    from prefect.client.schemas.filters import FlowFilter, FlowFilterName
-
+def _deployment(client: SyncPrefectClient, pool: str) -> UUID:
+    """The deployment of the flow `tune` on a work pool."""
     found = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=["tune"])))
     own = [one for one in found if one.work_pool_name == pool]
     if not own:

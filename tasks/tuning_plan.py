@@ -60,8 +60,8 @@ class TuningPlan:
         }
         space = {name: repr(one) for name, one in self.space.dimensions.items()}
         tuning = self.params.tuning
-        value = [tuning.averaged, tuning.least_epochs, tuning.reduction, self.params.training.validate_every]
-        text = json.dumps([trained, space, value, self.corpus.digest, code_digest()], sort_keys=True)
+        rules = [tuning.averaged, tuning.least_epochs, tuning.reduction]
+        text = json.dumps([trained, space, rules, self.corpus.digest, code_digest()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def default_changes(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any
 import optuna
 import psutil
 import pytest
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
 from tests.flows.conftest import Project
 from tests.postgresql import PostgreSQL
@@ -119,6 +121,14 @@ def test_one_worker_tunes_reports_and_applies(
     )
 
 
+def flow_runs(client: SyncPrefectClient) -> list[Any]:
+    """The runs of the study `night`."""
+    of_tune = FlowFilter(name=FlowFilterName(any_=["tune"]))
+    return [
+        run for run in client.read_flow_runs(flow_filter=of_tune) if run.parameters.get("study") == "night"
+    ]
+
+
 def trials(study: str, storage: str) -> list[Any]:
     try:
         return optuna.load_study(study_name=study, storage=storage).get_trials(deepcopy=False)
@@ -178,6 +188,9 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     assert killed.state.name == "FAIL" and again.state.name in ENDED
     assert again.user_attrs["ssvh.training"] == killed.user_attrs["ssvh.training"], "and with its checkpoints"
     assert (tuning.folder / "results/tuning/night/history.png").is_file()
+    with SyncPrefectClient(api=tuning.environment["PREFECT_API_URL"]) as client:
+        (begun,) = [run for run in flow_runs(client) if run.state_name == "Crashed"]
+    assert "its process was killed (signal 9)" in begun.state.message
 
 
 def test_bad_input_is_one_line(tuning: Project) -> None:
