@@ -70,8 +70,15 @@ def rollback_by_hand(to: str, *, reason: str, dry_run: bool) -> Decision:
         UserError: as `tasks.promotion.rollback`, or params.yaml is not in order.
     """
     prepare_environment()
-    by = f"{person()}, ssvh rollback"
-    return rollback(load_params(), to=to, by=by, reason=reason, dry_run=dry_run, say=print_line)
+    return rollback(
+        load_params(),
+        to=to,
+        by=f"{person()}, ssvh rollback",
+        reason=reason,
+        dry_run=dry_run,
+        say=print_line,
+        progress=lambda what: ShownProgress(what, print_line),
+    )
 
 
 def person() -> str:

@@ -36,7 +36,7 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
     """Bring every stage up to date.
 
     Args:
-        one_by_one: ask DVC for each stage by itself; otherwise for all at once, as `dvc repro` does.
+        one_by_one: show the stages in their order, cached ones too; otherwise leave all to DVC, as `dvc repro` does.
 
     Returns:
         Completed, or Failed with the reason in one line.
@@ -47,7 +47,7 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
     prepare_environment()
     try:
         refuse_nested()
-        load_params()
+        params = load_params()
         stages = [definition.name for definition in read_definitions()]
         stale = dvc.out_of_date()
         store = Store()
@@ -66,12 +66,15 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
                 STARTED_VARIABLE: folder,
             }
             failure = _reproduce(stages, stale, one_by_one, Path(folder), extra)
+            registered = (Path(folder) / "register").exists()
         status = "FINISHED" if failure is None else "FAILED"
     finally:
         end_children(store, parent)
         note_stages(store, parent, stages)
         store.set_status(parent, status)
     logger.info("MLflow run %s", parent)
+    if failure is None and registered and params.promotion.after_training:
+        return Completed(message=f"all stages are up to date; {_promotion()}")
     return Completed(message="all stages are up to date") if failure is None else failure
 
 
@@ -79,25 +82,34 @@ def _reproduce(
     stages: list[str], stale: set[str], one_by_one: bool, started: Path, extra: dict[str, str]
 ) -> State[Any] | None:
     """Run what is out of date. Returns the state to end in if that failed."""
-    if not one_by_one:
-        status = dvc.reproduce(single=False, extra=extra)
+    if one_by_one:
+        # What comes before the first stage that is out of date is shown before it. The others DVC takes together, because it needs a second
+        # or two to start.
+        first = next((number for number, stage in enumerate(stages) if stage in stale), len(stages))
+        _show_cached(stages[:first])
+        stages = stages[first:]
+    if stages:
+        names = stages if one_by_one else ()
+        status = dvc.reproduce(*names, single=one_by_one, extra=extra)
         if status != 0:
             return _failure(started, f"dvc repro ended with status {status}")
-        for stage in stages:
-            if not (started / stage).exists():
-                cached.with_options(task_run_name=stage, name=stage)(stage)
-        return None
-
-    changed = False
-    for stage in stages:
-        changed = changed or stage in stale
-        if changed:
-            status = dvc.reproduce(stage, single=True, extra=extra)
-            if status != 0:
-                return _failure(started, f"stage {stage} ended with status {status}")
-        if not (started / stage).exists():
-            cached.with_options(task_run_name=stage, name=stage)(stage)
+    _show_cached([stage for stage in stages if not (started / stage).exists()])
     return None
+
+
+def _show_cached(stages: list[str]) -> None:
+    for stage in stages:
+        cached.with_options(task_run_name=stage, name=stage)(stage)
+
+
+def _promotion() -> str:
+    """Run the promotion as a flow of its own within this one; what came of it. A training is not the worse for it."""
+    from flows.promote import promote
+
+    state = promote(return_state=True)
+    if not state.is_completed():
+        get_run_logger().error("promotion: %s", state.message)
+    return f"promotion: {state.message}"
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)

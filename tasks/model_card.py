@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def _checks(evaluation: Mapping[str, Any]) -> str:
     if not checks["raised"]:
         measured = [name for name, one in checks["states"].items() if one["state"] != "not measured"]
         return f"None of {len(measured)} failure checks was raised at the end of the training."
-    return "\n".join(f"- **raised**: {warning}" for warning in checks["warnings"])
+    # "<number>" in a warning would be taken for HTML.
+    return "\n".join(f"- **raised**: {html.escape(warning, quote=False)}" for warning in checks["warnings"])
 
 
 def _data(facts: Facts) -> list[str]:

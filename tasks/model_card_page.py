@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tasks.model_card import PICTURES, SHOWN_PICTURES, Facts, model_card
 from tasks.promotion_log import MOST_CHARACTERS
 
 FOLDER = "model_card"
+WIDEST = 800  # pixels
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 1.8rem; border-bottom: 1px solid #d9d9d9; }
@@ -37,7 +37,7 @@ def leave_card(facts: Facts, folder: Path, run: Any) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     drawn = [name for name in PICTURES if (paths.PICTURES / name).is_file()]
     for name in drawn:
-        shutil.copy2(paths.PICTURES / name, folder / name)
+        _copy(paths.PICTURES / name, folder / name)
 
     def beside(name: str) -> str | None:
         return name if name in drawn else None
@@ -59,6 +59,15 @@ def leave_card(facts: Facts, folder: Path, run: Any) -> str:
             temporary.write_text(text, encoding="utf-8")
     run.log_artifact(folder, FOLDER)
     return model_card(facts, served, SHOWN_PICTURES)[:MOST_CHARACTERS]
+
+
+def _copy(picture: Path, target: Path) -> None:
+    """Copy a picture, not wider than MLflow's page shows it: what is wider is cut off there."""
+    from PIL import Image
+
+    with Image.open(picture) as image, atomic_path(target) as temporary:
+        image.thumbnail((WIDEST, image.height), Image.Resampling.LANCZOS)
+        image.save(temporary)
 
 
 def lineage_links(tags: Mapping[str, str], *, experiment: str, run: str) -> dict[str, str]:

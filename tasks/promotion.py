@@ -59,10 +59,19 @@ def promote(
 
     if dry_run:
         return Decision(decide(), None)
-    return in_turn(registry, record, decide, say)
+    return _with_index(params, in_turn(registry, record, decide, say), say, progress)
 
 
-def rollback(params: Params, *, to: str, by: str, reason: str, dry_run: bool, say: Say) -> Decision:
+def rollback(
+    params: Params,
+    *,
+    to: str,
+    by: str,
+    reason: str,
+    dry_run: bool,
+    say: Say,
+    progress: Callable[[str], Progress],
+) -> Decision:
     """Return to the champion before the present one, or to any version.
 
     Args:
@@ -72,6 +81,7 @@ def rollback(params: Params, *, to: str, by: str, reason: str, dry_run: bool, sa
         reason: why.
         dry_run: check, but write nothing.
         say: takes a line.
+        progress: makes a progress for something that is counted.
 
     Raises:
         UserError: MLflow is away, there is no previous champion, or its files are not what was registered. The champion stays.
@@ -103,7 +113,23 @@ def rollback(params: Params, *, to: str, by: str, reason: str, dry_run: bool, sa
 
     if dry_run:
         return Decision(decide(), None)
-    return in_turn(registry, record, decide, say)
+    return _with_index(params, in_turn(registry, record, decide, say), say, progress)
+
+
+def _with_index(
+    params: Params, decision: Decision, say: Say, progress: Callable[[str], Progress]
+) -> Decision:
+    """Bring this machine's index to the champion's codes, if there is one: after a promotion that was killed before it could, too."""
+    from tasks.index_refresh import refresh_index
+
+    if decision.record["outcome"] != "refused":
+        try:
+            refresh_index(params, say=say, progress=progress)
+        except UserError as error:
+            say(
+                f"the index stays with its old codes, which go on working: {error}; `ssvh index --refresh` tries again"
+            )
+    return decision
 
 
 def _previous(registry: Registry, log: PromotionLog) -> str:

@@ -119,7 +119,9 @@ class PromotionLog:
             self._create()
         holder = Holder.this()
         tags = {STATE: OPEN, HOLDER: json.dumps(asdict(holder)), RECORD: json.dumps(record)}
-        self._client.create_model_version(self.name, f"models:/{self.model}/{version}", tags=tags)
+        self._client.create_model_version(
+            self.name, f"models:/{self.model}/{version}", tags=tags, await_creation_for=None
+        )
         # A request whose answer was lost is sent again: then there are two with this token, and the first one counts.
         own, *again = [entry for entry in self.entries() if entry.holder.token == holder.token]
         for entry in again:

@@ -86,6 +86,7 @@ def register(client: Any, hasher: Path, *, alias: str = "challenger", **tags: st
         f"{run.info.artifact_uri}/model",
         run_id=run.info.run_id,
         tags={HASH_TAG: hasher_digest(hasher), RAISED_TAG: "none", "ssvh.bits": "16", **tags},
+        await_creation_for=None,
     )
     client.set_registered_model_alias(MODEL, alias, version.version)
     return str(version.version)

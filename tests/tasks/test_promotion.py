@@ -62,7 +62,8 @@ class World:
         )
 
     def rollback(self, to: str = "", reason: str = "", dry_run: bool = False) -> Decision:
-        return rollback(load_params(), to=to, by="ben", reason=reason, dry_run=dry_run, say=print)
+        options = {"reason": reason, "dry_run": dry_run}
+        return rollback(load_params(), to=to, by="ben", say=print, progress=lambda _: no_progress, **options)
 
     def champion(self) -> str | None:
         found = self.client.get_registered_model(MODEL).aliases.get("champion")
