@@ -24,7 +24,8 @@ def out_of_date() -> set[str]:
         UserError: DVC can't tell.
     """
     command = [*DVC, "--wait-for-lock", "status", "--json"]
-    asked = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    with _turn():
+        asked = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
     if asked.returncode != 0:
         reason = " ".join(asked.stderr.replace("ERROR:", "").split()) or f"exit status {asked.returncode}"
         raise UserError(f"dvc status: {reason}")
@@ -48,7 +49,7 @@ def reproduce(*stages: str, single: bool, extra: Mapping[str, str]) -> int:
 def _turn() -> Iterator[None]:
     """Wait until no other process of ours reproduces something here.
 
-    DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses whatever touches the stage's files.
+    DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses to look at the stage's files.
     """
     paths.WORK.mkdir(exist_ok=True)
     with open(paths.WORK / "reproduce.lock", "a+") as file:
