@@ -21,6 +21,8 @@ from tasks.params import load_params
 from tasks.training import TrainingSession
 from tests.tasks.experiments import write_tiny_features, write_tiny_params
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
 
 @pytest.fixture
 def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeatureFile:
@@ -91,7 +93,6 @@ def test_a_round_by_two_processes_ends_where_one_ends(file: FeatureFile) -> None
         )
 
 
-@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_others_and_the_phase_goes_on_from_its_checkpoint(
     file: FeatureFile,
 ) -> None:
