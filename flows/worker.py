@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import socket
 import subprocess
@@ -54,21 +55,26 @@ def work(pool: str, gpus: list[str]) -> None:
             running[name] = _start(pool, name, gpu)
             print(f"worker {name}: {f'GPU {gpu}' if gpu else 'no GPU'}, one run at a time", flush=True)
         print(f"they take runs from work pool {pool} of {address}; ctrl-C ends them", flush=True)
-        began = dict.fromkeys(devices, time.monotonic())
         try:
-            while True:
-                time.sleep(0.5)
-                for name, process in list(running.items()):
-                    if (status := process.poll()) is None:
-                        continue
-                    if time.monotonic() - began[name] < SECONDS_THAT_COUNT:
-                        raise UserError(
-                            f"worker {name} ended at once, with status {status}; what it said stands above"
-                        )
-                    print(f"worker {name} ended with status {status}; starting it again", flush=True)
-                    running[name], began[name] = _start(pool, name, devices[name]), time.monotonic()
+            _keep_up(running, pool, devices)
         except KeyboardInterrupt:
             print("\nending the workers and their runs", flush=True)
+
+
+def _keep_up(running: dict[str, subprocess.Popen[bytes]], pool: str, devices: dict[str, str]) -> None:
+    """Start workers that end again, for ever."""
+    began = dict.fromkeys(devices, time.monotonic())
+    while True:
+        time.sleep(0.5)
+        for name, process in list(running.items()):
+            if (status := process.poll()) is None:
+                continue
+            if time.monotonic() - began[name] < SECONDS_THAT_COUNT:
+                raise UserError(
+                    f"worker {name} ended at once, with status {status}; what it said stands above"
+                )
+            print(f"worker {name} ended with status {status}; starting it again", flush=True)
+            running[name], began[name] = _start(pool, name, devices[name]), time.monotonic()
 
 
 def _check_pool(pool: str) -> None:
@@ -86,19 +92,8 @@ def _check_pool(pool: str) -> None:
 
 
 def _start(pool: str, name: str, gpu: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "prefect", "worker", "start"]
-    options = [
-        "--pool",
-        pool,
-        "--type",
-        "process",
-        "--name",
-        name,
-        "--limit",
-        "1",
-        "--install-policy",
-        "never",
-    ]
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--install-policy", "never"]
+    options = {"--pool": pool, "--type": "process", "--name": name, "--limit": "1"}
     environment = {
         PROJECT_VARIABLE: str(Path.cwd()),
         "CUDA_VISIBLE_DEVICES": gpu,
@@ -106,7 +101,7 @@ def _start(pool: str, name: str, gpu: str) -> subprocess.Popen[bytes]:
             "CUDA_DEVICE_ORDER", "PCI_BUS_ID"
         ),  # the numbers that nvidia-smi shows
     }
-    return children.start([*command, *options], extra=environment)
+    return children.start([*command, *itertools.chain(*options.items())], extra=environment)
 
 
 @contextmanager

@@ -66,10 +66,12 @@ class Page:
                 f"document.body && document.body.innerText.includes({json.dumps(text)})", repr(text)
             )
 
-    def wait_for_picture(self, script: str, what: str) -> tuple[int, int]:
-        """Wait until an `<img>`, which `script` yields, is loaded; its width and height in pixels."""
+    def wait_for_picture(self, what: str, width: int) -> tuple[int, int]:
+        """Wait until a picture of at least `width` pixels is loaded; its width and height."""
         size = self.wait_for(
-            f"(image => image && image.complete && image.naturalWidth ? [image.naturalWidth, image.naturalHeight] : null)({script})",
+            "[...document.images].filter("
+            f"image => image.complete && image.naturalWidth >= {width}"
+            ").map(image => [image.naturalWidth, image.naturalHeight])[0]",
             what,
         )
         return size[0], size[1]
@@ -91,10 +93,10 @@ class Page:
 
 @contextlib.contextmanager
 def browser(program: str, folder: Path) -> Iterator[Page]:
-    """A tab of 1400 by 1000 pixels in a Chromium that ends with the block; its profile goes to `folder`."""
+    """A tab of 1400 by 1200 pixels in a Chromium that ends with the block; its profile goes to `folder`."""
     options = [
         *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
-        *("--window-size=1400,1000", "--remote-debugging-port=0", f"--user-data-dir={folder}"),
+        *("--window-size=1400,1200", "--remote-debugging-port=0", f"--user-data-dir={folder}"),
     ]
     process = subprocess.Popen(
         [program, *options, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
