@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,7 @@ from tasks.services import answers
 
 HOST = "127.0.0.1"
 SECONDS_TO_START = 120.0
+SECONDS_BETWEEN_LOOKS = 1.0
 NOTE = paths.PREFECT_HOME / "server.json"
 LOG = paths.PREFECT_HOME / "server.log"
 
@@ -63,21 +66,58 @@ def prefect_server(preferred_port: int = 0) -> Iterator[str]:
     api = f"http://{HOST}:{port}/api"
     print(f"starting a Prefect server on {HOST}, port {port}", flush=True)
     paths.PREFECT_HOME.mkdir(exist_ok=True)
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
-    with open(LOG, "ab") as log:
-        process = children.start(command, extra={"PREFECT_API_URL": api}, output=log)
+    server = _Server(api, port)
     try:
         began = time.monotonic()
         while not answers(f"{api}/health"):
-            if process.poll() is not None or time.monotonic() - began > SECONDS_TO_START:
+            if server.process.poll() is not None or time.monotonic() - began > SECONDS_TO_START:
                 raise UserError(f"the Prefect server did not start; {LOG} says why")
             time.sleep(0.2)
-        with atomic_path(NOTE) as temporary:
-            started = psutil.Process(process.pid).create_time()
-            temporary.write_text(json.dumps({"api": api, "pid": process.pid, "started": started}))
+        server.keep_up()
         os.environ["PREFECT_API_URL"] = api
         yield api
     finally:
         os.environ.pop("PREFECT_API_URL", None)
-        children.stop(process)
+        server.stop()
+
+
+class _Server:
+    """A server's process, which is started again should it die; what it knows is in its database."""
+
+    def __init__(self, api: str, port: int) -> None:
+        self._api = api
+        where = ["--host", HOST, "--port", str(port)]
+        self._command = [sys.executable, "-m", "prefect", "server", "start", *where]
+        self._ended = threading.Event()
+        self._keeper: threading.Thread | None = None
+        self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with open(LOG, "ab") as log:
+            return children.start(self._command, extra={"PREFECT_API_URL": self._api}, output=log)
+
+    def keep_up(self) -> None:
+        """Note the process for other commands of this project, and start it again whenever it has died."""
+        self._note()
+        self._keeper = threading.Thread(target=self._keep, name="prefect-server", daemon=True)
+        self._keeper.start()
+
+    def _note(self) -> None:
+        with atomic_path(NOTE) as temporary:
+            started = psutil.Process(self.process.pid).create_time()
+            temporary.write_text(json.dumps({"api": self._api, "pid": self.process.pid, "started": started}))
+
+    def _keep(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_LOOKS):
+            if self.process.poll() is not None:
+                print(f"the Prefect server has ended, {LOG} may say why; starting it again", flush=True)
+                self.process = self._start()
+                self._note()
+
+    def stop(self) -> None:
+        """End it for good."""
+        self._ended.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        children.stop(self.process)
         NOTE.unlink(missing_ok=True)
