@@ -17,7 +17,9 @@ def tune(
     ] = "",
     trials: Annotated[
         int | None,
-        typer.Option(min=1, help="Trials that shall come to their end; tuning.trials if not given."),
+        typer.Option(
+            min=1, help="Trials that shall come to their end; otherwise as many as before, or tuning.trials."
+        ),
     ] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Workers at the study; more than one need PostgreSQL (OPTUNA_STORAGE).")

@@ -62,7 +62,7 @@ def tune(
     Args:
         features: feature file.
         study: its name; "" for one that stands for the parameters, the search space and the features.
-        trials: that shall come to their end; params.yaml's `tuning.trials` if not given.
+        trials: that shall come to their end; if not given, as many as before, or for a new study what params.yaml says.
         changes: `key=value` for params.yaml, for all trials.
         apply: write the best trial into params.yaml.
 
@@ -79,7 +79,7 @@ def tune(
             store = Store()
         opened = open_study(
             plan,
-            trials=trials or plan.params.tuning.trials,
+            trials=trials,
             parent=lambda known: open_study_run(store, known, plan.study, plan.parameters(), flow_run),
         )
         parent = str(opened.study.user_attrs[MLFLOW_RUN])

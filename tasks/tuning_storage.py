@@ -26,6 +26,7 @@ from ssvh_model.errors import UserError
 from tasks import paths
 
 ADDRESS_VARIABLE = "OPTUNA_STORAGE"  # the name that Optuna's own command line uses
+WORKER = "ssvh.worker"  # attribute of a trial: who has begun it
 TRIES_OF_A_TRIAL = 3
 PATIENCE = 300.0
 SECONDS_BETWEEN_TRIES = 1.0
@@ -113,6 +114,7 @@ def open_storage(heartbeat: int) -> RDBStorage:
 
 def take_up_again(study: Study, trial: FrozenTrial) -> None:
     """Put a trial whose worker is gone back into the queue, with the same parameters."""
+    trial.user_attrs = {name: value for name, value in trial.user_attrs.items() if name != WORKER}
     # The number of the new trial may put it into another of Hyperband's brackets, whose rungs are other ones.
     trial.system_attrs = {
         name: value for name, value in trial.system_attrs.items() if not name.startswith("completed_rung_")
@@ -166,7 +168,7 @@ def _connect(address: str) -> Connection:
 
 
 def patient(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """`operation`, tried again while the database is away, as when it restarts; for five minutes at most."""
+    """`operation`, tried again while the database is away, as when it restarts; after five minutes a `UserError`."""
 
     @functools.wraps(operation)
     def trying(*arguments: Any, **named: Any) -> Any:
@@ -176,8 +178,12 @@ def patient(operation: Callable[..., Any]) -> Callable[..., Any]:
             try:
                 return operation(*arguments, **named)
             except (DBAPIError, StorageInternalError) as error:
-                if not _away(error) or time.monotonic() - began > PATIENCE:
+                if not _away(error):
                     raise
+                if time.monotonic() - began > PATIENCE:
+                    raise UserError(
+                        f"Optuna's storage {shown_address()} has been away for {PATIENCE:.0f} s: {_reason(error)}"
+                    ) from error
                 if not told:
                     told = True
                     print(

@@ -7,7 +7,7 @@ import os
 import socket
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ssvh_model.errors import UserError
 from tasks.tuning_plan import TuningPlan
-from tasks.tuning_storage import open_storage, take_up_again, turn
+from tasks.tuning_storage import WORKER, open_storage, take_up_again, turn
 from tasks.tuning_trial import CHANGES, first_number, reason
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -35,7 +35,6 @@ WANTED = "ssvh.trials"
 WORKERS = "ssvh.workers"
 MLFLOW_RUN = "ssvh.mlflow_run"
 REPORTED = "ssvh.reported"
-WORKER = "ssvh.worker"  # attribute of a trial: who has begun it
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,12 @@ class OpenStudy:
         return max(complete, key=lambda trial: (trial.value or 0.0, -trial.number), default=None)
 
 
-def open_study(plan: TuningPlan, *, trials: int, parent: Callable[[str | None], str]) -> OpenStudy:
+def open_study(plan: TuningPlan, *, trials: int | None, parent: Callable[[str | None], str]) -> OpenStudy:
     """Make the study with params.yaml's own values as its first trial, or join it.
 
     Args:
         plan: of the study.
-        trials: that are asked for.
+        trials: that are asked for; None for as many as before, or for a new study what params.yaml says.
         parent: makes the study's MLflow run, given the one that it has.
 
     Raises:
@@ -86,18 +85,16 @@ def open_study(plan: TuningPlan, *, trials: int, parent: Callable[[str | None], 
             study_name=plan.study, storage=storage, direction="maximize", load_if_exists=True
         )
         known = study.user_attrs
-        if known.get(DIGEST, plan.digest) != plan.digest:
-            raise UserError(
-                f"study {plan.study} was started with another search space, features, parameters or code; "
-                "start this one with another --study, or without one"
-            )
-        if WANTED not in known:
-            changes = {CHANGES: plan.default_changes()}
+        if DIGEST in known:
+            _check_same(plan, known)
+        else:
             if not study.get_trials(deepcopy=False):
-                study.enqueue_trial(plan.space.nearest(plan.params), user_attrs=changes)
+                first = {CHANGES: plan.default_changes()}
+                study.enqueue_trial(plan.space.nearest(plan.params), user_attrs=first)
             study.set_user_attr(DIGEST, plan.digest)
         study.set_user_attr(MLFLOW_RUN, parent(known.get(MLFLOW_RUN)))
-        study.set_user_attr(WANTED, max(trials, known.get(WANTED, 0)))
+        asked = max(trials or 0, known.get(WANTED, 0)) or plan.params.tuning.trials
+        study.set_user_attr(WANTED, asked)
     return OpenStudy(plan, study)
 
 
@@ -113,9 +110,16 @@ def join_study(plan: TuningPlan) -> OpenStudy:
         study = optuna.load_study(study_name=plan.study, storage=storage)
     except KeyError:
         raise UserError(f"there is no study {plan.study}; `ssvh tune` makes it") from None
-    if study.user_attrs.get(DIGEST) != plan.digest:
-        raise UserError(f"study {plan.study} was started with another params.yaml, features or code")
+    _check_same(plan, study.user_attrs)
     return OpenStudy(plan, study)
+
+
+def _check_same(plan: TuningPlan, known: Mapping[str, Any]) -> None:
+    if known.get(DIGEST) != plan.digest:
+        raise UserError(
+            f"study {plan.study} was started with another search space, params.yaml, features or code; "
+            "choose another --study, or none"
+        )
 
 
 def work(opened: OpenStudy, objective: Callable[[Trial], float], say: Callable[[str], None]) -> None:

@@ -17,8 +17,8 @@ from optuna.trial import TrialState
 from ssvh_model.errors import UserError
 from tasks.params import load_params
 from tasks.tuning_plan import TuningPlan, plan_tuning
-from tasks.tuning_storage import ADDRESS_VARIABLE, open_storage
-from tasks.tuning_study import ENDED, WORKER, OpenStudy, join_study, open_study, work
+from tasks.tuning_storage import ADDRESS_VARIABLE, WORKER, open_storage
+from tasks.tuning_study import ENDED, OpenStudy, join_study, open_study, work
 from tasks.tuning_trial import CHANGES
 from tests.postgresql import PostgreSQL
 from tests.tasks.tuning import SPACE, write_tiny_tuning
@@ -36,7 +36,7 @@ def read_plan(study: str = "") -> TuningPlan:
     return plan_tuning(load_params(), Path("features.h5"), study)
 
 
-def opened(plan: TuningPlan, trials: int = 4) -> OpenStudy:
+def opened(plan: TuningPlan, trials: int | None = None) -> OpenStudy:
     return open_study(plan, trials=trials, parent=lambda known: known or "run")
 
 
