@@ -55,7 +55,7 @@ def run(stage):
         stage.run.log_metrics({{"loss": row["loss"]}}, step=row["epoch"])
 
     TrainingSession(stage.params, FeatureFile(features)).run_phase(
-        "warmup", epochs=20, checkpoints=stage.work.folder, on_epoch=on_epoch, progress=lambda done, total: None
+        "warmup", epochs=5, checkpoints=stage.work.folder, on_epoch=on_epoch, progress=lambda done, total: None
     )
     library = {{"seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - worked}}
     out = stage.work.folder / "out"
@@ -124,7 +124,7 @@ def measure(stages: int) -> dict[str, object]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stages", type=int, default=5)
+    parser.add_argument("--stages", type=int, default=9)
     result = measure(parser.parse_args().stages)
     over, unchanged = result["a_stage_over_the_library"], result["unchanged"]
     rows = (
