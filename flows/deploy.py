@@ -68,7 +68,7 @@ def deploy() -> None:
 
 
 def _say(kind: str, name: str, done: str) -> None:
-    print(f"{kind:<11} {name:<8} {done}", flush=True)
+    print(f"{kind:<11} {name:<14} {done}", flush=True)
 
 
 def _pool(client: SyncPrefectClient, name: str) -> str:

@@ -80,8 +80,8 @@ def test_it_registers_and_says_so_and_a_second_time_changes_nothing(
 ) -> None:
     said = deployed(PROJECT)
     assert f"server {prefect_api}" in said
-    assert "deployment  nightly  created; schedule night (0 2 * * * UTC) is off; schedule often" in said
-    assert "deployment  after    created\n" in said
+    assert "deployment  nightly        created; schedule night (0 2 * * * UTC) is off; schedule often" in said
+    assert "deployment  after          created\n" in said
     found = on_server(prefect_api, tmp_path.name)
     nightly, after = found["nightly"], found["after"]
     assert (nightly.work_pool_name, after.work_pool_name) == ("gpu", "cpu")
@@ -120,7 +120,7 @@ def test_what_is_changed_or_taken_out_is_so_on_the_server_too(
 
     before = on_server(prefect_api, tmp_path.name)["after"]
     said = deployed(none[: none.index("  - name: after")])
-    assert "after    removed" in said
+    assert "after          removed" in said
     assert set(on_server(prefect_api, tmp_path.name)) == {"nightly"}
     with SyncPrefectClient(api=prefect_api) as client:
         assert client.read_resource_related_automations(f"prefect.deployment.{before.id}") == []
@@ -133,11 +133,11 @@ def test_a_schedule_that_is_switched_on_there_stays_on_and_one_that_is_deleted_t
     nightly = on_server(prefect_api, tmp_path.name)["nightly"]
     with SyncPrefectClient(api=prefect_api) as client:
         client.update_deployment_schedule(nightly.id, slugs(nightly)["night"].id, active=True)
-        assert "nightly  unchanged; schedule night (0 2 * * * UTC) is on" in deployed(PROJECT)
+        assert "nightly        unchanged; schedule night (0 2 * * * UTC) is on" in deployed(PROJECT)
         assert slugs(on_server(prefect_api, tmp_path.name)["nightly"])["night"].active
 
         client.delete_deployment_schedule(nightly.id, slugs(nightly)["often"].id)
-        assert "nightly  updated" in deployed(PROJECT)
+        assert "nightly        updated" in deployed(PROJECT)
     assert len(on_server(prefect_api, tmp_path.name)["nightly"].schedules) == 2
 
 

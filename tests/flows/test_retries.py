@@ -15,7 +15,7 @@ def test_a_stage_that_finds_no_mlflow_is_tried_again_and_finds_it(
 ) -> None:
     mlflow, address = mlflow_service(stub_project.folder)
     stage = stub_project.start(
-        "tasks.stage",
+        "stub",
         "first",
         PREFECT_API_URL=prefect_api,
         MLFLOW_TRACKING_URI=address,
@@ -42,7 +42,7 @@ def test_a_stage_that_finds_no_mlflow_is_tried_again_and_finds_it(
 
 def test_bad_input_is_not_tried_again(stub_project: Project, prefect_api: str) -> None:
     stub_project.behave("first", "refuse")
-    status, output = stub_project.run("tasks.stage", "first", PREFECT_API_URL=prefect_api)
+    status, output = stub_project.run("stub", "first", PREFECT_API_URL=prefect_api)
     assert status == 2
     assert "Retry" not in output
     assert output.splitlines()[-1] == "error: videos: none of them can be read"
