@@ -234,6 +234,7 @@ def test_several_workers_that_start_together_share_one_study(shared_plan: Tuning
     assert [trial.number for trial in firsts] == [0], "params.yaml's own values are tried once"
 
 
+@pytest.mark.slow
 def test_a_killed_worker_s_trial_is_taken_up_by_another(shared_plan: TuningPlan) -> None:
     context = get_context("spawn")
     doomed: Any = context.Process(target=work_in_a_process, args=(60.0,))
