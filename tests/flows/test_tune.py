@@ -157,20 +157,21 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     second = tuning.start(*command)
 
     def in_the_middle() -> tuple[int, int] | None:
-        """A trial that has finished an epoch of its rounds, and the process that runs it."""
+        """A trial that has finished an epoch of its rounds, and the process of the first start that runs it."""
         for trial in trials("night", storage):
             if trial.state.name == "RUNNING" and trial.number > 0 and trial.intermediate_values:
-                return trial.number, int(trial.user_attrs["ssvh.worker"].split()[-1])
+                process = int(trial.user_attrs["ssvh.worker"].split()[-1])
+                if process in {child.pid for child in psutil.Process(first.pid).children()}:
+                    return trial.number, process
         return None
 
     number, worker = wait_for(in_the_middle, first)
-    assert psutil.Process(worker).is_running()
     os.kill(worker, signal.SIGKILL)
 
     def taken_up() -> bool:
         return any(trial.system_attrs.get("failed_trial") == number for trial in trials("night", storage))
 
-    wait_for(taken_up, first if first.poll() is None else second)
+    wait_for(taken_up, first)
     postgresql.stop()
     time.sleep(2)
     postgresql.start()
