@@ -24,7 +24,7 @@ from tasks.processes import Started
 STATE, HOLDER, RECORD = "ssvh.state", "ssvh.holder", "ssvh.record"
 OPEN, CLOSED = "open", "closed"
 
-# Without a sign of life for so long, an entry of another machine is taken for dead. MLflow's client tries a request again for up to
+# Without a sign of life for so long, an entry is taken for dead; one of this machine as soon as its process has ended. MLflow's client tries a request again for up to
 # 4 minutes: a request of a living holder must not arrive after its turn was given away.
 LEASE_SECONDS = 600.0
 SECONDS_BETWEEN_SIGNS = 30.0
@@ -71,9 +71,9 @@ class Entry:
 
     def gone(self, now: float) -> bool:
         """Whether its process has ended, as far as it can be known from here; `now` by the server's clock."""
-        if self.holder.host == socket.gethostname():
-            return not Started(self.holder.pid, self.holder.started).alive()
-        return now - self.seen > LEASE_SECONDS
+        here = self.holder.host == socket.gethostname()
+        ended = here and not Started(self.holder.pid, self.holder.started).alive()
+        return ended or now - self.seen > LEASE_SECONDS
 
 
 class PromotionLog:

@@ -117,7 +117,7 @@ def _settle(registry: Registry, log: PromotionLog, entry: Entry) -> dict[str, An
             record = {**record, "outcome": outcome}
             _write_down(registry, log, entry, record)
             return record
-    record = {**record, "outcome": "abandoned", "reason": "its process ended before it was decided"}
+    record = {**record, "outcome": "abandoned", "reason": "its process ended before the champion was moved"}
     with registry.asked():
         log.close(entry, record)
     return record
