@@ -121,8 +121,8 @@ def test_one_worker_tunes_reports_and_applies(
     )
 
 
-def flow_runs(client: SyncPrefectClient) -> list[Any]:
-    """The runs of the study `night`."""
+def flow_runs(client: SyncPrefectClient, study: str) -> list[Any]:
+    """The runs that worked at a study."""
     of_tune = FlowFilter(name=FlowFilterName(any_=["tune"]))
     return [
         run for run in client.read_flow_runs(flow_filter=of_tune) if run.parameters.get("study") == "night"
@@ -152,13 +152,14 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     storage = postgresql.create("tune")
     tuning.environment["OPTUNA_STORAGE"] = storage
     write_tiny_tuning(tuning.folder, tuning__trials=10, tuning__heartbeat=3)
-    command = (*COMMAND, "--study", "night")
+    night = f"night-{time.time_ns()}"
+    command = (*COMMAND, "--study", night)
     first = tuning.start(*command, "--workers", "2")
     second = tuning.start(*command)
 
     def in_the_middle() -> tuple[int, int] | None:
         """A trial that has finished an epoch of its rounds, and the process of the first start that runs it."""
-        for trial in trials("night", storage):
+        for trial in trials(night, storage):
             if trial.state.name == "RUNNING" and trial.number > 0 and trial.intermediate_values:
                 process = int(trial.user_attrs["ssvh.worker"].split()[-1])
                 if process in {child.pid for child in psutil.Process(first.pid).children()}:
@@ -169,7 +170,7 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     os.kill(worker, signal.SIGKILL)
 
     def taken_up() -> bool:
-        return any(trial.system_attrs.get("failed_trial") == number for trial in trials("night", storage))
+        return any(trial.system_attrs.get("failed_trial") == number for trial in trials(night, storage))
 
     wait_for(taken_up, first)
     postgresql.stop()
@@ -179,8 +180,8 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     for start in (first, second):
         output, _ = start.communicate(timeout=300)
         assert start.returncode == 0, output
-        assert "study night, the best of 10 trials" in output
-    study = optuna.load_study(study_name="night", storage=storage)
+        assert f"study {night}, the best of 10 trials" in output
+    study = optuna.load_study(study_name=night, storage=storage)
     check_records(tuning, study, 10)
     workers = {trial.user_attrs["ssvh.worker"] for trial in study.trials if "ssvh.worker" in trial.user_attrs}
     assert len(workers) == 3, "two of the first start, and one of the second"
@@ -188,9 +189,9 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     again = next(trial for trial in study.trials if trial.system_attrs.get("failed_trial") == number)
     assert killed.state.name == "FAIL" and again.state.name in ENDED
     assert again.user_attrs["ssvh.training"] == killed.user_attrs["ssvh.training"], "and with its checkpoints"
-    assert (tuning.folder / "results/tuning/night/history.png").is_file()
+    assert (tuning.folder / "results/tuning" / night / "history.png").is_file()
     with SyncPrefectClient(api=tuning.environment["PREFECT_API_URL"]) as client:
-        (begun,) = [run for run in flow_runs(client) if run.state_name == "Crashed"]
+        (begun,) = [run for run in flow_runs(client, night) if run.state_name == "Crashed"]
     assert "its process was killed (signal 9)" in begun.state.message
 
 
