@@ -124,9 +124,7 @@ def test_one_worker_tunes_reports_and_applies(
 def flow_runs(client: SyncPrefectClient, study: str) -> list[Any]:
     """The runs that worked at a study."""
     of_tune = FlowFilter(name=FlowFilterName(any_=["tune"]))
-    return [
-        run for run in client.read_flow_runs(flow_filter=of_tune) if run.parameters.get("study") == "night"
-    ]
+    return [run for run in client.read_flow_runs(flow_filter=of_tune) if run.parameters.get("study") == study]
 
 
 def trials(study: str, storage: str) -> list[Any]:
