@@ -59,6 +59,8 @@ def test_a_run_that_registers_a_version_ends_with_a_promotion_if_params_say_so(
     folder: Path = stub_project.folder
     with open(folder / "dvc.yaml", "a") as file:
         file.write(AT_THE_END)
+    program = folder / "stub.py"  # there is a real stage of that name
+    program.write_text(program.read_text().replace('append("stubs")', 'insert(0, "stubs")'))
     stub = (folder / "stubs/second.py").read_text()
     (folder / "stubs/register.py").write_text(stub.replace("second", "register"))
     stub_project.change("after_training: false", "after_training: true")
