@@ -113,7 +113,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         save_hasher_that_is_blind(folder / name, blind)
     from mlflow import MlflowClient
 
-    MlflowClient(f"sqlite:///{folder}/server.db").search_experiments()  # makes the tables, which takes a while
+    # Makes the tables, which takes a while.
+    MlflowClient(f"sqlite:///{folder}/server.db").search_experiments()
     server, address = mlflow_service(folder)
     proxy = Proxy(address)
     try:
