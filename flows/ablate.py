@@ -9,7 +9,8 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from flows.experiment import bad_input, main, run_experiment, wide_console
+from flows.ending import bad_input
+from flows.experiment import main, run_experiment, wide_console
 from ssvh_model.errors import UserError
 from tasks.ablation_report import finish_ablation, plan_ablation
 from tasks.ablation_table import notes, table

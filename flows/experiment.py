@@ -13,11 +13,10 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from rich.console import Console
 
 from flows import children
+from flows.ending import exit_status
 from flows.environment import prepare_environment, refuse_nested
-from flows.pipeline import BAD_INPUT
 from flows.server import prefect_server
 from flows.trainings import run_trainings
-from ssvh_model.errors import UserError
 from tasks.ablation_variants import variants
 from tasks.experiment_plan import Plan
 from tasks.experiment_record import open_parent
@@ -75,18 +74,10 @@ def main(flow: Any, arguments: list[str]) -> int:
     settings = json.loads(arguments[0])
     runner: Any = ThreadPoolTaskRunner(max_workers=settings.get("workers", 1))
     state = flow.with_options(task_runner=runner)(**settings, return_state=True)
-    if state.is_completed():
-        return 0
-    print(f"error: {state.message}", file=sys.stderr)
-    return 2 if state.name == BAD_INPUT else 1
+    return exit_status(state)
 
 
 def wide_console() -> Console:
     """For tables: as wide as the terminal, and wide enough where the output is none."""
     console = Console()
     return console if console.is_terminal else Console(width=130)
-
-
-def bad_input(error: UserError) -> State[Any]:
-    """The state that a flow ends in after bad input."""
-    return Failed(name=BAD_INPUT, message=str(error))

@@ -15,9 +15,8 @@ from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows import children, dvc
+from flows.ending import bad_input, exit_status
 from flows.environment import prepare_environment, refuse_nested
-from flows.experiment import bad_input
-from flows.pipeline import BAD_INPUT
 from ssvh_model.errors import UserError
 from tasks.extract_share import extract_share
 
@@ -96,9 +95,7 @@ def main(arguments: list[str]) -> int:
         )
     if state.is_completed():
         print(state.message)
-        return 0
-    print(f"error: {state.message}", file=sys.stderr)
-    return 2 if state.name == BAD_INPUT else 1
+    return exit_status(state)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, State
 
 from flows import dvc
+from flows.ending import BAD_INPUT, bad_input, exit_status
 from flows.environment import AT_ONCE, prepare_environment, refuse_nested
 from ssvh_model.errors import UserError
 from tasks.definition import read_definitions
@@ -27,8 +28,6 @@ from tasks.prefect_page import show_mlflow_run
 from tasks.prefect_task import FLOW_RUN_VARIABLE
 from tasks.stage import STARTED_VARIABLE
 from tasks.tracking import PARENT_VARIABLE, Store
-
-BAD_INPUT = "Bad input"
 
 
 @flow(name="pipeline", persist_result=False)
@@ -53,7 +52,7 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
         store = Store()
         parent = create_parent(store, "prefect flow" if one_by_one else "ssvh run")
     except UserError as error:
-        return Failed(name=BAD_INPUT, message=str(error))
+        return bad_input(error)
     store.tag(parent, {"ssvh.prefect_flow_run": str(context.flow_run.id)})
     show_mlflow_run(store.experiment, parent, "This run's figures and pictures in MLflow", logger.info)
 
@@ -132,10 +131,7 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m flows.pipeline [{AT_ONCE}]", file=sys.stderr)
         return 2
     state = pipeline(one_by_one=AT_ONCE not in arguments, return_state=True)
-    if state.is_completed():
-        return 0
-    print(f"error: {state.message}", file=sys.stderr)
-    return 2 if state.name == BAD_INPUT else 1
+    return exit_status(state)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ from typing import Any
 
 from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
-from prefect.states import Completed, Failed, State
+from prefect.states import Completed, State
 
 from flows.by_hand import person, promote_here
+from flows.ending import bad_input
 from flows.environment import prepare_environment
-from flows.pipeline import BAD_INPUT
 from ssvh_model.errors import UserError
 
 PROMOTED, KEPT = "Promoted", "Kept"
@@ -41,7 +41,7 @@ def promote(
             version, by=by, dry_run=dry_run, unmeasured=unmeasured, again=again, say=logger.info
         )
     except UserError as error:
-        return Failed(name=BAD_INPUT, message=str(error))
+        return bad_input(error)
     message = f"{decision.headline}: {decision.record['reason']}"
     logger.info(message)
     return Completed(name=PROMOTED if decision.moved else KEPT, message=message, data=decision)

@@ -11,7 +11,8 @@ from prefect.states import State
 from rich.box import SIMPLE
 from rich.table import Table
 
-from flows.experiment import bad_input, main, run_experiment, wide_console
+from flows.ending import bad_input
+from flows.experiment import main, run_experiment, wide_console
 from ssvh_model.errors import UserError
 from tasks.ablation_table import spread
 from tasks.changes import parse_changes, with_changes

@@ -16,7 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import as_completed
 from prefect.states import Completed, Failed, State
 
-from flows.pipeline import BAD_INPUT
+from flows.ending import bad_input
 from ssvh_model.errors import UserError
 from tasks.experiment import Training, load_result
 from tasks.experiment_record import is_finished
@@ -100,7 +100,7 @@ def _submit(training: Training, pool: ProcessPoolExecutor, folder: Path, parent:
         try:
             pool.submit(run_training, training, folder, parent).result()
         except UserError as error:
-            return Failed(name=BAD_INPUT, message=str(error))
+            return bad_input(error)
         except BrokenProcessPool:
             return Failed(
                 message="its process was killed; start the same command again, it goes on from the last checkpoint"

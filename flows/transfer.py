@@ -11,7 +11,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, State
 
-from flows.experiment import bad_input, main, wide_console
+from flows.ending import bad_input
+from flows.experiment import main, wide_console
 from ssvh_model.errors import UserError
 from tasks import paths
 from tasks.params import load_params

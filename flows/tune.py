@@ -20,9 +20,8 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.flow_engine import run_flow
 from prefect.states import Completed, Failed, State
 
+from flows.ending import bad_input, exit_status
 from flows.environment import prepare_environment
-from flows.experiment import bad_input
-from flows.pipeline import BAD_INPUT
 from ssvh_model.errors import UserError
 from tasks import paths
 from tasks.changes import parse_changes, with_changes
@@ -152,10 +151,7 @@ def main(arguments: list[str]) -> int:
         with get_client(sync_client=True) as client:
             flow_run = client.read_flow_run(UUID(arguments[1]))
     state: Any = run_flow(tune, flow_run=flow_run, parameters=settings, return_type="state")
-    if state.is_completed():
-        return 0
-    print(f"error: {state.message}", file=sys.stderr)
-    return 2 if state.name == BAD_INPUT else 1
+    return exit_status(state)
 
 
 if __name__ == "__main__":

@@ -13,8 +13,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed, State
 
 from flows import children
+from flows.ending import bad_input, exit_status
 from flows.environment import prepare_environment, refuse_nested
-from flows.pipeline import BAD_INPUT, pipeline
+from flows.pipeline import pipeline
 from flows.server import prefect_server
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video
@@ -46,7 +47,7 @@ def watch(train: bool = True) -> State[Any]:
         params = load_params()
         decision = _look(params)
     except UserError as error:
-        return Failed(name=BAD_INPUT, message=str(error))
+        return bad_input(error)
     logger.info("%s: %s", decision.reason, "training again" if decision.retrain else "nothing to do")
     if not decision.retrain:
         return Completed(message=decision.reason)
@@ -133,9 +134,7 @@ def main(arguments: list[str]) -> int:
     state = watch(train=ONLY_LOOK not in arguments, return_state=True)
     if state.is_completed():
         print(state.message)
-        return 0
-    print(f"error: {state.message}", file=sys.stderr)
-    return 2 if state.name == BAD_INPUT else 1
+    return exit_status(state)
 
 
 if __name__ == "__main__":
