@@ -17,6 +17,7 @@ from tasks.experiment_measure import open_corpus
 from tasks.experiment_record import logged_epochs
 from tasks.experiment_training import STATE as TRAINED
 from tasks.experiment_training import alone, train_phases
+from tasks.params import Params
 from tasks.prefect_task import PrefectIds
 from tasks.services import await_answer
 from tasks.tracking import SECONDS_WHEN_STOPPED, StageRun, Store, tracking_uri
@@ -107,7 +108,7 @@ def run_trial(
     try:
         curve = Curve(params.tuning.averaged, warmup=not params.rounds)
         with alone(training.work):
-            _train(training, _log(run, trial, curve, say))
+            _train(training, _log(run, trial, curve, _last_epoch(params), say))
         run.log_metrics({"gmap": curve.value})
         end = "COMPLETE"
         return curve.value
@@ -133,10 +134,15 @@ def reason(error: BaseException) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
+def _last_epoch(params: Params) -> int:
+    """The epochs that count, when a trial is not stopped."""
+    return sum(one.epochs for one in params.rounds.values()) or params.warmup.epochs
+
+
 def _log(
-    run: StageRun, trial: Trial, curve: Curve, say: Callable[[str], None]
+    run: StageRun, trial: Trial, curve: Curve, last: int, say: Callable[[str], None]
 ) -> Callable[[dict[str, Any]], None]:
-    """Records an epoch's figures, those from before a kill not again, and stops the trial if Optuna says so."""
+    """Records an epoch's figures, those from before a kill not again, and stops the trial if Optuna says so before its last epoch."""
     known = logged_epochs(run)
 
     def log(row: dict[str, Any]) -> None:
@@ -150,7 +156,7 @@ def _log(
         if not curve.add(row):
             return
         trial.report(curve.value, curve.epochs)
-        if trial.should_prune():
+        if curve.epochs < last and trial.should_prune():
             raise TrialPruned(f"after {curve.epochs} epochs of its rounds, at GMAP {curve.value:.4f}")
         say(f"epoch {row['epoch']}, validation GMAP {row[VALIDATION_GMAP]:.4f}")
 
