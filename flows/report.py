@@ -13,6 +13,7 @@ NEXT = (
         ".venv/bin/dvc metrics diff",
         "what a change did, once a result is committed: git add dvc.lock && git commit",
     ),
+    (".venv/bin/ssvh promote", "put it into service, if it is better than what is there"),
     (".venv/bin/ssvh --help", "everything else; params.yaml holds what can be changed"),
 )
 
