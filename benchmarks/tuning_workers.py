@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from benchmarks.machine import machine, write_result  # noqa: E402
 from flows.environment import prepare_environment  # noqa: E402
 from flows.server import prefect_server  # noqa: E402
 from ssvh_model.features import FeatureMeta, write_feature_file  # noqa: E402
+from tasks import paths  # noqa: E402
 from tests.postgresql import PostgreSQL, find_programs  # noqa: E402
 from tests.tasks.experiments import features, write_tiny_params  # noqa: E402
 
@@ -93,6 +95,9 @@ def main() -> int:
             server.start()
             with prefect_server():
                 for workers in (1, 2):
+                    shutil.rmtree(
+                        paths.WORK, ignore_errors=True
+                    )  # or the second study would find what the first has trained
                     taken, most = seconds(workers, options.trials, server.create(f"workers{workers}"))
                     measured[str(workers)] = {"seconds": taken, "trials_of_the_busiest": most}
                     print(
