@@ -31,7 +31,7 @@ def start(
         stdout=output,
         stderr=subprocess.STDOUT if output is not None else None,
         start_new_session=True,
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=_begin,
     )
 
 
@@ -62,6 +62,13 @@ def _signal_group(process: subprocess.Popen[bytes], sign: signal.Signals) -> Non
         os.killpg(process.pid, sign)
     except (ProcessLookupError, PermissionError):
         return
+
+
+def _begin() -> None:
+    # A shell that starts this program in the background has it ignore ctrl-C, which is inherited; `stop` would wait for nothing.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform == "linux":
+        _end_with_parent()
 
 
 def _end_with_parent() -> None:
