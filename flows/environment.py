@@ -17,6 +17,8 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "PYTHONUNBUFFERED": "1",
 }
+# Seven processes of MLflow's server that judge answers of language models, half a minute of a core at every start.
+NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 # A Prefect server that is away is asked again for 4 minutes; by default for one.
 PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "7"}
 
@@ -25,7 +27,7 @@ AT_ONCE = "--at-once"  # option of flows/pipeline.py: ask DVC for all stages tog
 
 def prepare_environment() -> None:
     """Make this process and what it starts use this Python, the project's Prefect folder, and send nothing home."""
-    for name, value in {**QUIET, **PATIENT}.items():
+    for name, value in {**QUIET, **NO_JOBS, **PATIENT}.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(paths.PREFECT_HOME.resolve()))
     # Stages are started as `python`; that has to be this one, whether or not its environment is activated.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from flows import children
+from flows.environment import NO_JOBS
 from flows.server import HOST, free_port
 from tasks.services import answers
 
@@ -58,7 +59,8 @@ def mlflow_service(
         command += ["--backend-store-uri", f"sqlite:///{folder}/server.db"]
         command += ["--artifacts-destination", str(folder / "artifacts")]
     command += ["--host", HOST, "--port", str(port), "--workers", "1"]
-    return Service(command, f"{address}/health", folder / "mlflow-server.log", extra or {}), address
+    settings = {**NO_JOBS, **(extra or {})}
+    return Service(command, f"{address}/health", folder / "mlflow-server.log", settings), address
 
 
 def prefect_service(folder: Path, *, extra: dict[str, str] | None = None) -> tuple[Service, str]:
