@@ -92,7 +92,7 @@ def tune(
             status = "FAILED"
             raise
         finally:
-            if status == "FINISHED" or not opened.running():
+            if status == "FINISHED" or opened.is_left():
                 store.set_status(parent, status)
         if apply:
             for line in apply_best(opened, parse_changes(changes or [])) or ["nothing to change"]:

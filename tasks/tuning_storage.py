@@ -29,6 +29,7 @@ ADDRESS_VARIABLE = "OPTUNA_STORAGE"  # the name that Optuna's own command line u
 WORKER = "ssvh.worker"  # attribute of a trial: who has begun it
 TRIES_OF_A_TRIAL = 3
 PATIENCE = 300.0
+PATIENCE_OF_A_HEARTBEAT = 10.0  # the end of a trial waits for it, also when the trial was asked to stop
 SECONDS_BETWEEN_TRIES = 1.0
 SECONDS_TO_CONNECT = 10
 
@@ -53,7 +54,6 @@ OPERATIONS = (
     "get_trial",
     "_get_trials",
     "_get_best_trial_id",
-    "record_heartbeat",
     "_get_stale_trial_ids",
 )
 
@@ -167,8 +167,22 @@ def _connect(address: str) -> Connection:
     return engine.connect()
 
 
-def patient(operation: Callable[..., Any]) -> Callable[..., Any]:
-    """`operation`, tried again while the database is away, as when it restarts; after five minutes a `UserError`."""
+_patience = PATIENCE
+
+
+@contextlib.contextmanager
+def impatient() -> Iterator[None]:
+    """Wait for no database in this block, as where the process was asked to end."""
+    global _patience
+    _patience = 0.0
+    try:
+        yield
+    finally:
+        _patience = PATIENCE
+
+
+def patient(operation: Callable[..., Any], most: float = PATIENCE) -> Callable[..., Any]:
+    """`operation`, tried again while the database is away, as when it restarts; after `most` seconds a `UserError`."""
 
     @functools.wraps(operation)
     def trying(*arguments: Any, **named: Any) -> Any:
@@ -180,9 +194,10 @@ def patient(operation: Callable[..., Any]) -> Callable[..., Any]:
             except (DBAPIError, StorageInternalError) as error:
                 if not _away(error):
                     raise
-                if time.monotonic() - began > PATIENCE:
+                waited = time.monotonic() - began
+                if waited > min(most, _patience):
                     raise UserError(
-                        f"Optuna's storage {shown_address()} has been away for {PATIENCE:.0f} s: {_reason(error)}"
+                        f"Optuna's storage {shown_address()} has been away for {waited:.0f} s: {_reason(error)}"
                     ) from error
                 if not told:
                     told = True
@@ -210,6 +225,11 @@ def _reason(error: BaseException) -> str:
 
 class PatientStorage(RDBStorage):
     """Optuna's storage in a database that may be away for a while."""
+
+    def record_heartbeat(self, trial_id: int) -> None:
+        """Give a sign of life. One that the database does not take is left out, so that the next one is given."""
+        with contextlib.suppress(UserError):
+            patient(super().record_heartbeat, PATIENCE_OF_A_HEARTBEAT)(trial_id)
 
 
 for _name in OPERATIONS:

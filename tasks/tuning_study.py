@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ssvh_model.errors import UserError
 from tasks.tuning_plan import TuningPlan
-from tasks.tuning_storage import WORKER, open_storage, take_up_again, turn
+from tasks.tuning_storage import WORKER, impatient, open_storage, take_up_again, turn
 from tasks.tuning_trial import CHANGES, first_number, reason
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -48,9 +48,13 @@ class OpenStudy:
         """The trials that came to their end, stopped early or not."""
         return self.study.get_trials(deepcopy=False, states=ENDED)
 
-    def running(self) -> list[FrozenTrial]:
-        """The trials that are being run, here or elsewhere."""
-        return self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    def is_left(self) -> bool:
+        """Whether nobody runs a trial, here or elsewhere; asked at the end of a worker, so False where the database is away."""
+        try:
+            with impatient():
+                return not self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        except UserError:
+            return False
 
     @property
     def wanted(self) -> int:
@@ -196,6 +200,10 @@ def _give_up_unheard(study: Study, patience: timedelta) -> None:
             take_up_again(study, trial)
 
 
+class _Interrupted(BaseException):
+    """A KeyboardInterrupt on its way through Optuna, which would tell it to the storage first, however long that is away."""
+
+
 def _run_one(
     study: Study, objective: Callable[[Trial], float], worker: str, held: contextlib.ExitStack
 ) -> str | None:
@@ -214,9 +222,14 @@ def _run_one(
         except Exception as error:
             failed.append(error)
             raise
+        except KeyboardInterrupt as interrupt:
+            raise _Interrupted from interrupt
 
     try:
         study.optimize(run, n_trials=1, catch=(Exception,))
+    except _Interrupted as interrupted:
+        _give_back(study, begun)
+        raise (interrupted.__cause__ or KeyboardInterrupt()) from None
     except Exception:
         if begun and study.get_trials(deepcopy=False)[begun[0]].state.is_finished():
             return None  # this worker was not heard of for so long that another one has taken the trial up
@@ -228,13 +241,17 @@ def _run_one(
 
 
 def _give_back(study: Study, numbers: list[int]) -> None:
-    """Put a trial that this worker was asked to leave back into the queue: whoever is next goes on with it."""
-    for number in numbers:
-        trial = study.get_trials(deepcopy=True)[number]
-        if trial.state == TrialState.RUNNING:
-            study.tell(number, state=TrialState.FAIL)
-        if trial.state not in ENDED:
-            take_up_again(study, trial)
+    """Put a trial that this worker was asked to leave back into the queue: whoever is next goes on with it.
+
+    Where the database is away, whoever is next finds out by the missing signs of life.
+    """
+    with impatient(), contextlib.suppress(UserError):
+        for number in numbers:
+            trial = study.get_trials(deepcopy=True)[number]
+            if trial.state == TrialState.RUNNING:
+                study.tell(number, state=TrialState.FAIL)
+            if trial.state not in ENDED:
+                take_up_again(study, trial)
 
 
 def trial_changes(trial: FrozenTrial) -> dict[str, Any]:

@@ -243,7 +243,7 @@ def test_a_killed_worker_s_trial_is_taken_up_by_another(shared_plan: TuningPlan)
         time.sleep(0.2)
         assert doomed.is_alive()
         try:
-            running = join_study(shared_plan).running()
+            running = join_study(shared_plan).study.get_trials(states=(TrialState.RUNNING,))
         except UserError:
             continue
         if running and WORKER in running[0].user_attrs:
@@ -284,3 +284,26 @@ def test_the_study_goes_on_when_its_database_restarts(
     assert sum(trial.state in ENDED for trial in study.study.trials) == 6
     assert len(ran) == 6, "no trial was run twice"
     assert TrialState.RUNNING not in {trial.state for trial in study.study.trials}
+
+
+def test_a_worker_that_is_asked_to_stop_does_not_wait_for_the_database(
+    shared_plan: TuningPlan, postgresql: PostgreSQL
+) -> None:
+    study = opened(shared_plan, trials=2)
+
+    def interrupted(trial: Trial) -> float:
+        objective(shared_plan)(trial)
+        postgresql.stop()
+        raise KeyboardInterrupt("SIGTERM")
+
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
+            work(study, interrupted, print)
+        assert not study.is_left(), "nobody knows"
+        assert time.monotonic() - began < 25
+    finally:
+        postgresql.start()
+    work(study, objective(shared_plan), print)
+    assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"], "it was noticed by the missing signs of life"
+    assert study.is_left()
