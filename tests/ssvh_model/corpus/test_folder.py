@@ -197,11 +197,11 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 
 
 def test_the_webcam_clips_are_found_by_their_labels_csv(shared: Path) -> None:
-    from ssvh_model.corpus.folder import _find_videos, _read_csv
+    from ssvh_model.corpus.folder import _read_csv, find_videos
 
     root = shared / "data" / "asl_webcam"
     columns = FolderColumns(file="clip", label="class", fine_label=None, group="block", split=None)
-    paths, outside = _find_videos(root)
+    paths, outside = find_videos(root)
     lines = _read_csv(root, "labels.csv", columns, paths)
     assert len(paths) == 696 and set(lines) == set(paths) and not outside
     assert lines["clips/A_00.mp4"].labels == ("A",)
