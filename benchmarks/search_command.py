@@ -1,0 +1,117 @@
+"""What `ssvh search` of one clip takes beside what can't be spared: imports, decoding and the backbone.
+
+    python benchmarks/search_command.py
+
+Needs `make run`. Makes an index of the demo corpus in a temporary folder with the newest registered hasher's weights, then takes turns
+starting `ssvh search` and a bare program that imports what is needed, decodes the same clip and runs the backbone on it, each in a process of its own,
+on one core, in seconds of processor time. The least of each counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from machine import machine, write_result  # isort: skip  (before torch)
+
+from ssvh_model.features import FeatureFile
+from ssvh_model.model.hasher_file import save_hasher
+from ssvh_model.training.checkpoint import load_hasher
+from tasks import paths
+from tasks.index import build_index
+from tasks.params import load_params
+from tasks.progress import ShownProgress
+
+# What remains if nothing is hashed and nothing is searched.
+BARE = """
+import sys
+from pathlib import Path
+import torch
+from ssvh_model.video.backbones import load_backbone
+from ssvh_model.video.extraction import decode_for
+backbone = load_backbone(sys.argv[2], size=int(sys.argv[3]), device=torch.device("cpu"))
+backbone(decode_for(backbone, Path(sys.argv[1]), frames=int(sys.argv[4])).frames)
+"""
+
+
+def seconds_of(command: list[str]) -> dict[str, float]:
+    """Processor time and time by the clock of a process that must succeed."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    counted = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"counted": counted, "clock": time.perf_counter() - began}
+
+
+def main() -> None:
+    """Parse the command line, measure, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--name", default="search_command", help="of the file in benchmarks/results")
+    arguments = parser.parse_args()
+    params = load_params()
+    file = FeatureFile(paths.FEATURE_FILE)
+    clip = next((paths.CORPUS / "clips").glob("*.mp4"))
+    with tempfile.TemporaryDirectory() as folder:
+        save_hasher(Path(folder) / "hasher", load_hasher(paths.state(params.last_state)), file.meta)
+        build_index(
+            Path(folder) / "index",
+            paths.FEATURE_FILE,
+            params,
+            hasher=f"{folder}/hasher",
+            progress=lambda what: ShownProgress(what, print),
+        )
+        commands = {
+            "ssvh search": [
+                sys.executable,
+                "-m",
+                "flows.cli",
+                "search",
+                str(clip),
+                "--index",
+                f"{folder}/index",
+            ],
+            "imports, decoding, backbone": [
+                *(sys.executable, "-c", BARE, str(clip)),
+                *(file.meta.backbone, str(file.meta.size), str(file.shape[1])),
+            ],
+        }
+        taken: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
+        for turn in range(arguments.repeats + 1):
+            for name, command in commands.items():
+                seconds = seconds_of(command)
+                if turn:  # the first fills the file cache
+                    taken[name].append(seconds)
+    least = {
+        name: {how: round(min(one[how] for one in times), 3) for how in ("counted", "clock")}
+        for name, times in taken.items()
+    }
+    search, bare = least.values()
+    ratio = round(search["counted"] / bare["counted"], 3)
+    for name, seconds in least.items():
+        print(
+            f"{name:30} {seconds['counted']:.2f} s of processor time, {seconds['clock']:.2f} s by the clock"
+        )
+    print(f"ratio {ratio}, by the clock {search['clock'] / bare['clock']:.3f}")
+    write_result(
+        arguments.name,
+        {
+            "seconds": least,
+            "ratio": ratio,
+            "ratio_by_the_clock": round(search["clock"] / bare["clock"], 3),
+            "machine": machine(),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()
