@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def seconds(workers: int, trials: int, storage: str) -> tuple[float, int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=12)
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--videos", type=int, default=1000, help="Of which six tenths are for training.")
     options = parser.parse_args()
     programs = find_programs()
@@ -94,15 +96,16 @@ def main() -> int:
         try:
             server.start()
             with prefect_server():
-                for workers in (1, 2):
-                    shutil.rmtree(
-                        paths.WORK, ignore_errors=True
-                    )  # or the second study would find what the first has trained
-                    taken, most = seconds(workers, options.trials, server.create(f"workers{workers}"))
-                    measured[str(workers)] = {"seconds": taken, "trials_of_the_busiest": most}
-                    print(
-                        f"{workers} worker{'s' if workers > 1 else ''}: {options.trials} trials in {taken:.1f} s"
-                    )
+                # In turns, and the fastest counts: on a shared machine the load changes meanwhile.
+                for workers in [1, 2] * options.repeats:
+                    # Or this study would find what the one before has trained.
+                    shutil.rmtree(paths.WORK, ignore_errors=True)
+                    storage = server.create(f"workers-{time.time_ns()}")
+                    taken, most = seconds(workers, options.trials, storage)
+                    print(f"workers: {workers}, {options.trials} trials in {taken:.1f} s", flush=True)
+                    known = measured.get(str(workers))
+                    if known is None or taken < known["seconds"]:
+                        measured[str(workers)] = {"seconds": taken, "trials_of_the_busiest": most}
         finally:
             server.remove()
             os.chdir(ROOT)
@@ -112,6 +115,7 @@ def main() -> int:
         "tuning_workers",
         {
             "trials": options.trials,
+            "repeats": options.repeats,
             "workers": measured,
             "ratio": ratio,
             "wanted_at_most": MOST,
