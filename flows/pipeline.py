@@ -26,6 +26,7 @@ from tasks.params import load_params
 from tasks.parent import create_parent, end_children, note_stages
 from tasks.prefect_page import show_mlflow_run
 from tasks.prefect_task import FLOW_RUN_VARIABLE
+from tasks.processes import leave_garbage
 from tasks.stage import STARTED_VARIABLE
 from tasks.tracking import PARENT_VARIABLE, Store
 
@@ -131,6 +132,7 @@ def main(arguments: list[str]) -> int:
         print(f"usage: python -m flows.pipeline [{AT_ONCE}]", file=sys.stderr)
         return 2
     state = pipeline(one_by_one=AT_ONCE not in arguments, return_state=True)
+    leave_garbage()
     return exit_status(state)
 
 

@@ -41,7 +41,13 @@ from tasks.disk import disk_full
 from tasks.params import Params, load_params
 from tasks.params_reading import read_yaml
 from tasks.prefect_task import PrefectIds, run_as_task
-from tasks.processes import end_with, kill_children, pipeline_process, terminate_as_interrupt
+from tasks.processes import (
+    end_with,
+    kill_children,
+    leave_garbage,
+    pipeline_process,
+    terminate_as_interrupt,
+)
 from tasks.progress import ShownProgress
 from tasks.work import Work, only_one, open_work, remove_committed_work
 
@@ -237,6 +243,8 @@ def main(arguments: list[str]) -> int:
         reason = f"stage {arguments[0]}: {type(error).__name__}: {' '.join(str(error).split())}"
         _tell_flow(arguments[0], reason, bad_input=False)
         raise
+    finally:
+        leave_garbage()
     return 0
 
 
