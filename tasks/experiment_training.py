@@ -138,6 +138,7 @@ def train_phases(training: Training, session: Any, log: Any, state: Path) -> Non
 def _noting(folder: Path, log: Any) -> Any:
     """Notes the seconds of every epoch, which the checkpoints do not hold, and logs the epoch."""
     seconds_of = _seconds(folder)
+    folder.mkdir(parents=True, exist_ok=True)
 
     def on_epoch(row: dict[str, Any], seconds: float) -> None:
         if seconds:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -54,41 +55,48 @@ class Searcher:
 
     def __init__(self, folder: str | os.PathLike[str] = "index") -> None:
         self.folder = Path(folder)
-        self._open()
+        self._state = self._open()
 
-    def _open(self) -> None:
-        def load(pointer: Pointer) -> tuple[Snapshot, VideoEncoder]:
+    def _open(self) -> _State:
+        def load(pointer: Pointer) -> _State:
             snapshot = Snapshot(self.folder, pointer)
             hasher = pointer.folder(self.folder) / HASHER
             if hasher_digest(hasher) != snapshot.hasher.sha256:
                 raise UserError(
                     f"{hasher}: not the hasher that made the codes of this index, {snapshot.hasher.name}"
                 )
-            return snapshot, VideoEncoder(*load_saved_hasher(hasher))
+            return _State(snapshot, VideoEncoder(*load_saved_hasher(hasher)))
 
-        self._snapshot, encoder = consistently(self.folder, load)
-        before = getattr(self, "_encoder", None)
-        if before is not None and before.features == encoder.features:
-            encoder.share_backbone(before)
-        self._encoder = encoder
+        return consistently(self.folder, load)
 
-    def _follow(self) -> None:
-        if Pointer.read(self.folder) != self._snapshot.pointer:
-            self._open()
+    def _current(self) -> _State:
+        """What is there now. Each question asks once, so that threads that share a searcher don't mix states either."""
+        before = self._state
+        if Pointer.read(self.folder) == before.snapshot.pointer:
+            return before
+        state = self._open()
+        if state.encoder.features == before.encoder.features:
+            state.encoder.share_backbone(before.encoder)
+        self._state = state
+        return state
 
     def __len__(self) -> int:
-        self._follow()
-        return len(self._snapshot)
+        return len(self._current().snapshot)
 
     @property
     def bits(self) -> int:
         """K."""
-        return self._snapshot.bits
+        return self._state.snapshot.bits
 
     @property
     def hasher(self) -> HasherIdentity:
-        """Which hasher made the codes."""
-        return self._snapshot.hasher
+        """Which hasher made the codes that were searched last."""
+        return self._state.snapshot.hasher
+
+    @property
+    def encoder(self) -> VideoEncoder:
+        """What turned the last videos or features into codes."""
+        return self._state.encoder
 
     def nearest(self, path: str | os.PathLike[str], count: int = 10) -> list[Hit]:
         """The videos nearest to a video file, nearest first.
@@ -96,8 +104,8 @@ class Searcher:
         Raises:
             UserError: the video can't be read, or the index's videos were not encoded from videos.
         """
-        self._follow()
-        return self._hits(self._encoder.code(Path(path))[None], count)[0]
+        state = self._current()
+        return state.hits(state.encoder.code(Path(path))[None], count)[0]
 
     def nearest_to_features(self, features: np.ndarray, count: int = 10) -> list[list[Hit]]:
         """The same for frame features, [q, M, D]; a list for each.
@@ -105,25 +113,31 @@ class Searcher:
         Raises:
             UserError: the hasher needs another shape.
         """
-        self._follow()
-        return self._hits(self._encoder.codes_of(features), count)
+        state = self._current()
+        return state.hits(state.encoder.codes_of(features), count)
 
     def nearest_to_codes(self, codes: np.ndarray, count: int = 10) -> list[list[Hit]]:
         """The same for packed codes of the index's hasher, [q, ceil(K / 8)] uint8; a list for each."""
-        self._follow()
-        return self._hits(codes, count)
+        return self._current().hits(codes, count)
 
-    def _hits(self, codes: np.ndarray, count: int) -> list[list[Hit]]:
+
+class _State(NamedTuple):
+    """An index at one moment, and the hasher that belongs to it."""
+
+    snapshot: Snapshot
+    encoder: VideoEncoder
+
+    def hits(self, codes: np.ndarray, count: int) -> list[list[Hit]]:
         if count < 1:
             raise UserError(f"count is {count}; allowed are whole numbers from 1")
-        rows, distances = self._snapshot.nearest(codes, count)
+        rows, distances = self.snapshot.nearest(codes, count)
         return [
             [self._hit(row, distance) for row, distance in zip(*both, strict=True) if row >= 0]
             for both in zip(rows.tolist(), distances.tolist(), strict=True)
         ]
 
     def _hit(self, row: int, distance: int) -> Hit:
-        snapshot = self._snapshot
+        snapshot = self.snapshot
         return Hit(
             id=snapshot.text("ids", row),
             distance=distance,

@@ -35,6 +35,9 @@ def test_new_videos_lead_to_a_training_when_there_are_enough(
     clips = sorted(kept.iterdir())
     add(project, clips[:29])
     project.set(corpus__source="folder", warmup__epochs=2, rounds={}, watch__settle=0, watch__least_videos=2)
+    project.set(
+        features__size=80
+    )  # features of this size are new: the clips come from the demo, which has some
     project.run("dvc", "repro")
     assert decoded(project) == 29
     assert "no new videos beside the 29 known ones" in project.run("flows.cli", "watch")

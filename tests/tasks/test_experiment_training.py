@@ -124,6 +124,17 @@ def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     assert files == {"table.json", "table.md", "bars.png"}
 
 
+def test_a_training_without_checkpoints_on_the_way_keeps_its_seconds(params: Params) -> None:
+    seldom = params.model_copy(
+        update={"running": params.running.model_copy(update={"checkpoint_every": 100})}
+    )
+    plan, _ = plan_ablation(seldom, Path("features.h5"), "validation", (1,), ("full",))
+    run_all(plan)
+    result = load_result(plan.trainings()[0])
+    assert result is not None
+    assert [row["seconds"] > 0 for row in result.record["history"]] == [True] * 5
+
+
 def test_a_result_that_is_there_is_not_trained_again_and_queries_need_no_new_training(
     params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
