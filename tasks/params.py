@@ -113,6 +113,7 @@ class Model(Section):
     pooling: Literal["votes", "values"]
     start: Literal["random", "itq"]
     whitening: Literal["by_length"] | Annotated[float, Field(ge=0, le=1)]
+    within_video: Annotated[float, Field(gt=0, le=1000)] | None
 
 
 class Sampler(Section):

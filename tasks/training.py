@@ -168,6 +168,7 @@ class TrainingSession:
                 hasher,
                 self.train,
                 whitening=model.whitening,
+                within_video=model.within_video,
                 seed=self.params.seed,
                 batch_size=batch_size,
             )

@@ -55,7 +55,9 @@ def draw_ablation(
         if value is not None:
             axes.axvline(value, color=colour, linewidth=1.4, linestyle=":", label=f"{name} {value:.3f}")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=9, labelcolor=GREY, loc="lower right")
+        axes.legend(
+            frameon=False, fontsize=9, labelcolor=GREY, loc="lower right", bbox_to_anchor=(1, 1), ncols=2
+        )
     axes.set_yticks(rows, list(gmaps))
     axes.invert_yaxis()
     save(figure, path)

@@ -14,6 +14,7 @@ from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.model.transformer import Block
 from ssvh_model.retrieval.itq import train_itq
 from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.training.within_video import within_video_whitening
 
 # Directions with less than this share of the largest variance are noise of float16.
 LEAST_VARIANCE = 1e-6
@@ -32,7 +33,13 @@ def whitening_by_length(bits: int) -> float:
 
 @torch.no_grad()
 def start_from_itq(
-    hasher: VideoHasher, videos: FrameSource, *, whitening: Whitening, seed: int, batch_size: int
+    hasher: VideoHasher,
+    videos: FrameSource,
+    *,
+    whitening: Whitening,
+    within_video: float | None,
+    seed: int,
+    batch_size: int,
 ) -> None:
     """Write an iterative quantisation of the training videos into `hasher`; training goes on from there. Not in the paper.
 
@@ -45,6 +52,7 @@ def start_from_itq(
         hasher: its centre and scale are those that the features will have (`learn_center` comes first).
         videos: the training videos.
         whitening: 0 keeps the proportions of the axes (plain PCA), 1 makes all equally strong; "by_length" is `whitening_by_length`.
+        within_video: shrinkage of a whitening of what changes within videos, which comes first (`within_video_whitening`); None for none.
         seed: of ITQ's first rotation.
         batch_size: videos in memory at a time.
 
@@ -53,7 +61,13 @@ def start_from_itq(
     """
     means = _mean_features(hasher, videos, batch_size)
     centre = means.mean(axis=0)
-    axes, deviation = _principal_axes(means - centre, most=hasher.config.width)
+    if within_video is None:
+        axes, deviation = _principal_axes(means - centre, most=hasher.config.width)
+    else:
+        basis, _ = _principal_axes(means - centre, most=len(means))
+        evened = within_video_whitening(hasher, videos, basis, shrinkage=within_video, batch_size=batch_size)
+        axes, deviation = _principal_axes((means - centre) @ evened.T, most=hasher.config.width)
+        axes = axes @ evened
     bits = hasher.config.bits
     if bits > len(axes):
         raise UserError(

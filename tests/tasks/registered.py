@@ -64,7 +64,7 @@ def save_hasher_that_is_blind(folder: Path, blind: int, *, bits: int = 16, seed:
     config = HasherConfig(SIZE, FRAMES, bits, SIZE, 1, 2, 2.0, 0.1, "values")
     hasher = VideoHasher(config)
     learn_center(hasher, source, batch_size=16)
-    start_from_itq(hasher, source, whitening=0.0, seed=seed, batch_size=16)
+    start_from_itq(hasher, source, whitening=0.0, within_video=None, seed=seed, batch_size=16)
     save_hasher(folder, hasher, META)
     (folder / "blind.h5").unlink()
 

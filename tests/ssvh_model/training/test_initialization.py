@@ -39,10 +39,12 @@ def hasher(bits: int = BITS, width: int = 48) -> VideoHasher:
     return VideoHasher(config)
 
 
-def started(source: FrameSource, whitening: Whitening, seed: int = 1) -> VideoHasher:
+def started(
+    source: FrameSource, whitening: Whitening, seed: int = 1, within_video: float | None = None
+) -> VideoHasher:
     model = hasher()
     learn_center(model, source, batch_size=32)
-    start_from_itq(model, source, whitening=whitening, seed=seed, batch_size=32)
+    start_from_itq(model, source, whitening=whitening, within_video=within_video, seed=seed, batch_size=32)
     return model
 
 
@@ -112,4 +114,6 @@ def test_more_bits_than_directions(count: int, width: int, bits: int) -> None:
     with pytest.raises(
         UserError, match=rf"model.start: itq makes at most \d+ bits from {count} .* not {bits}"
     ):
-        start_from_itq(hasher(bits, width), videos(count), whitening=0.5, seed=1, batch_size=32)
+        start_from_itq(
+            hasher(bits, width), videos(count), whitening=0.5, within_video=None, seed=1, batch_size=32
+        )
