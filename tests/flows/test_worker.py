@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFilter
 from prefect.states import Cancelling
 
 from flows.deploy import zombie_automation
@@ -157,6 +158,18 @@ def test_cancelling_a_run_ends_all_of_it_and_the_next_run_goes_on(service: Proje
     assert "stub second goes on from half" in (service.folder / "worker.log").read_text()
 
 
+def heartbeats(api: str, run: Any) -> list[Any]:
+    """The signs of life of a flow run that the server has."""
+    wanted = EventFilter(
+        event=EventNameFilter(name=["prefect.flow-run.heartbeat"]),
+        resource=EventResourceFilter(id=[f"prefect.flow-run.{run}"]),
+    )
+    with SyncPrefectClient(api=api) as client:
+        found = client._client.post("/events/filter", json={"filter": wanted.model_dump(mode="json")})
+    events: list[Any] = found.raise_for_status().json()["events"]
+    return events
+
+
 @pytest.mark.slow
 def test_a_run_whose_machine_is_gone_ends_as_crashed(service: Project, prefect_api: str) -> None:
     with SyncPrefectClient(api=prefect_api) as client:
@@ -164,7 +177,7 @@ def test_a_run_whose_machine_is_gone_ends_as_crashed(service: Project, prefect_a
         client.create_automation(automation)
     with workers(service, "--pool", "gpu") as process:
         run = start(prefect_api, "probe/probe", number=3, together=False)
-        wait_for((service.folder / "probe-3").exists, "the run did not start", service)
+        wait_for(lambda: heartbeats(prefect_api, run), "the run sent no heartbeat", service)
         everything = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
         for one in everything:
             one.kill()
