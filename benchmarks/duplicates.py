@@ -1,12 +1,12 @@
 """How well `ssvh duplicates` finds re-uploads: precision and recall over the radius, on the demo corpus and on milder distortions.
 
     python benchmarks/duplicates.py
-    python benchmarks/duplicates.py --index other/index --strengths 0.1 0.2
+    python benchmarks/duplicates.py --strengths 0.1 0.2
 
-Needs `make run` and `ssvh index`. The truth is which clips were made from one recording (the manifest's groups): a pair of videos that
+Needs `make run`. The truth is which clips were made from one recording (the manifest's groups): a pair of videos that
 `ssvh duplicates` puts into one group counts as found; "pairs" leaves out the chains that groups make. Beside it stand float features at the
 similarity where they find as many pairs as there are, which tells how hard the distortions are. The strengths are corpora that are rendered for this,
-with two uploads of each recording, without planted bad frames, and encoded with the index's hasher.
+with two uploads of each recording, without planted bad frames, and encoded with the same hasher.
 """
 
 from __future__ import annotations
@@ -23,14 +23,15 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from trained_index import make_trained_index
 
 from ssvh_model.corpus.arcade import render_arcade
 from ssvh_model.corpus.arcade_plan import ArcadeSpec
 from ssvh_model.features import FeatureFile
 from ssvh_model.index.duplicates import duplicate_groups
-from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.snapshot import open_snapshot
-from ssvh_model.index.video_encoder import backbone_of
+from ssvh_model.index.video_encoder import VideoEncoder, backbone_of
+from ssvh_model.model.hasher_file import load_saved_hasher
 from ssvh_model.progress import no_progress
 from ssvh_model.retrieval.hamming import as_words, hamming_distances
 from ssvh_model.video.extraction import extract_features
@@ -93,11 +94,10 @@ def curve(words: np.ndarray, features: np.ndarray, recordings: np.ndarray) -> di
     }
 
 
-def rendered(strength: float, clips: int, searcher: Searcher, params: Params) -> dict[str, Any]:
+def rendered(strength: float, clips: int, encoder: VideoEncoder, params: Params) -> dict[str, Any]:
     """The same for a corpus of its own, of this distortion."""
     arcade = {**params.corpus.arcade.model_dump(), "distortion": strength, "clips": clips, "bad_frames": 0.0}
     spec, workers = ArcadeSpec(**{**arcade, "reuploads": 2}), pick_workers(params.running.workers)
-    encoder = searcher.encoder
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         videos = render_arcade(spec, folder, seed=params.seed, workers=workers, progress=no_progress)
@@ -136,29 +136,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--index", type=Path, default=paths.INDEX)
     parser.add_argument("--strengths", type=float, nargs="*", default=[0.0, 0.1, 0.2, 0.4])
     parser.add_argument("--clips", type=int, default=160, help="of each rendered corpus")
     parser.add_argument("--name", default="duplicates", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     params = load_params()
-    snapshot, file = open_snapshot(arguments.index), FeatureFile(paths.FEATURE_FILE)
-    row_of = {video: row for row, video in enumerate(file.ids)}
-    rows = np.array([row_of[video] for video in snapshot.ids()])
-    arcade = params.corpus.arcade
-    whole = f"the demo corpus (distortion {arcade.distortion}, bad frames {arcade.bad_frames})"
-    results = {
-        whole: curve(snapshot.words, mean_features(file, rows), np.array([file.groups[row] for row in rows]))
-    }
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        snapshot, file = open_snapshot(make_trained_index(Path(name))), FeatureFile(paths.FEATURE_FILE)
+        encoder = VideoEncoder(*load_saved_hasher(Path(name) / "hasher"))
+        row_of = {video: row for row, video in enumerate(file.ids)}
+        rows = np.array([row_of[video] for video in snapshot.ids()])
+        recordings = np.array([file.groups[row] for row in rows])
+        arcade = params.corpus.arcade
+        whole = f"the demo corpus (distortion {arcade.distortion}, bad frames {arcade.bad_frames})"
+        results[whole] = curve(snapshot.words, mean_features(file, rows), recordings)
     show(whole, results[whole])
-    searcher = Searcher(arguments.index)
     for strength in arguments.strengths:
-        name = f"distortion {strength}, no bad frames"
-        results[name] = rendered(strength, arguments.clips, searcher, params)
-        show(name, results[name])
+        weaker = f"distortion {strength}, no bad frames"
+        results[weaker] = rendered(strength, arguments.clips, encoder, params)
+        show(weaker, results[weaker])
     write_result(
         arguments.name,
-        {"hasher": snapshot.hasher.name, "bits": snapshot.bits, "corpora": results, "machine": machine()},
+        {"bits": encoder.hasher.config.bits, "corpora": results, "machine": machine()},
     )
 
 

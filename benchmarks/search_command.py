@@ -2,7 +2,7 @@
 
     python benchmarks/search_command.py
 
-Needs `make run`. Makes an index of the demo corpus in a temporary folder with the newest registered hasher's weights, then takes turns
+Needs `make run`. Makes an index in a temporary folder by the hasher that was trained, then takes turns
 starting `ssvh search` and a bare program that imports what is needed, decodes the same clip and runs the backbone on it, each in a process of its own,
 on one core, in seconds of processor time. The least of each counts.
 """
@@ -20,13 +20,10 @@ from pathlib import Path
 
 from machine import machine, write_result  # isort: skip  (before torch)
 
+from trained_index import make_trained_index
+
 from ssvh_model.features import FeatureFile
-from ssvh_model.model.hasher_file import save_hasher
-from ssvh_model.training.checkpoint import load_hasher
 from tasks import paths
-from tasks.index import build_index
-from tasks.params import load_params
-from tasks.progress import ShownProgress
 
 # What remains if nothing is hashed and nothing is searched.
 BARE = """
@@ -58,18 +55,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--name", default="search_command", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
-    params = load_params()
     file = FeatureFile(paths.FEATURE_FILE)
     clip = next((paths.CORPUS / "clips").glob("*.mp4"))
     with tempfile.TemporaryDirectory() as folder:
-        save_hasher(Path(folder) / "hasher", load_hasher(paths.state(params.last_state)), file.meta)
-        build_index(
-            Path(folder) / "index",
-            paths.FEATURE_FILE,
-            params,
-            hasher=f"{folder}/hasher",
-            progress=lambda what: ShownProgress(what, print),
-        )
+        index = make_trained_index(Path(folder))
         commands = {
             "ssvh search": [
                 sys.executable,
@@ -78,7 +67,7 @@ def main() -> None:
                 "search",
                 str(clip),
                 "--index",
-                f"{folder}/index",
+                str(index),
             ],
             "imports, decoding, backbone": [
                 *(sys.executable, "-c", BARE, str(clip)),

@@ -93,11 +93,6 @@ class Searcher:
         """Which hasher made the codes that were searched last."""
         return self._state.snapshot.hasher
 
-    @property
-    def encoder(self) -> VideoEncoder:
-        """What turned the last videos or features into codes."""
-        return self._state.encoder
-
     def nearest(self, path: str | os.PathLike[str], count: int = 10) -> list[Hit]:
         """The videos nearest to a video file, nearest first.
 

@@ -1,0 +1,28 @@
+"""An index of the corpus by the hasher that `make run` has trained, whether or not it was registered or promoted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssvh_model.features import FeatureFile
+from ssvh_model.model.hasher_file import save_hasher
+from ssvh_model.training.checkpoint import load_hasher
+from tasks import paths
+from tasks.index import build_index
+from tasks.params import load_params
+from tasks.progress import ShownProgress
+
+
+def make_trained_index(folder: Path) -> Path:
+    """Encode the stored features and write the index into `folder`; its path."""
+    params = load_params()
+    meta = FeatureFile(paths.FEATURE_FILE).meta
+    save_hasher(folder / "hasher", load_hasher(paths.state(params.last_state)), meta)
+    build_index(
+        folder / "index",
+        paths.FEATURE_FILE,
+        params,
+        hasher=str(folder / "hasher"),
+        progress=lambda what: ShownProgress(what, print),
+    )
+    return folder / "index"
