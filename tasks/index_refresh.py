@@ -23,6 +23,8 @@ from tasks.index import ADDED, Progresses
 if TYPE_CHECKING:
     from tasks.params import Params
 
+GONE_NAMED = 5  # videos that are named in one line
+
 
 def refresh_index(
     params: Params,
@@ -132,17 +134,25 @@ class _Encoding:
         )
 
     def _from_videos(self, ids: list[str]) -> list[CodedVideos]:
-        """Decode what has no features that fit; a video that is gone is left out."""
+        """Decode what has no features that fit; videos that are gone are left out."""
         videos: list[Video] = []
+        gone: list[str] = []
         for video in ids:
-            path = Path(self._known.paths[self._row[video]])
-            if not self._known.paths[self._row[video]] or not path.is_file():
-                self._say(f"left out of the index: {video} has no stored features and no file ({path})")
+            path = self._known.paths[self._row[video]]
+            if not path or not Path(path).is_file():
+                gone.append(video)
                 continue
             videos += [
                 replace(found, id=video)
-                for found in find_videos([path], self._params, label=None, progress=self._progress("videos"))
+                for found in find_videos(
+                    [Path(path)], self._params, label=None, progress=self._progress("videos")
+                )
             ]
+        if gone:
+            more = f" and {len(gone) - GONE_NAMED} more" if len(gone) > GONE_NAMED else ""
+            self._say(
+                f"left out of the index, with neither stored features nor a file any more: {', '.join(gone[:GONE_NAMED])}{more}"
+            )
         if not any(video.usable for video in videos):
             return []
         encoded = encode_videos(videos, self._hasher, self._params, progress=self._progress)
