@@ -202,7 +202,7 @@ def _fill_empty(
     shares: dict[str, float],
     seed: int,
 ) -> None:
-    """Give each empty split with a share one group of a split that keeps another; changes `sides`."""
+    """Give each empty split with a share one group of a split that keeps another; changes `sides`. Training takes one also of a split that keeps none."""
     total = sum(map(len, groups.values()))
     for split in SPLITS:
         if not shares[split] or split in sides.values():
@@ -211,7 +211,7 @@ def _fill_empty(
         videos: Counter[str] = Counter()
         for key, side in sides.items():
             videos[side] += len(groups[key])
-        donors = [key for key in free if held[sides[key]] > 1]
+        donors = [key for key in free if held[sides[key]] > 1] or (list(free) if split == "train" else [])
         if donors:
             spare = {side: videos[side] - shares[side] * total for side in SPLITS}
             key = min(donors, key=lambda key: (-spare[sides[key]], len(groups[key]), _draw(seed, key)))

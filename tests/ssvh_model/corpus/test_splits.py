@@ -74,6 +74,15 @@ def test_groups_stay_together_whatever_the_corpus(
         assert all(used[split] for split, share in wanted.items() if share)
 
 
+@pytest.mark.parametrize("videos", [1, 2, 3])
+def test_few_videos_are_for_training_first(videos: int) -> None:
+    for seed in range(20):
+        used = Counter(
+            video.split for video in assign_splits(corpus(videos, 1), spec(0.2, 0.3, 0.3), seed=seed)
+        )
+        assert used["train"] >= 1
+
+
 @settings(max_examples=40, deadline=None)
 @given(corpora(), st.integers(0, 3), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(videos: list[Video], seed: int, order: random.Random) -> None:
