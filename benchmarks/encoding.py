@@ -29,6 +29,7 @@ from ssvh_model.model.hasher import HasherConfig, VideoHasher
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.frame_source import FrameSource
 from tasks.presets import params_with_presets
+from tasks.training import hasher_config
 
 DEMO_FEATURES = 1280  # D of EfficientNet-Lite0
 PRESETS: dict[str, list[str]] = {
@@ -45,18 +46,7 @@ def configurations() -> dict[str, HasherConfig]:
         params = params_with_presets(presets, changes={})
         published = params.corpus.source == "published"
         size = PUBLISHED_SETS[params.corpus.published.dataset].feature_size if published else DEMO_FEATURES
-        model = params.model
-        found[name] = HasherConfig(
-            feature_size=size,
-            frames=params.features.frames,
-            bits=model.bits,
-            width=model.width,
-            layers=model.layers,
-            heads=model.heads,
-            mlp_ratio=model.mlp_ratio,
-            position_scale=model.position_scale,
-            pooling=model.pooling,
-        )
+        found[name] = hasher_config(params, frames=params.features.frames, feature_size=size)
     return found
 
 

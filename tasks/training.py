@@ -51,22 +51,28 @@ def frame_source(file: FeatureFile, *splits: str) -> FrameSource:
     return FrameSource.from_file(file, file.rows(*splits), memory_limit=psutil.virtual_memory().available / 2)
 
 
+def hasher_config(params: Params, *, frames: int, feature_size: int) -> HasherConfig:
+    """What the hasher is built from, for videos of M `frames` with D = `feature_size` numbers each."""
+    model = params.model
+    return HasherConfig(
+        feature_size=feature_size,
+        frames=frames,
+        bits=model.bits,
+        width=model.width,
+        layers=model.layers,
+        heads=model.heads,
+        mlp_ratio=model.mlp_ratio,
+        position_scale=model.position_scale,
+        pooling=model.pooling,
+    )
+
+
 def model_config(params: Params, file: FeatureFile) -> ModelConfig:
     """What the model is built from, for the features at hand."""
     _, frames, size = file.shape
     model, sampler = params.model, params.sampler
     return ModelConfig(
-        HasherConfig(
-            feature_size=size,
-            frames=frames,
-            bits=model.bits,
-            width=model.width,
-            layers=model.layers,
-            heads=model.heads,
-            mlp_ratio=model.mlp_ratio,
-            position_scale=model.position_scale,
-            pooling=model.pooling,
-        ),
+        hasher_config(params, frames=frames, feature_size=size),
         DecoderConfig(width=model.decoder_width, layers=model.decoder_layers, heads=model.decoder_heads),
         SamplerConfig(
             kind=sampler.kind,

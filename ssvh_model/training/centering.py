@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.training.frame_source import FrameSource
@@ -31,3 +34,10 @@ def learn_center(hasher: VideoHasher, videos: FrameSource, *, batch_size: int) -
     hasher.feature_mean.copy_(mean)
     # Constant features have no spread; dividing by 1 leaves them 0.
     hasher.feature_scale.fill_(max(variance, 0.0) ** 0.5 or 1.0)
+
+
+def centered_batches(hasher: VideoHasher, videos: FrameSource, batch_size: int) -> Iterator[Tensor]:
+    """The features of all videos as `hasher` centres them, a batch at a time: [b, M, D] float32, on the hasher's device."""
+    for start in range(0, len(videos), batch_size):
+        index = np.arange(start, min(start + batch_size, len(videos)))
+        yield hasher.center(videos.fetch(index).to(hasher.feature_mean.device).float())

@@ -13,6 +13,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.model.transformer import Block
 from ssvh_model.retrieval.itq import train_itq
+from ssvh_model.training.centering import centered_batches
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.within_video import within_video_whitening
 
@@ -99,12 +100,10 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
 
 def _mean_features(hasher: VideoHasher, videos: FrameSource, batch_size: int) -> np.ndarray:
     """Centred features of all videos averaged over their frames, [n, D] float64."""
-    device = hasher.feature_mean.device
-    parts = []
-    for start in range(0, len(videos), batch_size):
-        index = np.arange(start, min(start + batch_size, len(videos)))
-        features = hasher.center(videos.fetch(index).to(device).float())
-        parts.append(features.mean(dim=1).cpu().double().numpy())
+    parts = [
+        features.mean(dim=1).cpu().double().numpy()
+        for features in centered_batches(hasher, videos, batch_size)
+    ]
     return np.concatenate(parts)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ssvh_model.model.hasher import VideoHasher
+from ssvh_model.training.centering import centered_batches
 from ssvh_model.training.frame_source import FrameSource
 
 # Frames that differ by less than this share of what videos are made of are the same frame with rounding errors.
@@ -30,9 +31,7 @@ def within_video_whitening(
         [r, D] float64; `basis` itself if the videos are stills.
     """
     scatter, frames, total = np.zeros((len(basis), len(basis))), 0, 0.0
-    for start in range(0, len(videos), batch_size):
-        index = np.arange(start, min(start + batch_size, len(videos)))
-        features = hasher.center(videos.fetch(index).to(hasher.feature_mean.device).float())
+    for features in centered_batches(hasher, videos, batch_size):
         deviations = (features - features.mean(dim=1, keepdim=True)).flatten(0, 1).cpu().double().numpy()
         within = deviations @ basis.T
         scatter += within.T @ within
