@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssvh_model.losses.objective import Objective
 from ssvh_model.model.autossvh import DecoderConfig
-from ssvh_model.model.hasher import HasherConfig
+from ssvh_model.model.hasher import HasherConfig, VideoHasher
 from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.training.checkpoint import ModelConfig
 from ssvh_model.training.frame_source import FrameSource
@@ -50,6 +50,24 @@ def tiny_config(kind: str = "adversarial", mask_ratio: float = 0.5) -> ModelConf
         ),
         DecoderConfig(width=24, layers=1, heads=2),
         SamplerConfig(kind=kind, mask_ratio=mask_ratio, gumbel=1.0, noise=0.1, temperature=1.0),  # type: ignore[arg-type]
+    )
+
+
+def values_hasher(*, feature_size: int, frames: int, bits: int, width: int, layers: int) -> VideoHasher:
+    """An untrained hasher as the default parameters have it: pooled by values, frame positions scaled down."""
+    torch.manual_seed(0)
+    return VideoHasher(
+        HasherConfig(
+            feature_size=feature_size,
+            frames=frames,
+            bits=bits,
+            width=width,
+            layers=layers,
+            heads=2,
+            mlp_ratio=2,
+            position_scale=0.1,
+            pooling="values",
+        )
     )
 
 

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from ssvh_model.errors import UserError
-from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.retrieval.itq import train_itq
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.initialization import Whitening, start_from_itq, whitening_by_length
+from tests.ssvh_model.conftest import values_hasher
 
 FRAMES, SIZE, BITS = 6, 40, 16
 
@@ -24,19 +25,7 @@ def videos(count: int = 120, spread: float = 0.05) -> FrameSource:
 
 
 def hasher(bits: int = BITS, width: int = 48) -> VideoHasher:
-    torch.manual_seed(0)
-    config = HasherConfig(
-        feature_size=SIZE,
-        frames=FRAMES,
-        bits=bits,
-        width=width,
-        layers=2,
-        heads=2,
-        mlp_ratio=2,
-        position_scale=0.1,
-        pooling="values",
-    )
-    return VideoHasher(config)
+    return values_hasher(feature_size=SIZE, frames=FRAMES, bits=bits, width=width, layers=2)
 
 
 def started(

@@ -3,11 +3,12 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.initialization import start_from_itq
 from ssvh_model.training.within_video import within_video_whitening
+from tests.ssvh_model.conftest import values_hasher
 
 FRAMES, SIZE, KINDS, NOISY = 8, 32, 6, 4
 
@@ -25,20 +26,7 @@ def videos(count: int = 180, noise: float = 5.0) -> tuple[FrameSource, np.ndarra
 
 
 def hasher() -> VideoHasher:
-    torch.manual_seed(0)
-    return VideoHasher(
-        HasherConfig(
-            feature_size=SIZE,
-            frames=FRAMES,
-            bits=16,
-            width=SIZE,
-            layers=1,
-            heads=2,
-            mlp_ratio=2,
-            position_scale=0.1,
-            pooling="values",
-        )
-    )
+    return values_hasher(feature_size=SIZE, frames=FRAMES, bits=16, width=SIZE, layers=1)
 
 
 def test_frames_of_a_video_scatter_alike_in_all_directions() -> None:
