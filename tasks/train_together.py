@@ -23,7 +23,7 @@ from ssvh_model.features import FeatureFile
 from ssvh_model.progress import Progress
 from ssvh_model.training.checkpoint import CheckpointFolder
 from tasks.params import Params
-from tasks.processes import Started, end_with, kill_children, terminate_as_interrupt
+from tasks.processes import Started, end_with, kill_with_argument, terminate_as_interrupt
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_BETWEEN_PROGRESS = 1.0
@@ -75,7 +75,7 @@ def train_together(
     Raises:
         UserError: what one of them raised, or one of them has ended without a reason; the message names the log.
     """
-    folder = checkpoints.path
+    folder = checkpoints.path.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     anchors_file, file, log = (
         folder / "together.safetensors",
@@ -106,8 +106,9 @@ def train_together(
             else:
                 progress(*values)
     finally:
-        if process.poll() is None:
-            kill_children()
+        # Not its children: where torchrun itself was killed, the processes that it started have another parent.
+        kill_with_argument(str(file))
+        process.wait()
     for failed in sorted(folder.glob("failed-*.json")):
         raise UserError(json.loads(failed.read_text()))
     if process.returncode != 0:

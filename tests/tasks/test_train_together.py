@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -93,8 +91,9 @@ def test_a_round_by_two_processes_ends_where_one_ends(file: FeatureFile) -> None
         )
 
 
+@pytest.mark.parametrize("killed", ["a trainer", "torchrun"])
 def test_a_process_that_is_killed_ends_the_others_and_the_phase_goes_on_from_its_checkpoint(
-    file: FeatureFile,
+    file: FeatureFile, killed: str
 ) -> None:
     together = session(file, running__gpus=2)
     reached: list[int] = []
@@ -116,8 +115,9 @@ def test_a_process_that_is_killed_ends_the_others_and_the_phase_goes_on_from_its
             assert time.monotonic() < until and not training.done()
             time.sleep(0.1)
         started = set(psutil.Process().children(recursive=True)) - others
-        workers = [one for one in started if "tasks.train_together" in one.cmdline()[-3:-1]]
-        os.kill(workers[-1].pid, signal.SIGKILL)
+        of_torchrun = {one: "torch.distributed.run" in one.cmdline() for one in started}
+        assert sorted(of_torchrun.values()) == [False, False, True]
+        next(one for one, is_it in of_torchrun.items() if is_it == (killed == "torchrun")).kill()
         with pytest.raises(UserError, match="one of 2 processes has ended"):
             training.result(timeout=120)
     assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
