@@ -108,6 +108,7 @@ class Model(Section):
     decoder_width: int = Field(ge=1)
     decoder_heads: int = Field(ge=1)
     feature_dropout: float = Field(ge=0, lt=1)
+    code_noise: float = Field(ge=0, le=10)
     center_features: bool
     position_scale: float = Field(ge=0)
     pooling: Literal["votes", "values"]

@@ -151,6 +151,7 @@ class TrainingSession:
                 step_epochs=params.training.step_epochs,
                 step_factor=params.training.step_factor,
                 feature_dropout=params.model.feature_dropout,
+                code_noise=params.model.code_noise,
                 reversal=params.sampler.reversal,
                 reversal_ramp=params.sampler.reversal_ramp,
             ),

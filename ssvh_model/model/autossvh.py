@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ssvh_model.model.decoder import FrameDecoder
-from ssvh_model.model.draws import Draws, uniform
+from ssvh_model.model.draws import Draws, normal, uniform
 from ssvh_model.model.grade_net import GradeNet
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
 from ssvh_model.model.sampler import (
@@ -99,14 +99,20 @@ class AutoSSVH(nn.Module):
             self.scores(embedded), self.visible, self.sampler, reversal=reversal, generator=generator
         )
 
-    def view(self, embedded: Tensor, selection: Selection) -> View:
-        """Encode the visible frames of `embedded` [B, M, E] and reconstruct all of them."""
+    def view(self, embedded: Tensor, selection: Selection, noise: Tensor | None = None) -> View:
+        """Encode the visible frames of `embedded` [B, M, E], with `noise` [B, 1, K] on the hash values, and reconstruct all of them."""
         shown = embedded.gather(1, selection.visible[:, :, None].expand(-1, -1, embedded.shape[-1]))
-        frame_codes = self.hasher.frame_codes(shown)
+        frame_codes = self.hasher.frame_codes(shown, noise)
         return View(frame_codes.mean(dim=1), self.decoder(frame_codes, selection), selection)
 
     def forward(
-        self, features: Tensor, *, reversal: float, generator: Draws, dropout: float = 0.0
+        self,
+        features: Tensor,
+        *,
+        reversal: float,
+        generator: Draws,
+        dropout: float = 0.0,
+        code_noise: float = 0.0,
     ) -> tuple[View, View]:
         """Two independent views of a batch of centred frame features [B, M, D] (`VideoHasher.center`).
 
@@ -115,13 +121,19 @@ class AutoSSVH(nn.Module):
             reversal: strength of the gradient reversal.
             generator: of everything random, on the device of `features`; with parts of draws, `features` are the rows of a part.
             dropout: share of the input values that are zeroed, for each view anew.
+            code_noise: standard deviation of Gaussian noise on what the codes are the signs of, one draw a bit and view. A bit survives it
+                only far from the border between -1 and +1, so that codes become sure (Salakhutdinov and Hinton, "Semantic Hashing", 2009).
         """
         # Both views go through the networks as one batch of 2B, which is faster than twice B.
         if dropout:
             embedded = self.hasher.embed(drop_values(torch.cat([features, features]), dropout, generator))
         else:
             embedded = self.hasher.embed(features).repeat(2, 1, 1)
-        view = self.view(embedded, self.select(embedded, reversal=reversal, generator=generator))
+        selection = self.select(embedded, reversal=reversal, generator=generator)
+        noise = None
+        if code_noise:
+            noise = code_noise * normal(len(embedded), 1, self.hasher.config.bits, draws=generator)
+        view = self.view(embedded, selection, noise)
         half = len(features)
         return view[:half], view[half:]
 

@@ -86,9 +86,15 @@ class VideoHasher(nn.Module):
         """Centred frame features [B, M, D] -> embedded frames with their positions [B, M, E]."""
         return self.embedding(features) + self.positions
 
-    def frame_codes(self, embedded: Tensor) -> Tensor:
-        """Embedded frames [B, T, E], any T >= 1 of them -> frame codes [B, T, K] in {-1, +1}."""
-        return self.hash_layer(self.encoder(embedded))
+    def frame_codes(self, embedded: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Embedded frames [B, T, E], any T >= 1 of them -> frame codes [B, T, K] in {-1, +1}.
+
+        Args:
+            embedded: frames with their positions.
+            noise: added to what the codes are the signs of, [B, 1, K]: the same for all frames of a video.
+        """
+        values = self.hash_layer.values(self.encoder(embedded))
+        return binarize(values if noise is None else values + noise)
 
     def forward(self, features: Tensor) -> Tensor:
         """Soft video codes [B, K] of features [B, M, D], whose sign is the code: all frames are shown, no sampler and no noise.

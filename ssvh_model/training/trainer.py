@@ -29,6 +29,7 @@ class Optimization:
         learning_rate_floor: it never falls below this.
         step_epochs, step_factor: every `step_epochs` epochs the rate is multiplied by `step_factor`.
         feature_dropout: share of the input features that are zeroed while training, for each view anew.
+        code_noise: standard deviation of the noise on what the codes are the signs of, for each view anew.
         reversal: strength lambda of the gradient reversal.
         reversal_ramp: epochs over which it rises from 0 to its strength; 0 for none.
     """
@@ -39,6 +40,7 @@ class Optimization:
     step_epochs: int
     step_factor: float
     feature_dropout: float
+    code_noise: float
     reversal: float
     reversal_ramp: int
 
@@ -122,6 +124,7 @@ class Trainer:
                 reversal=self.optimization.reversal_at(self.epoch),
                 generator=self.ranks.draws_for_views(self._noise, part, len(batch)),
                 dropout=self.optimization.feature_dropout,
+                code_noise=self.optimization.code_noise,
             )
             losses = self.objective(
                 views,

@@ -88,6 +88,7 @@ def make_trainer() -> Callable[..., Trainer]:
         features: Tensor | None = None,
         seed: int = 3,
         feature_dropout: float = 0.1,
+        code_noise: float = 0.0,
         device: str = "cpu",
         learning_rate: float = 1e-3,
     ) -> Trainer:
@@ -108,6 +109,7 @@ def make_trainer() -> Callable[..., Trainer]:
                 step_epochs=2,
                 step_factor=0.9,
                 feature_dropout=feature_dropout,
+                code_noise=code_noise,
                 reversal=1.0,
                 reversal_ramp=2,
             ),

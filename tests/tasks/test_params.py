@@ -101,6 +101,7 @@ ONE_WRONG_VALUE = [
     ("model.bits", "64", ["'64'", "whole number"]),
     ("model.heads", 0, ["0", "from 1"]),
     ("model.feature_dropout", 1.0, ["1.0", "below 1"]),
+    ("model.code_noise", -0.5, ["-0.5", "from 0"]),
     ("model.whitening", 1.5, ["model.whitening is 1.5; allowed is by_length or a number from 0 up to 1"]),
     (
         "model.whitening",

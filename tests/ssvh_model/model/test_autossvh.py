@@ -209,3 +209,28 @@ def test_each_view_has_a_feature_dropout_of_its_own() -> None:
     # Chance alone drops a value in both views: 0.25 * 0.25.
     assert abs((first & second).float().mean() - 0.0625) < 0.02
     assert torch.allclose(inputs[:200][~first], torch.tensor(1 / 0.75))
+
+
+def test_each_view_has_code_noise_of_its_own_and_all_frames_of_it_the_same() -> None:
+    features = torch.zeros(300, FRAMES, SIZE)
+    model = build("random")
+    model.hasher.hash_layer.norm.weight.data.zero_()  # so that the bits are those of the noise alone
+    first, second = (
+        view.soft_codes for view in model(features, reversal=1.0, generator=generator(), code_noise=0.5)
+    )
+    for codes in (first, second):
+        assert (codes.abs() == 1).all()
+        assert codes.mean().abs() < 0.1
+    assert abs((first == second).float().mean() - 0.5) < 0.05
+
+
+def test_code_noise_turns_only_bits_near_the_border() -> None:
+    features = clustered_features(200).float()
+    model = build("random").eval()
+    model.hasher.hash_layer.norm.bias.data[0] = 3.0
+    (view, _), (noisy, _) = (
+        model(features, reversal=1.0, generator=generator(), code_noise=noise) for noise in (0.0, 0.5)
+    )
+    turned = (view.soft_codes - noisy.soft_codes).abs().mean(dim=0)
+    assert turned[0] < 0.01
+    assert turned[1:].mean() > 0.1

@@ -40,6 +40,20 @@ def test_the_same_seed_gives_the_same_weights(make_trainer: MakeTrainer) -> None
     assert any(not torch.equal(weights[name], value) for name, value in other.model.state_dict().items())
 
 
+def test_training_with_code_noise_ends_with_surer_bits(make_trainer: MakeTrainer) -> None:
+    def sureness(code_noise: float) -> float:
+        trainer = make_trainer(code_noise=code_noise)
+        for _ in range(25):
+            trainer.train_epoch()
+        features = trainer.videos.fetch(np.arange(len(trainer.videos))).float()
+        with torch.no_grad():
+            hasher = trainer.model.hasher.eval()
+            values = hasher.hash_layer.values(hasher.encoder(hasher.embed(hasher.center(features))))
+        return float(values.mean(dim=1).abs().mean())
+
+    assert sureness(1.0) > 1.02 * sureness(0.0)
+
+
 @pytest.mark.parametrize(("videos", "batch_size"), [(33, 16), (32, 16), (5, 4), (2, 128), (17, 8)])
 def test_every_video_is_seen_once_an_epoch_and_never_alone(
     make_trainer: MakeTrainer, videos: int, batch_size: int
@@ -54,7 +68,7 @@ def test_every_video_is_seen_once_an_epoch_and_never_alone(
 def test_learning_rate_steps_down_to_its_floor() -> None:
     optimization = Optimization(
         batch_size=1, learning_rate=1e-4, learning_rate_floor=5e-5, step_epochs=20, step_factor=0.9,
-        feature_dropout=0, reversal=2.0, reversal_ramp=4,
+        feature_dropout=0, code_noise=0, reversal=2.0, reversal_ramp=4,
     )  # fmt: skip
     assert [optimization.learning_rate_at(epoch) for epoch in (0, 19, 20, 40, 400)] == pytest.approx(
         [1e-4, 1e-4, 9e-5, 8.1e-5, 5e-5]
