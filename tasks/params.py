@@ -100,6 +100,7 @@ class Model(Section):
     """Sizes of the network."""
 
     bits: int = Field(ge=8, le=4096, multiple_of=8)
+    training_bits: Literal["by_length"] | Annotated[int, Field(ge=8, le=4096, multiple_of=8)] | None
     width: int = Field(ge=1)
     layers: int = Field(ge=1)
     heads: int = Field(ge=1)

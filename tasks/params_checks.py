@@ -29,6 +29,7 @@ def check_together(params: Params, path: Path) -> None:
         _splits_searched(params),
         _splits_published(params),
         _probes(params),
+        _training_bits(params),
     ):
         if problem is not None:
             raise UserError(f"{path}: {problem}")
@@ -58,6 +59,15 @@ def _groups(params: Params) -> str | None:
     if not both:
         return None
     return f"corpus.split.query_groups has {sorted(both)[0]!r}, which is in validation_groups too; allowed is one of them"
+
+
+def _training_bits(params: Params) -> str | None:
+    bits, longer = params.model.bits, params.model.training_bits
+    if longer is None or longer == "by_length" or longer >= bits:
+        return None
+    return (
+        f"model.training_bits is {longer}; allowed is from model.bits on, which is {bits}, by_length or null"
+    )
 
 
 def _rates(params: Params) -> str | None:

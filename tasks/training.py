@@ -22,6 +22,7 @@ from ssvh_model.retrieval.codes import sign_codes
 from ssvh_model.retrieval.evaluation import evaluate_codes, why_not_measurable
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.checkpoint import CheckpointFolder, ModelConfig
+from ssvh_model.training.compressing import learn_compression, training_bits_by_length
 from ssvh_model.training.diagnostics import sampler_state
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.figures import cluster_figures, code_figures, gap_figures
@@ -64,6 +65,9 @@ def hasher_config(params: Params, *, frames: int, feature_size: int) -> HasherCo
         mlp_ratio=model.mlp_ratio,
         position_scale=model.position_scale,
         pooling=model.pooling,
+        training_bits=training_bits_by_length(model.bits)
+        if model.training_bits == "by_length"
+        else model.training_bits,
     )
 
 
@@ -122,6 +126,10 @@ class TrainingSession:
         self.train = frame_source(file, "train")
         if len(self.train) < 2:
             raise UserError(f"{file.path}: {len(self.train)} training videos; at least 2 are needed")
+        if self.config.hasher.training_bits is not None and len(self.train) <= params.model.bits:
+            raise UserError(
+                f"{file.path}: {len(self.train)} training videos; model.training_bits needs more than model.bits, {params.model.bits}"
+            )
         self._validation = frame_source(file, "validation")
         self._labels = {
             VALIDATION_GMAP: file.labels,
@@ -180,14 +188,22 @@ class TrainingSession:
                 batch_size=batch_size,
             )
 
-    def encode(self, hasher: VideoHasher, source: FrameSource, progress: Progress = no_progress) -> Tensor:
-        """Soft codes of some videos, on the CPU."""
+    def encode(
+        self,
+        hasher: VideoHasher,
+        source: FrameSource,
+        progress: Progress = no_progress,
+        *,
+        compressed: bool = True,
+    ) -> Tensor:
+        """Soft codes of some videos, on the CPU; not `compressed`, as long as they are trained."""
         batch_size = self.params.training.batch_size
         return encode(
             hasher,
             source,
             batch_size=batch_size,
             device=self.device,
+            compressed=compressed,
             progress=progress,
             ranks=self._ranks,
         )
@@ -197,7 +213,7 @@ class TrainingSession:
     ) -> list[Granularity]:
         """Anchors of the training set with the present weights."""
         clustering = self.params.clustering
-        soft_codes = self.encode(hasher, self.train, progress)
+        soft_codes = self.encode(hasher, self.train, progress, compressed=False)
         return self._ranks.from_first(
             lambda: make_anchors(
                 soft_codes,
@@ -210,6 +226,14 @@ class TrainingSession:
                 seed=self.params.seed,
             )
         )
+
+    def _compress(self, trainer: Trainer) -> None:
+        hasher = trainer.model.hasher
+        if hasher.compression is not None:
+            codes = self.encode(hasher, self.train, compressed=False)
+            if self._ranks.first:
+                learn_compression(hasher, codes, seed=self.params.seed)
+            self._ranks.share_weights(hasher.compression)
 
     def measure(self, trainer: Trainer) -> dict[str, float]:
         """What tells whether training goes well: the state of the sampler, the codes and the clusters, the gap between training and
@@ -297,6 +321,7 @@ class TrainingSession:
             initialize=self._initialize,
             anchors=anchors,
             refresh=lambda trainer: self.cluster(trainer.model.hasher, counts),
+            compress=self._compress,
             measure=self.measure,
             on_epoch=on_epoch,
             checkpoints=CheckpointFolder(checkpoints),

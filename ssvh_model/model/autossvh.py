@@ -34,7 +34,7 @@ class View:
     """What one draw of the sampler makes of a batch.
 
     Attributes:
-        soft_codes: [B, K] in [-1, +1], mean of the visible frames' codes.
+        soft_codes: [B, K'] in [-1, +1], mean of the visible frames' codes.
         reconstruction: [B, M, D], features of all frames as the decoder sees them.
         selection: the visible frames and their weights.
     """
@@ -71,7 +71,7 @@ class AutoSSVH(nn.Module):
         self.decoder = FrameDecoder(
             feature_size=hasher.feature_size,
             frames=hasher.frames,
-            bits=hasher.bits,
+            bits=hasher.trained_bits,
             width=decoder.width,
             layers=decoder.layers,
             heads=decoder.heads,
@@ -100,7 +100,7 @@ class AutoSSVH(nn.Module):
         )
 
     def view(self, embedded: Tensor, selection: Selection, noise: Tensor | None = None) -> View:
-        """Encode the visible frames of `embedded` [B, M, E], with `noise` [B, 1, K] on the hash values, and reconstruct all of them."""
+        """Encode the visible frames of `embedded` [B, M, E], with `noise` [B, 1, K'] on the hash values, and reconstruct all of them."""
         shown = embedded.gather(1, selection.visible[:, :, None].expand(-1, -1, embedded.shape[-1]))
         frame_codes = self.hasher.frame_codes(shown, noise)
         return View(frame_codes.mean(dim=1), self.decoder(frame_codes, selection), selection)
@@ -132,7 +132,7 @@ class AutoSSVH(nn.Module):
         selection = self.select(embedded, reversal=reversal, generator=generator)
         noise = None
         if code_noise:
-            noise = code_noise * normal(len(embedded), 1, self.hasher.config.bits, draws=generator)
+            noise = code_noise * normal(len(embedded), 1, self.hasher.config.trained_bits, draws=generator)
         view = self.view(embedded, selection, noise)
         half = len(features)
         return view[:half], view[half:]

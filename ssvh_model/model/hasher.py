@@ -28,6 +28,7 @@ class HasherConfig:
         position_scale: factor of the sinusoidal positions beside the embedded frames; the paper's is 1.
         pooling: how the frames of a video make its code: "votes", the mean of their codes, as in the paper, or "values", the mean of
             what their codes are the signs of, in which a frame near the border between -1 and +1 counts less.
+        training_bits: K', length of the codes while training, of which `Compression` makes K bits; None for K, and no compression.
     """
 
     feature_size: int
@@ -39,6 +40,12 @@ class HasherConfig:
     mlp_ratio: float
     position_scale: float
     pooling: Pooling
+    training_bits: int | None = None  # so that hashers saved without it can be read
+
+    @property
+    def trained_bits(self) -> int:
+        """Length of the codes that are trained: K', or K without compression."""
+        return self.bits if self.training_bits is None else self.training_bits
 
 
 class HashLayer(nn.Module):
@@ -57,8 +64,24 @@ class HashLayer(nn.Module):
         return binarize(self.values(tokens))
 
 
+class Compression(nn.Module):
+    """What the signs of longer codes are of, less its mean, projected onto fewer axes, [..., K'] -> [..., K] (`learn_compression`)."""
+
+    mean: Tensor
+    projection: Tensor
+
+    def __init__(self, longer: int, bits: int) -> None:
+        super().__init__()
+        # The first K values, until it is learnt.
+        self.register_buffer("mean", torch.zeros(longer))
+        self.register_buffer("projection", torch.eye(longer, bits))
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values - self.mean) @ self.projection
+
+
 class VideoHasher(nn.Module):
-    """Frame embedding, Transformer encoder over the frames it is shown, and hash layer."""
+    """Frame embedding, Transformer encoder over the frames it is shown, hash layer and, where codes are trained longer, compression."""
 
     positions: Tensor
     feature_mean: Tensor
@@ -76,7 +99,10 @@ class VideoHasher(nn.Module):
         self.encoder = Transformer(
             width=config.width, layers=config.layers, heads=config.heads, mlp_ratio=config.mlp_ratio
         )
-        self.hash_layer = HashLayer(config.width, config.bits)
+        self.hash_layer = HashLayer(config.width, config.trained_bits)
+        self.compression = (
+            None if config.training_bits is None else Compression(config.training_bits, config.bits)
+        )
 
     def center(self, features: Tensor) -> Tensor:
         """Frame features [B, M, D] less the training set's mean, over its scale; unchanged if these were not learnt."""
@@ -87,17 +113,17 @@ class VideoHasher(nn.Module):
         return self.embedding(features) + self.positions
 
     def frame_codes(self, embedded: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Embedded frames [B, T, E], any T >= 1 of them -> frame codes [B, T, K] in {-1, +1}.
+        """Embedded frames [B, T, E], any T >= 1 of them -> frame codes [B, T, K'] in {-1, +1}, as long as they are trained.
 
         Args:
             embedded: frames with their positions.
-            noise: added to what the codes are the signs of, [B, 1, K]: the same for all frames of a video.
+            noise: added to what the codes are the signs of, [B, 1, K']: the same for all frames of a video.
         """
         values = self.hash_layer.values(self.encoder(embedded))
         return binarize(values if noise is None else values + noise)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Soft video codes [B, K] of features [B, M, D], whose sign is the code: all frames are shown, no sampler and no noise.
+    def trained_codes(self, features: Tensor) -> Tensor:
+        """Soft video codes [B, K'] of features [B, M, D], as long as they are trained: all frames are shown, no sampler and no noise.
 
         They are in [-1, +1] when frames are pooled by votes.
         """
@@ -106,6 +132,11 @@ class VideoHasher(nn.Module):
             self.hash_layer(encoded) if self.config.pooling == "votes" else self.hash_layer.values(encoded)
         )
         return pooled.mean(dim=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Soft video codes [B, K] of features [B, M, D], whose sign is the code: `trained_codes`, compressed where they are longer."""
+        codes = self.trained_codes(features)
+        return codes if self.compression is None else self.compression(codes)
 
     @torch.no_grad()
     def codes(self, features: Tensor) -> Tensor:

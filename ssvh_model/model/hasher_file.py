@@ -77,8 +77,10 @@ def _check_sizes(config: HasherConfig, weights: Mapping[str, Tensor]) -> None:
     attended = 3 * (config.width // config.heads * config.heads)
     described = {
         "embedding.weight": (config.width, config.feature_size),
-        "hash_layer.linear.weight": (config.bits, config.width),
+        "hash_layer.linear.weight": (config.trained_bits, config.width),
     }
+    if config.training_bits is not None:
+        described["compression.projection"] = (config.training_bits, config.bits)
     for layer in range(config.layers):
         block = f"encoder.blocks.{layer}"
         described[f"{block}.attention.query_key_value.weight"] = (attended, config.width)

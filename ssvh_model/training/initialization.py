@@ -69,11 +69,12 @@ def start_from_itq(
         evened = within_video_whitening(hasher, videos, basis, shrinkage=within_video, batch_size=batch_size)
         axes, deviation = _principal_axes((means - centre) @ evened.T, most=hasher.config.width)
         axes = axes @ evened
-    bits = hasher.config.bits
+    bits = hasher.config.trained_bits
     if bits > len(axes):
+        key = "model.bits" if hasher.config.training_bits is None else "model.training_bits"
         raise UserError(
             f"model.start: itq makes at most {len(axes)} bits from {len(means)} training videos with {hasher.config.feature_size} "
-            f"features and model.width {hasher.config.width}, not {bits}; allowed are fewer model.bits, or model.start: random"
+            f"features and model.width {hasher.config.width}, not {bits}; allowed are fewer {key}, or model.start: random"
         )
     power = whitening_by_length(bits) if whitening == "by_length" else whitening
     axes = axes / deviation[:, None] ** power

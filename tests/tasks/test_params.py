@@ -99,6 +99,12 @@ ONE_WRONG_VALUE = [
     ("features.frames", 1, ["1", "from 2"]),
     ("model.bits", 12, ["12", "multiple of 8"]),
     ("model.bits", "64", ["'64'", "whole number"]),
+    ("model.training_bits", 100, ["100", "multiple of 8"]),
+    (
+        "model.training_bits",
+        32,
+        ["model.training_bits is 32; allowed is from model.bits on, which is 64, by_length or null"],
+    ),
     ("model.heads", 0, ["0", "from 1"]),
     ("model.feature_dropout", 1.0, ["1.0", "below 1"]),
     ("model.code_noise", -0.5, ["-0.5", "from 0"]),

@@ -76,7 +76,7 @@ def test_with_the_papers_model_every_value_is_that_of_the_paper(name: str) -> No
     model = params.model
     assert (model.layers, model.width, model.heads, model.center_features) == (12, 256, 6, False)
     assert (model.decoder_layers, model.position_scale, model.start) == (2, 1.0, "random")
-    assert (model.pooling, model.code_noise) == ("votes", 0.0)
+    assert (model.pooling, model.code_noise, model.training_bits) == ("votes", 0.0, None)
     assert params.sampler.kind == "adversarial"
     assert (losses.reconstruction, losses.negatives, params.clustering.centres) == (1.0, "all", "voting")
 

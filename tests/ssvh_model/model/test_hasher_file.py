@@ -56,6 +56,8 @@ def test_any_change_changes_the_digest(folder: Path, tmp_path: Path) -> None:
         ({"mlp_ratio": 1e9}, "the description asks for"),
         ({"heads": 10**6}, "heads is 1000000"),
         ({"heads": 0}, "heads is 0"),
+        ({"training_bits": 10**12}, "the description asks for"),
+        ({"training_bits": 16}, "compression.projection"),
         ({"bits": "many"}, "not a readable hasher"),
         ({"more": 1}, "not a readable hasher"),
     ],
