@@ -35,7 +35,13 @@ def test_what_ships_reaches_the_weights_that_are_best_on_known_corpora(shipped: 
     assert given["losses.alpha"] == {"from": 0.1, "to": 10.0, "scale": "log"}
     assert given["losses.beta"] == {"from": 0.01, "to": 1.0, "scale": "log"}
     options = ("sampler.mask_ratio", "sampler.noise", "sampler.temperature", "losses.temperature")
-    everything = (*shipped.tuning.search, *options, "training.learning_rate", "model.code_noise")
+    everything = (
+        *shipped.tuning.search,
+        *options,
+        "training.learning_rate",
+        "model.code_noise",
+        "model.training_bits",
+    )
     assert set(everything) == set(given)
     space = read_space(with_changes(shipped, {"tuning.search": list(everything)}, where="test"))
     assert {"rounds.number", "rounds.clusters", "rounds.epochs", "rounds.refresh_every"} < set(
