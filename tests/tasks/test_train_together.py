@@ -14,7 +14,8 @@ import torch
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
 from ssvh_model.progress import no_progress
-from ssvh_model.training.checkpoint import load_history, load_weights
+from ssvh_model.training.checkpoint import load_hasher, load_history, load_weights
+from ssvh_model.training.compressing import learn_compression
 from tasks.params import load_params
 from tasks.training import TrainingSession
 from tests.tasks.experiments import write_tiny_features, write_tiny_params
@@ -128,3 +129,19 @@ def test_a_process_that_is_killed_ends_the_others_and_the_phase_goes_on_from_its
     assert torch.isfinite(
         load_weights(Path("warmup") / f"epoch-{last + 2:06d}")["hasher.embedding.weight"]
     ).all()
+
+
+def test_two_processes_compress_longer_codes_as_the_first_one_does(file: FeatureFile) -> None:
+    state = session(file, running__gpus=2, model__training_bits=24).run_phase(
+        "warmup",
+        epochs=1,
+        checkpoints=Path("warmup"),
+        on_epoch=lambda row, seconds: None,
+        progress=no_progress,
+    )
+    alone = session(file, model__training_bits=24)
+    hasher = load_hasher(state)
+    assert hasher.compression is not None
+    learnt = hasher.compression.projection.clone()
+    learn_compression(hasher, alone.encode(hasher, alone.train, compressed=False), seed=alone.params.seed)
+    torch.testing.assert_close(learnt, hasher.compression.projection, atol=1e-4, rtol=0)
