@@ -38,6 +38,16 @@ def test_a_hasher_survives_its_files(folder: Path, tmp_path: Path) -> None:
     assert hasher_digest(folder) == hasher_digest(tmp_path / "again")
 
 
+def test_a_hasher_from_before_training_bits_is_read(folder: Path) -> None:
+    wanted, _ = load_saved_hasher(folder)
+    path = folder / DESCRIPTION
+    description = json.loads(path.read_text())
+    del description["hasher"]["training_bits"]
+    path.write_text(json.dumps(description))
+    found, _ = load_saved_hasher(folder)
+    assert found.config == wanted.config
+
+
 def test_any_change_changes_the_digest(folder: Path, tmp_path: Path) -> None:
     before = hasher_digest(folder)
     assert hasher_digest(write_hasher(tmp_path / "other", seed=2)) != before
