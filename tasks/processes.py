@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
@@ -80,19 +79,6 @@ def kill_children() -> None:
             child.kill()
         except psutil.Error:
             continue
-
-
-def kill_with_argument(argument: str) -> None:
-    """Kill every process that was started with this argument, whoever its parent is by now, and wait until all are gone."""
-    import psutil
-
-    found = [
-        process for process in psutil.process_iter(["cmdline"]) if argument in (process.info["cmdline"] or ())
-    ]
-    for process in found:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(found, timeout=SECONDS_TO_END)
 
 
 def terminate_as_interrupt() -> None:

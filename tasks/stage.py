@@ -38,9 +38,11 @@ from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.definition import Definition, Lock, look_up, read_definitions
 from tasks.disk import disk_full
+from tasks.dvc_files import keep_lock
 from tasks.params import Params, load_params
 from tasks.params_reading import read_yaml
 from tasks.prefect_task import PrefectIds, run_as_task
+from tasks.process_tree import end_with_root
 from tasks.processes import (
     end_with,
     kill_children,
@@ -99,9 +101,11 @@ def run_stage(name: str) -> None:
     terminate_as_interrupt()
     if (starter := pipeline_process()) is not None:
         end_with(starter, say)
+    end_with_root()
     if folder := os.environ.get(STARTED_VARIABLE):
         (Path(folder) / name).touch()
     with only_one(name, say):
+        keep_lock()
         remove_committed_work()
         work = open_work(definition, values)
         run_as_task(
