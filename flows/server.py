@@ -15,9 +15,11 @@ from contextlib import contextmanager
 import psutil
 
 from flows import children
+from flows.open_runs import close_open_runs
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
+from tasks.process_tree import others_at_work
 from tasks.processes import Started
 from tasks.services import answers
 
@@ -74,6 +76,8 @@ def prefect_server(preferred_port: int = 0) -> Iterator[str]:
                 raise UserError(f"the Prefect server did not start; {LOG} says why")
             time.sleep(0.2)
         server.keep_up()
+        if not others_at_work():
+            close_open_runs(api)
         os.environ["PREFECT_API_URL"] = api
         yield api
     finally:

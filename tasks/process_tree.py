@@ -82,6 +82,15 @@ def end_with_root() -> None:
         end_with(Started(root.pid, root.started), functools.partial(print, flush=True))
 
 
+def others_at_work() -> bool:
+    """True if something that another command of this folder has started is alive."""
+    for _, value in _having(VARIABLE):
+        root = Root.read(value)
+        if root is not None and root.folder == os.getcwd() and root.pid != os.getpid() and root.alive():
+            return True
+    return False
+
+
 def end_orphans(say: Callable[[str], None]) -> None:
     """End what a killed command of this folder has left running: politely, so that records are closed, then for good."""
     import psutil
