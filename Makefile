@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format types ui deploy bench bench-quality findings lock upgrade clean
+.PHONY: help run test test-full lint format types ui deploy bench bench-quality crash findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -62,6 +62,9 @@ bench: $(STAMP)  ## speed and quality against yardsticks
 
 bench-quality: $(STAMP)  ## how good the codes are, over seeds and lengths; FEATURES=file PRESET=name NAME=result for another corpus
 	@python benchmarks/quality.py --workers 2 $(if $(FEATURES),--features "$(FEATURES)") $(if $(PRESET),--preset $(PRESET)) --name $(or $(NAME),arcade)
+
+crash: $(STAMP)  ## kill the real commands at random moments and run them again; KILLS=20 SEED=1, RESULTS=file
+	@python -m tests.crash.campaign --kills $(or $(KILLS),20) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS))
 
 findings: $(STAMP)  ## measure what docs/findings.md says again, after `make run`, and write it
 	@for name in clustering_cost sampler_picks on_the_fly findings; do python benchmarks/$$name.py || exit 1; done

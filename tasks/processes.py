@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -61,7 +62,10 @@ def end_with(starter: Started, say: Callable[[str], None], every: float = 1.0) -
     def watch() -> None:
         while starter.alive():
             time.sleep(every)
-        say(f"process {starter.pid}, which started this stage, is gone: ending; what is done so far is kept")
+        with contextlib.suppress(OSError, ValueError):  # whoever read the output may be gone, too
+            say(
+                f"process {starter.pid}, which started this one, is gone: ending; what is done so far is kept"
+            )
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(SECONDS_TO_END)
         kill_children()

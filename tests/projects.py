@@ -14,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SECONDS_TO_END = 900  # of a command on a busy machine
 
 STAGES = (
     "corpus",
@@ -82,7 +83,7 @@ class Project:
     def run(self, *command: str) -> str:
         """Run a command that must succeed; its output."""
         process = self.start(*command)
-        output, _ = process.communicate(timeout=280)
+        output, _ = process.communicate(timeout=SECONDS_TO_END)
         assert process.returncode == 0, output
         return output
 

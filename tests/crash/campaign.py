@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -324,11 +324,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", default="", help="of all random choices; a fresh one if not given")
     parser.add_argument("--only", default="", help="SEED/NUMBER of one scenario, to repeat it")
     parser.add_argument("--command", action="append", help=f"of {', '.join(one.name for one in COMMANDS)}")
+    parser.add_argument(
+        "--victim", action="append", choices=VICTIMS, help="what is hit, instead of all kinds"
+    )
     parser.add_argument("--folder", type=Path, help="where to work, and where projects that failed are kept")
     parser.add_argument("--results", type=Path, help="JSON file that the counts are added to")
     options = parser.parse_args(arguments)
     seed = options.only.rpartition("/")[0] or options.seed or str(time.time_ns() % 1_000_000)
     commands = [one for one in COMMANDS if not options.command or one.name in options.command]
+    if options.victim:
+        commands = [replace(one, victims=tuple(options.victim)) for one in commands]
     folder = options.folder or Path(tempfile.mkdtemp(prefix="crash-"))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
@@ -356,8 +361,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 break
     failed = [scenario for scenario in scenarios if scenario.failures]
     print(json.dumps(summary(scenarios, seed), indent=2))
+    again = "".join(f" --victim {victim!r}" for victim in options.victim or ())
+    again += "".join(f" --command {command!r}" for command in options.command or ())
     for scenario in failed:
-        print(f"{_told(scenario)}\n    repeat it: python -m tests.crash.campaign --only {scenario.seed}")
+        print(
+            f"{_told(scenario)}\n    repeat it: python -m tests.crash.campaign --only {scenario.seed}{again}"
+        )
     if not failed and options.folder is None:
         shutil.rmtree(folder, ignore_errors=True)
     return int(bool(failed))
@@ -375,7 +384,7 @@ def _record(path: Path, counts: dict[str, Any]) -> None:
             key: sum(one[key] for one in campaigns) for key in ("scenarios", "kills", "of_the_pipeline")
         }
         total["needed_a_person"] = sum(len(one["needed_a_person"]) for one in campaigns)
-        for key in ("kills_by_command", "hits_by_victim", "kills_by_moment"):
+        for key in ("kills_by_command", "hits_by_victim", "kills_of_the_pipeline_by_victim_and_moment"):
             total[key] = dict(sum((Counter(one[key]) for one in campaigns), Counter()))
         path.write_text(json.dumps({**total, "campaigns": campaigns}, indent=2) + "\n")
 
