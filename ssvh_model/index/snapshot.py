@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.hdf5 import checked_data_set
+from ssvh_model.hdf5 import checked_data_set, read_texts
 from ssvh_model.index.cells import Cells, load_cells
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity
 from ssvh_model.index.scan import nearest
@@ -21,7 +21,8 @@ from ssvh_model.retrieval.hamming import as_words
 POINTER = "current.json"
 CODES = "codes.h5"
 HASHER = "hasher"
-REMOVED = "removed_rows"
+REMOVED, REMOVED_ADDED = "removed_rows", "removed_ids"
+REMOVED_BEFORE = "removed.json"
 FORMAT = 1
 TRIES = 100  # a reader that is overtaken by so many switches in a row has another problem
 
@@ -86,13 +87,14 @@ def consistently(folder: Path, load: Callable[[Pointer], Loaded]) -> Loaded:
         pointer = Pointer.read(folder)
         try:
             return load(pointer)
-        except (FileNotFoundError, UserError) as error:
+        except (OSError, UserError) as error:
             if Pointer.read(folder) != pointer:
                 continue
             if isinstance(error, UserError):
                 raise
+            reason = "missing" if isinstance(error, FileNotFoundError) else f"not readable ({error.strerror})"
             raise UserError(
-                f"{error.filename or folder}: a file of the index is missing; `ssvh index` makes it anew"
+                f"{error.filename or folder}: a file of the index is {reason}; `ssvh index` makes it anew"
             ) from error
     raise UserError(f"{folder}: the index changes faster than it can be read")
 
@@ -138,6 +140,8 @@ class Snapshot:
         if self._added is not None:
             self.words = np.concatenate([self.words, as_words(self._added.codes)])
         self.cells: Cells | None = load_cells(self._base.file, len(base))
+        self._removed_before = pointer.folder(folder) / REMOVED_BEFORE
+        self._removed_before_content = self._removed_before.read_bytes()
 
     def __len__(self) -> int:
         return len(self.words)
@@ -195,6 +199,24 @@ class Snapshot:
         base = self._base.ids()
         kept = base if self._kept is None else [base[row] for row in self._kept.tolist()]
         return kept + (self._added.ids() if self._added is not None else [])
+
+    def removed_ids(self) -> set[str]:
+        """Videos that were taken out and not added again.
+
+        Raises:
+            UserError: the list of those that were taken out before this generation is damaged.
+        """
+        try:
+            before = json.loads(self._removed_before_content)
+        except ValueError as error:
+            raise UserError(f"{self._removed_before}: not readable ({error})") from error
+        if not isinstance(before, list) or not all(isinstance(video, str) for video in before):
+            raise UserError(f"{self._removed_before}: no list of ids; `ssvh index` makes the index anew")
+        base = self._base.ids()
+        since = {base[row] for row in self.removed.tolist()}
+        if self._added is not None and REMOVED_ADDED in self._added.file:
+            since.update(read_texts(self._added.file, REMOVED_ADDED))
+        return since.union(before).difference(self.ids())
 
     def whole(self) -> CodedVideos:
         """All videos, in memory, in the order of the rows."""
