@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,12 @@ from ssvh_model.hdf5 import checked_data_set, read_texts
 from ssvh_model.index.cells import Cells, load_cells
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity
 from ssvh_model.index.scan import nearest
+from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher
 from ssvh_model.retrieval.hamming import as_words
+
+if TYPE_CHECKING:
+    from ssvh_model.features import FeatureMeta
+    from ssvh_model.model.hasher import VideoHasher
 
 POINTER = "current.json"
 CODES = "codes.h5"
@@ -214,15 +219,31 @@ class Snapshot:
             raise UserError(f"{self._removed_before}: no list of ids; `ssvh index` makes the index anew")
         base = self._base.ids()
         since = {base[row] for row in self.removed.tolist()}
-        if self._added is not None and REMOVED_ADDED in self._added.file:
-            since.update(read_texts(self._added.file, REMOVED_ADDED))
-        return since.union(before).difference(self.ids())
+        return since.union(before, self.removed_added()).difference(self.ids())
+
+    def removed_added(self) -> list[str]:
+        """Videos that were added since the generation was made, and taken out again."""
+        if self._added is None or REMOVED_ADDED not in self._added.file:
+            return []
+        return read_texts(self._added.file, REMOVED_ADDED)
 
     def whole(self) -> CodedVideos:
         """All videos, in memory, in the order of the rows."""
         base = self._base.whole()
         kept = base if self._kept is None else base.rows(self._kept)
         return kept if self._added is None else kept.followed_by(self._added.whole())
+
+
+def open_hasher(folder: Path, snapshot: Snapshot) -> tuple[VideoHasher, FeatureMeta]:
+    """The hasher that made the codes of a snapshot, in evaluation mode on the CPU, and how its features were made. For `consistently`.
+
+    Raises:
+        OSError, UserError: it is missing, damaged, or another one.
+    """
+    hasher = snapshot.pointer.folder(folder) / HASHER
+    if hasher_digest(hasher) != snapshot.hasher.sha256:
+        raise UserError(f"{hasher}: not the hasher that made the codes of this index, {snapshot.hasher.name}")
+    return load_saved_hasher(hasher)
 
 
 def open_snapshot(folder: Path) -> Snapshot:
