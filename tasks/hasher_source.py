@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,12 +35,14 @@ class HasherSource:
         model: registered name; "" for a local folder.
         version: number as text; "" for a local folder.
         sha256: hex digest of the two files (`hasher_digest`).
+        loaded: what `load` gives where the files are read already, because they may go at any time.
     """
 
     folder: Path
     model: str
     version: str
     sha256: str
+    loaded: tuple[VideoHasher, FeatureMeta] | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -49,7 +51,7 @@ class HasherSource:
 
     def load(self) -> tuple[VideoHasher, FeatureMeta]:
         """The hasher in evaluation mode on the CPU, and what its features must be."""
-        return load_saved_hasher(self.folder)
+        return self.loaded or load_saved_hasher(self.folder)
 
 
 def find_hasher(what: str, *, model: str) -> HasherSource:

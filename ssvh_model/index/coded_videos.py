@@ -95,13 +95,13 @@ class CodedVideos:
         )
 
 
-def write_coded_videos(path: Path, videos: CodedVideos, **more: np.ndarray) -> None:
+def write_coded_videos(path: Path, videos: CodedVideos, **more: np.ndarray | list[str]) -> None:
     """Write a codes file, atomically: data sets `ids`, `codes`, `labels`, `paths` and `durations`, and attributes.
 
     Args:
         path: the HDF5 file.
         videos: what it holds.
-        more: further data sets.
+        more: further data sets, of numbers or texts.
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file["codes"] = videos.codes
@@ -109,7 +109,10 @@ def write_coded_videos(path: Path, videos: CodedVideos, **more: np.ndarray) -> N
             write_texts(file, name, list(getattr(videos, name)))
         file["durations"] = np.asarray(videos.durations, dtype=np.float32)
         for name, values in more.items():
-            file[name] = values
+            if isinstance(values, list):
+                write_texts(file, name, values)
+            else:
+                file[name] = values
         file.attrs["bits"] = videos.bits
         file.attrs["source"] = videos.source
         for field in fields(HasherIdentity):

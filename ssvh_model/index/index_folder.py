@@ -3,7 +3,7 @@
 index/current.json          which generation counts, and which of its changes files; renamed into place
 index/000002/codes.h5       the generation's codes, never changed
 index/000002/hasher/        a copy of the hasher that made them
-index/000002/removed.json   ids of its feature file's videos that were taken out before
+index/000002/removed.json   ids of videos that were taken out before
 index/000002/changes-000005.h5   what was added and removed since, as a whole
 index/added/                features of videos that were added one by one, for the next hasher
 """
@@ -15,7 +15,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,8 @@ from ssvh_model.index.snapshot import (
     HASHER,
     POINTER,
     REMOVED,
+    REMOVED_ADDED,
+    REMOVED_BEFORE,
     Pointer,
     Snapshot,
     open_snapshot,
@@ -38,7 +40,7 @@ from ssvh_model.index.snapshot import (
 from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS
 
 SETTINGS = "settings.json"
-REMOVED_BEFORE = "removed.json"
+LOCK = "lock"
 # A changes file is written as a whole at every change. Above this size, or share of the generation, a new generation takes it in.
 CHANGES_AT_ONCE = 10_000
 CHANGES_SHARE = 0.1
@@ -70,11 +72,27 @@ class IndexFolder:
         self.folder = folder
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the index's lock; the system frees it when the process ends, however it ends."""
+    def alone(self, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+        """Hold the index's lock; the system frees it when the process ends, however it ends.
+
+        What a process that was killed has left in the folder is removed first.
+
+        Args:
+            say: takes a line if another process holds the lock, which is then waited for.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with open(self.folder / LOCK, "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "?"
+                say(f"{self.folder}: process {holder} is changing this index; waiting until it is done")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            self._remove_leftovers()
             yield
 
     def exists(self) -> bool:
@@ -82,7 +100,7 @@ class IndexFolder:
         return (self.folder / POINTER).is_file()
 
     def settings(self) -> IndexSettings:
-        """How the present generation searches.
+        """How the present generation searches. For whoever holds the lock: it may be gone the next moment otherwise.
 
         Raises:
             UserError: there is no index, or it is damaged.
@@ -94,7 +112,7 @@ class IndexFolder:
             raise UserError(f"{path}: not readable ({error}); `ssvh index` makes the index anew") from error
 
     def hasher_folder(self) -> Path:
-        """The present generation's copy of the hasher."""
+        """The present generation's copy of the hasher. For whoever holds the lock, as `settings`."""
         return Pointer.read(self.folder).folder(self.folder) / HASHER
 
     def replace(
@@ -157,18 +175,24 @@ class IndexFolder:
         added = snapshot.added.whole().followed_by(videos) if snapshot.added is not None else videos
         self._change(snapshot, added, snapshot.removed, seed)
 
-    def remove(self, ids: Sequence[str], *, seed: int) -> None:
-        """Take videos out.
+    def remove(self, ids: Sequence[str], *, seed: int) -> list[str]:
+        """Take videos out. Those that were taken out before stay out, so that a change that was killed can be asked for again.
+
+        Returns:
+            Ids that were taken out now.
 
         Raises:
-            UserError: there is no index, or it has no such video.
+            UserError: there is no index, or it never had such a video.
         """
         snapshot = open_snapshot(self.folder)
-        gone = set(ids)
-        if missing := sorted(gone.difference(snapshot.ids())):
+        here = set(snapshot.ids())
+        gone = here.intersection(ids)
+        if not here.issuperset(ids) and (missing := sorted({*ids} - here - snapshot.removed_ids())):
             raise UserError(
                 f"{self.folder}: has no video {missing[0]!r}; `ssvh search` and codes files show ids"
             )
+        if not gone:
+            return []
         removed = snapshot.removed.tolist()
         already = set(removed)
         removed += [
@@ -177,37 +201,48 @@ class IndexFolder:
         added = snapshot.added.whole() if snapshot.added is not None else snapshot.base.whole().rows([])
         added = added.rows([row for row, video in enumerate(added.ids) if video not in gone])
         self._change(snapshot, added, np.array(sorted(removed), dtype=np.int64), seed)
-
-    def removed_ids(self, snapshot: Snapshot) -> set[str]:
-        """Videos that were taken out and not added again."""
-        base = snapshot.base.ids()
-        before = json.loads((snapshot.pointer.folder(self.folder) / REMOVED_BEFORE).read_text())
-        return {*before, *(base[row] for row in snapshot.removed.tolist())}.difference(snapshot.ids())
+        return [video for video in dict.fromkeys(ids) if video in gone]
 
     def _change(self, snapshot: Snapshot, added: CodedVideos, removed: np.ndarray, seed: int) -> None:
-        if len(added) + len(removed) > max(CHANGES_AT_ONCE, CHANGES_SHARE * len(snapshot.base)):
+        added_before = snapshot.added.ids() if snapshot.added is not None else []
+        removed_added = sorted({*snapshot.removed_added(), *added_before}.difference(added.ids))
+        changes = len(added) + len(removed) + len(removed_added)
+        if changes > max(CHANGES_AT_ONCE, CHANGES_SHARE * len(snapshot.base)):
             kept = np.delete(np.arange(len(snapshot.base)), removed)
             whole = snapshot.base.whole().rows(kept).followed_by(added)
-            gone = self.removed_ids(snapshot).union(snapshot.ids()).difference(whole.ids)
-            self.replace(whole, self.hasher_folder(), self.settings(), seed=seed, removed=gone)
+            out = snapshot.removed_ids().union(snapshot.ids()).difference(whole.ids)
+            self.replace(whole, self.hasher_folder(), self.settings(), seed=seed, removed=out)
             return
         pointer = Pointer(snapshot.pointer.generation, snapshot.pointer.changes + 1)
         path = pointer.changes_file(self.folder)
         assert path is not None
-        write_coded_videos(path, added, **{REMOVED: removed})
+        gone: dict[str, np.ndarray | list[str]] = {REMOVED: removed, REMOVED_ADDED: removed_added}
+        write_coded_videos(path, added, **gone)
         self._switch(pointer)
 
     def _switch(self, pointer: Pointer) -> None:
         """Make `pointer` count, then remove what counts no more."""
         with atomic_path(self.folder / POINTER) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **vars(pointer)}) + "\n")
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """Remove what counts no more, and what a process was writing when it was killed. Nobody else is writing: the lock is held."""
+        try:
+            pointer = Pointer.read(self.folder)
+        except UserError:
+            return  # nothing is removed by what can't be read
         for name in self._generations():
             if name != pointer.generation:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
-        for leftover in self.folder.glob(".*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        for path in pointer.folder(self.folder).glob("changes-*.h5"):
-            if path != pointer.changes_file(self.folder):
+        for leftover in self.folder.glob(".*.tmp*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+        generation, changes = pointer.folder(self.folder), pointer.changes_file(self.folder)
+        for path in [*generation.glob("changes-*.h5"), *generation.glob(".*.tmp.h5")]:
+            if path != changes:
                 path.unlink(missing_ok=True)
 
     def _generations(self) -> list[str]:

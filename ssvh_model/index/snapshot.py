@@ -7,21 +7,27 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.hdf5 import checked_data_set
+from ssvh_model.hdf5 import checked_data_set, read_texts
 from ssvh_model.index.cells import Cells, load_cells
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity
 from ssvh_model.index.scan import nearest
+from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher
 from ssvh_model.retrieval.hamming import as_words
+
+if TYPE_CHECKING:
+    from ssvh_model.features import FeatureMeta
+    from ssvh_model.model.hasher import VideoHasher
 
 POINTER = "current.json"
 CODES = "codes.h5"
 HASHER = "hasher"
-REMOVED = "removed_rows"
+REMOVED, REMOVED_ADDED = "removed_rows", "removed_ids"
+REMOVED_BEFORE = "removed.json"
 FORMAT = 1
 TRIES = 100  # a reader that is overtaken by so many switches in a row has another problem
 
@@ -86,13 +92,14 @@ def consistently(folder: Path, load: Callable[[Pointer], Loaded]) -> Loaded:
         pointer = Pointer.read(folder)
         try:
             return load(pointer)
-        except (FileNotFoundError, UserError) as error:
+        except (OSError, UserError) as error:
             if Pointer.read(folder) != pointer:
                 continue
             if isinstance(error, UserError):
                 raise
+            reason = "missing" if isinstance(error, FileNotFoundError) else f"not readable ({error.strerror})"
             raise UserError(
-                f"{error.filename or folder}: a file of the index is missing; `ssvh index` makes it anew"
+                f"{error.filename or folder}: a file of the index is {reason}; `ssvh index` makes it anew"
             ) from error
     raise UserError(f"{folder}: the index changes faster than it can be read")
 
@@ -138,6 +145,8 @@ class Snapshot:
         if self._added is not None:
             self.words = np.concatenate([self.words, as_words(self._added.codes)])
         self.cells: Cells | None = load_cells(self._base.file, len(base))
+        self._removed_before = pointer.folder(folder) / REMOVED_BEFORE
+        self._removed_before_content = self._removed_before.read_bytes()
 
     def __len__(self) -> int:
         return len(self.words)
@@ -196,11 +205,45 @@ class Snapshot:
         kept = base if self._kept is None else [base[row] for row in self._kept.tolist()]
         return kept + (self._added.ids() if self._added is not None else [])
 
+    def removed_ids(self) -> set[str]:
+        """Videos that were taken out and not added again.
+
+        Raises:
+            UserError: the list of those that were taken out before this generation is damaged.
+        """
+        try:
+            before = json.loads(self._removed_before_content)
+        except ValueError as error:
+            raise UserError(f"{self._removed_before}: not readable ({error})") from error
+        if not isinstance(before, list) or not all(isinstance(video, str) for video in before):
+            raise UserError(f"{self._removed_before}: no list of ids; `ssvh index` makes the index anew")
+        base = self._base.ids()
+        since = {base[row] for row in self.removed.tolist()}
+        return since.union(before, self.removed_added()).difference(self.ids())
+
+    def removed_added(self) -> list[str]:
+        """Videos that were added since the generation was made, and taken out again."""
+        if self._added is None or REMOVED_ADDED not in self._added.file:
+            return []
+        return read_texts(self._added.file, REMOVED_ADDED)
+
     def whole(self) -> CodedVideos:
         """All videos, in memory, in the order of the rows."""
         base = self._base.whole()
         kept = base if self._kept is None else base.rows(self._kept)
         return kept if self._added is None else kept.followed_by(self._added.whole())
+
+
+def open_hasher(folder: Path, snapshot: Snapshot) -> tuple[VideoHasher, FeatureMeta]:
+    """The hasher that made the codes of a snapshot, in evaluation mode on the CPU, and how its features were made. For `consistently`.
+
+    Raises:
+        OSError, UserError: it is missing, damaged, or another one.
+    """
+    hasher = snapshot.pointer.folder(folder) / HASHER
+    if hasher_digest(hasher) != snapshot.hasher.sha256:
+        raise UserError(f"{hasher}: not the hasher that made the codes of this index, {snapshot.hasher.name}")
+    return load_saved_hasher(hasher)
 
 
 def open_snapshot(folder: Path) -> Snapshot:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
-from ssvh_model.manifest import Video
+from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.progress import Progress, part_of
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.earlier import EarlierFeatures
@@ -194,8 +194,9 @@ class Extraction:
         readable = [video for video in result if video.usable]
         if not readable:
             first = next(iter(outcomes.values()))
-            raise UserError(
-                f"{self._root}: not one of {self._total} videos can be read; the first is {first.path}: {first.reason}"
+            raise NothingReadable(
+                f"{self._root}: not one of {self._total} videos can be read; the first is {first.path}: {first.reason}",
+                result,
             )
         shape = (self._frames, self._backbone.feature_size)
         for name in ("features.h5", "thumbnails.h5"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -115,7 +116,7 @@ def test_what_is_there_is_not_written_again(tmp_path: Path, coded: Coded, hasher
         index.remove(["video-4", "new-0"], seed=1)
     assert (codes.stat().st_ino, codes.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     snapshot = open_snapshot(index.folder)
-    assert len(snapshot) == 51 and index.removed_ids(snapshot) == {"video-4"}
+    assert len(snapshot) == 51 and snapshot.removed_ids() == {"video-4", "new-0"}
     assert [path.name for path in sorted(codes.parent.glob("changes-*"))] == ["changes-000002.h5"]
 
 
@@ -129,10 +130,10 @@ def test_removed_videos_are_remembered_over_generations(
             index.remove([video], seed=1)
     snapshot = open_snapshot(index.folder)
     assert snapshot.pointer.generation == "000002"
-    assert index.removed_ids(snapshot) == {"video-1", "video-3"}
+    assert snapshot.removed_ids() == {"video-1", "video-3"}
     with index.alone():
         index.add(coded(5).rows([3]), seed=1)
-    assert index.removed_ids(open_snapshot(index.folder)) == {"video-1"}
+    assert open_snapshot(index.folder).removed_ids() == {"video-1"}
 
 
 def test_codes_of_another_hasher_are_refused(
@@ -174,10 +175,13 @@ def test_a_writer_that_is_killed_leaves_the_index_as_it_was(
     shutil.copytree(index.folder / "000001", index.folder / ".000002.tmp")
     shutil.copytree(index.folder / "000001", index.folder / "000002")
     (index.folder / "000001/changes-000001.h5").write_bytes(b"half")
+    (index.folder / "000001/.changes-000001.99.tmp.h5").write_bytes(b"half")
+    (index.folder / ".current.99.tmp.json").write_bytes(b"half")
     assert len(open_snapshot(index.folder)) == 5
     with index.alone():
         index.remove(["video-0"], seed=1)
     assert len(open_snapshot(index.folder)) == 4
+    assert {path.name for path in index.folder.rglob("*") if "changes" in path.name} == {"changes-000001.h5"}
     with index.alone():
         index.replace(coded(7), hasher, EXACT, seed=1)
     assert len(open_snapshot(index.folder)) == 7
@@ -249,6 +253,47 @@ def test_every_answer_is_wholly_from_one_version_while_the_index_is_replaced(
         outputs = [reader.communicate(timeout=60)[0] for reader in readers]
     assert [reader.returncode for reader in readers] == [0, 0], outputs
     assert all(seen.exists() for seen in enough), "they did read while the index was replaced"
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from ssvh_model.index.index_folder import IndexFolder
+with IndexFolder(Path(sys.argv[1])).alone():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_who_waits_for_another_process_says_for_whom(
+    tmp_path: Path, coded: Coded, hasher: Path, killed: bool
+) -> None:
+    index = made(tmp_path / "index", coded(3), hasher)
+    lines: list[str] = []
+    with index.alone(lines.append):
+        assert lines == [], "nobody holds it"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(index.folder)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None and holder.stdin is not None
+    assert holder.stdout.readline() == "held\n"
+
+    def free(line: str) -> None:
+        lines.append(line)
+        assert holder.poll() is None, "it is there while it is waited for"
+        holder.kill() if killed else holder.stdin.close()
+
+    with index.alone(free):
+        index.remove(["video-0"], seed=1)
+    assert lines == [f"{index.folder}: process {holder.pid} is changing this index; waiting until it is done"]
+    assert holder.wait(timeout=120) == (-signal.SIGKILL if killed else 0)
+    assert open_snapshot(index.folder).ids() == ["video-1", "video-2"]
 
 
 def test_changes_of_two_processes_wait_for_each_other(tmp_path: Path, coded: Coded, hasher: Path) -> None:
