@@ -11,11 +11,12 @@ def send_records() -> None:
     """Send MLflow what it could not take while it was away. The next run does so, too."""
     from tasks import paths
     from tasks.journal import waiting_for
+    from tasks.parent import close_abandoned
     from tasks.tracking import Store
 
     paths.check_project_folder()
     if list(paths.UNSENT.glob("*.jsonl")):
-        Store()  # sends it
+        close_abandoned(Store())  # sends it, too
     if left := waiting_for():
         raise UserError(f"{paths.UNSENT}: {', '.join(left)}")
     print("nothing waits")
