@@ -74,9 +74,9 @@ def owners(tags: Mapping[str, str]) -> list[Owner]:
 
 def note_opening() -> None:
     """Note that this process is about to have an open run."""
-    note, this = _note(Started.this()), Started.this()
-    if not note.is_file():
-        with atomic_path(note) as temporary:
+    if not _open:
+        this = Started.this()
+        with atomic_path(_note(this)) as temporary:
             temporary.write_text(json.dumps(asdict(this)))
 
 
