@@ -20,7 +20,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.process_tree import others_at_work
-from tasks.processes import Started
+from tasks.processes import Started, this_host
 from tasks.services import answers
 
 HOST = "127.0.0.1"
@@ -47,7 +47,9 @@ def running_server() -> str | None:
     if not NOTE.is_file():
         return None
     noted = json.loads(NOTE.read_text())
-    alive = Started(noted["pid"], noted["started"]).alive()
+    process = Started(noted["pid"], noted["started"], noted.get("host", this_host()))
+    # A server of another machine that shares this folder listens there only.
+    alive = process.here() and process.alive()
     return str(noted["api"]) if alive and answers(f"{noted['api']}/health") else None
 
 
@@ -109,7 +111,8 @@ class _Server:
     def _note(self) -> None:
         with atomic_path(NOTE) as temporary:
             started = psutil.Process(self.process.pid).create_time()
-            temporary.write_text(json.dumps({"api": self._api, "pid": self.process.pid, "started": started}))
+            noted = {"api": self._api, "pid": self.process.pid, "started": started, "host": this_host()}
+            temporary.write_text(json.dumps(noted))
 
     def _keep(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_LOOKS):

@@ -16,6 +16,7 @@ from typing import Any
 
 from ssvh_model.files import atomic_path
 from tasks import paths
+from tasks.processes import is_dvc
 
 KEPT_LOCK = paths.WORK / "dvc.lock"
 CUT_OFF_LOCK = paths.WORK / "dvc.lock.cut-off"
@@ -41,18 +42,6 @@ def restore_lock(say: Callable[[str], None]) -> None:
     say(
         f"{paths.LOCK} was cut off by a kill: its last whole content is put back; what was found is in {CUT_OFF_LOCK}"
     )
-
-
-def is_dvc(pid: int) -> bool:
-    """True while a process is a DVC command. One that has ended and that nobody has asked for its status is none."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        words = [os.path.basename(word) for word in process.cmdline()[:3]]
-        return "dvc" in words and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
 
 
 def await_others(say: Callable[[str], None]) -> None:

@@ -32,15 +32,12 @@ class Root:
     """The process at the top of a tree.
 
     Attributes:
-        pid, started: of the process, as in `Started`.
-        namespace: in which `pid` counts; a container has its own.
+        process: which.
         folder: where the command works.
         command: what was typed, for messages.
     """
 
-    pid: int
-    started: float
-    namespace: str
+    process: Started
     folder: str
     command: str
 
@@ -49,21 +46,18 @@ class Root:
         """This process as a root."""
         import psutil
 
-        this, typed = Started.this(), psutil.Process().cmdline()[1:]
+        typed = psutil.Process().cmdline()[1:]
         name = " ".join([Path(typed[0]).name, *typed[1:]]) if typed else "python"
-        return cls(this.pid, this.started, _namespace(), os.getcwd(), name)
+        return cls(Started.this(), os.getcwd(), name)
 
     @classmethod
     def read(cls, text: str | None) -> Root | None:
         """The root that a variable's value names; None for one that no version of this wrote."""
         try:
-            return cls(**json.loads(text or ""))
-        except (ValueError, TypeError):
+            noted = json.loads(text or "")
+            return cls(Started(**noted["process"]), str(noted["folder"]), str(noted["command"]))
+        except (ValueError, TypeError, KeyError):
             return None
-
-    def alive(self) -> bool:
-        """True while it runs; a root that is in another container counts as alive, for nothing can be known of it."""
-        return self.namespace != _namespace() or Started(self.pid, self.started).alive()
 
 
 def name_root() -> bool:
@@ -78,16 +72,17 @@ def name_root() -> bool:
 def end_with_root() -> None:
     """End this process soon after its root has gone, also where the root was killed. A second call does nothing."""
     root = Root.read(os.environ.get(VARIABLE))
-    if root is not None and root.pid != os.getpid() and root.namespace == _namespace():
-        end_with(Started(root.pid, root.started), functools.partial(print, flush=True))
+    if root is not None and root.process.here() and root.process.pid != os.getpid():
+        end_with(root.process, functools.partial(print, flush=True))
 
 
 def others_at_work() -> bool:
     """True if something that another command of this folder has started is alive."""
     for _, value in _having(VARIABLE):
         root = Root.read(value)
-        if root is not None and root.folder == os.getcwd() and root.pid != os.getpid() and root.alive():
-            return True
+        if root is not None and root.folder == os.getcwd() and root.process.alive():
+            if root.process.pid != os.getpid():
+                return True
     return False
 
 
@@ -98,10 +93,10 @@ def end_orphans(say: Callable[[str], None]) -> None:
     orphans: dict[str, list[psutil.Process]] = {}
     for process, value in _having(VARIABLE):
         root = Root.read(value)
-        if root is not None and root.folder == os.getcwd() and not root.alive():
-            orphans.setdefault(f"{root.command} (process {root.pid})", []).append(process)
+        if root is not None and root.folder == os.getcwd() and not root.process.alive():
+            orphans.setdefault(f"{root.command} (process {root.process.pid})", []).append(process)
     for command, left in orphans.items():
-        say(f"{command} was killed; ending the {len(left)} processes that it left")
+        say(f"{command} was killed; ending what it left, {len(left)} process{'es' if len(left) > 1 else ''}")
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.terminate()
@@ -130,24 +125,12 @@ def _kill(processes: list[psutil.Process]) -> None:
 
 
 def _having(variable: str) -> Iterator[tuple[psutil.Process, str]]:
-    """Living processes, this one apart, that were started with a variable in this container, and its value."""
+    """Living processes, this one apart, that were started with a variable, and its value."""
     import psutil
 
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             value = process.environ().get(variable)
-            if (
-                value is not None
-                and process.pid != os.getpid()
-                and process.status() != psutil.STATUS_ZOMBIE
-                and _namespace(process.pid) == _namespace()
-            ):
+            there = process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE
+            if value is not None and there:
                 yield process, value
-
-
-def _namespace(pid: int | str = "self") -> str:
-    """In which process ids count: Linux's name for it; "" where there is but one."""
-    try:
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    except OSError:
-        return ""

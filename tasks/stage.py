@@ -131,25 +131,28 @@ def _tracked(
     ids: PrefectIds,
     say: Callable[[str], None],
 ) -> None:
-    from tasks.parent import find_parent, note_stages
+    from tasks.parent import find_parent, stage_tags
     from tasks.prefect_page import show_mlflow_run
     from tasks.system_metrics import watch_system
-    from tasks.tracking import SECONDS_WHEN_STOPPED, StageRun, Store, reported
+    from tasks.tracking import SECONDS_WHEN_STOPPED, StageRun, Store
 
     store = Store()
     parent = find_parent(store)
     lineage = _lineage(definition, ids)
     run = StageRun(store, store.create_run(definition.name, parent=parent, tags=lineage), parent)
-    store.set_status(parent, "RUNNING")
-    show_mlflow_run(store.experiment, run.id, f"Figures of stage {definition.name} in MLflow", say)
     status = "FAILED"
     try:
+        store.set_status(parent, "RUNNING")
+        show_mlflow_run(store.experiment, run.id, f"Figures of stage {definition.name} in MLflow", say)
         run.log_parameters(_parameters(definition, values))
         _log_inputs(run, definition)
         gc.enable()
         with watch_system(run):
             function, number = _function(definition.name)
             function(Stage(definition.name, number, params, work, run, say))
+        _publish_record(definition, run, work, lineage)
+        names = [one.name for one in read_definitions()]
+        run.tag_parent(**stage_tags(parent, names[: names.index(definition.name) + 1]))
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -160,12 +163,7 @@ def _tracked(
         raise
     finally:
         wait = params.running.wait_for_services if status == "FINISHED" else SECONDS_WHEN_STOPPED
-        told = run.close(status, with_parent=True, wait=wait)
-    _publish_record(definition, run, work, lineage)
-    if told:
-        names = [one.name for one in read_definitions()]
-        with reported(store.uri):
-            note_stages(store, parent, names[: names.index(definition.name) + 1])
+        run.close(status, with_parent=True, final=True, wait=wait)
 
 
 def _function(name: str) -> tuple[Callable[[Stage], None], int]:

@@ -101,10 +101,10 @@ def test_the_next_command_ends_what_a_killed_one_has_left_and_nothing_else(
 
 
 def test_a_root_in_another_container_counts_as_alive() -> None:
-    this = Root.this()
+    this = Root.this().process
     gone = replace(this, started=this.started - 100)
     assert not gone.alive()
-    assert replace(gone, namespace="pid:[1]").alive()
+    assert replace(gone, host="another").alive()
 
 
 @pytest.mark.parametrize("text", [None, "", "17", "{}", '{"pid": 1}', '{"pid": 1, "other": 2}'])
