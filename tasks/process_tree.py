@@ -80,9 +80,10 @@ def others_at_work() -> bool:
     """True if something that another command of this folder has started is alive."""
     for _, value in _having(VARIABLE):
         root = Root.read(value)
-        if root is not None and root.folder == os.getcwd() and root.process.alive():
-            if root.process.pid != os.getpid():
-                return True
+        if root is None or root.folder != os.getcwd() or root.process.pid == os.getpid():
+            continue
+        if root.process.alive():
+            return True
     return False
 
 

@@ -123,7 +123,7 @@ VICTIMS: dict[str, Callable[[Tree, Random, Path], bool]] = {
     "the stage": killer_of("tasks.stage"),
     "the flow": killer_of("flows.pipeline"),
     "dvc": killer_of("dvc", "repro"),
-    "the Prefect server": killer_of("prefect", "server"),
+    "the Prefect server": killer_of("flows.prefect_process"),
     "a worker": killer_of("prefect", "worker"),
     "a decoder or renderer": killer_of("multiprocessing.spawn"),
     "torchrun": killer_of("torch.distributed.run"),
