@@ -18,8 +18,12 @@ export GIT_PYTHON_REFRESH := quiet
 export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+# The tests as another machine would run them.
+MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu $(CPU)) $(if $(THREADS),--threads $(THREADS)) \
+	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest $(if $(BUSY),--timeout 900) -n 2 --dist loadgroup
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format types ui deploy bench bench-quality crash findings lock upgrade clean
+.PHONY: help run test test-busy test-full lint format types ui deploy bench bench-quality crash findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -34,11 +38,14 @@ $(STAMP): requirements.lock pyproject.toml
 run: $(STAMP)  ## set up if needed, then the pipeline: from videos to a registered hasher
 	@ssvh run
 
-test: $(STAMP)  ## set up if needed, then the tests
-	@python -m pytest -m "not slow" -n 2 --dist loadgroup
+test: $(STAMP)  ## set up if needed, then the tests; CPU=default or avx2 and THREADS=1: with other instructions, fewer threads
+	@$(MACHINE) -m "not slow"
 
-test-full: $(STAMP)  ## the tests, the slow ones too
-	@python -m pytest -n 2 --dist loadgroup
+test-busy: BUSY := 4
+test-busy: test  ## the tests beside four busy processes, which it starts and ends; takes CPU and THREADS too
+
+test-full: $(STAMP)  ## the tests, the slow ones too; takes CPU and THREADS too
+	@$(MACHINE)
 
 lint: $(STAMP)  ## style and formatting
 	@ruff check .

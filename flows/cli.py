@@ -19,6 +19,7 @@ from flows import (
     cli_tune,
 )
 from ssvh_model.errors import UserError
+from tasks.last_line import print_last
 
 app = typer.Typer(
     name="ssvh",
@@ -108,7 +109,7 @@ def exit_status(command: Callable[[], object]) -> int:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_last(f"error: {error}")
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

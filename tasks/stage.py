@@ -39,6 +39,7 @@ from tasks import paths
 from tasks.definition import Definition, Lock, look_up, read_definitions
 from tasks.disk import disk_full
 from tasks.dvc_files import keep_lock
+from tasks.last_line import await_prefect, print_last
 from tasks.params import Params, load_params
 from tasks.params_reading import read_yaml
 from tasks.prefect_task import PrefectIds, run_as_task
@@ -231,7 +232,7 @@ def main(arguments: list[str]) -> int:
         run_stage(arguments[0])
     except UserError as error:
         _tell_flow(arguments[0], str(error), bad_input=True)
-        print(f"error: {error}", file=sys.stderr)
+        print_last(f"error: {error}")
         return 2
     except KeyboardInterrupt:
         print(f"stage {arguments[0]} was stopped; what is done so far is kept", file=sys.stderr)
@@ -240,10 +241,11 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         if (full := disk_full(error)) is not None:
             _tell_flow(arguments[0], full, bad_input=True)
-            print(f"error: {full}", file=sys.stderr)
+            print_last(f"error: {full}")
             return 2
         reason = f"stage {arguments[0]}: {type(error).__name__}: {' '.join(str(error).split())}"
         _tell_flow(arguments[0], reason, bad_input=False)
+        await_prefect()
         raise
     finally:
         leave_garbage()
