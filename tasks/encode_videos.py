@@ -21,6 +21,7 @@ from ssvh_model.retrieval.codes import pack, sign_codes
 from tasks import paths
 from tasks.device import pick_device, pick_workers
 from tasks.hasher_source import HasherSource
+from tasks.work import use_work
 
 if TYPE_CHECKING:
     from tasks.params import Params
@@ -204,6 +205,7 @@ def encode_videos(
     if len(bad) == len(videos):
         raise UserError(f"/{bad[0].path}: {bad[0].reason}" if bad else "no videos were given")
     key = json.dumps([[video.id, video.path, video.sha256] for video in videos] + [vars(wanted)])
+    use_work()
     work = paths.WORK / "encode" / hashlib.sha256(key.encode()).hexdigest()[:16]
     done = extract_features(
         [replace(video, split="database") for video in videos],

@@ -17,6 +17,7 @@ from tasks.device import pick_device, pick_workers
 from tasks.earlier import earlier_features, keep_features
 from tasks.params import Params
 from tasks.progress import ShownProgress
+from tasks.work import use_work
 
 if TYPE_CHECKING:
     from ssvh_model.retrieval.drift import Drift
@@ -85,6 +86,7 @@ def find_new_videos(params: Params, say: Say) -> NewVideos:
     settled = time.time() - params.watch.settle
     # A file is looked into again when its size or its time has changed.
     stamps = {path: _stamp(root / path) for path in present}
+    use_work()
     seen = _read_seen()
     unread = [
         Video(id=path, path=path)

@@ -16,13 +16,16 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.definition import Definition, Lock, look_up
 
 PUBLISHED = "published.json"
+IN_USE = paths.WORK / "in-use.lock"
+
+_used: dict[Path, TextIO] = {}  # by project's folder; closed, and so unlocked, when the process ends
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,22 @@ def remove_committed_work() -> None:
             shutil.rmtree(note.parent, ignore_errors=True)
 
 
+def use_work() -> None:
+    """Keep `ssvh clean` from removing anything until this process ends, however it ends; waits if it is removing something just now.
+
+    For whatever reads or writes in the work folder, for others' processes may do the same.
+    """
+    import fcntl
+
+    here = Path.cwd()
+    paths.WORK.mkdir(exist_ok=True)
+    if here in _used:
+        return
+    file = open(IN_USE, "a")  # noqa: SIM115 - stays open as long as the process
+    fcntl.flock(file, fcntl.LOCK_SH)
+    _used[here] = file
+
+
 @contextlib.contextmanager
 def only_one(stage: str, say: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of a stage; if another process holds it, say so and wait.
@@ -106,7 +125,7 @@ def only_one(stage: str, say: Callable[[str], None]) -> Iterator[None]:
     """
     import fcntl
 
-    paths.WORK.mkdir(exist_ok=True)
+    use_work()
     with open(paths.WORK / f"{stage.replace('@', '-')}.lock", "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
