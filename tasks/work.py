@@ -119,21 +119,33 @@ def use_work() -> None:
 
 @contextlib.contextmanager
 def only_one(stage: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of a stage; if another process holds it, say so and wait.
+    """Hold the lock of a stage; if another process holds it, say so and wait."""
 
-    The system frees the lock when its process ends, however it ends.
+    def waiting(holder: str) -> None:
+        say(f"stage {stage} is being run by process {holder} already; waiting until it ends")
+
+    with alone(paths.WORK / f"{stage.replace('@', '-')}.lock", waiting):
+        yield
+
+
+@contextlib.contextmanager
+def alone(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock in the work folder, which the system frees when its process ends, however it ends.
+
+    Args:
+        path: of the lock's file; another machine or container may read it, so it holds the process's number for people only.
+        waiting: is told the number of the process that this one has to wait for.
     """
     import fcntl
 
     use_work()
-    with open(paths.WORK / f"{stage.replace('@', '-')}.lock", "a+") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            say(
-                f"stage {stage} is being run by process {file.read().strip() or '?'} already; waiting until it ends"
-            )
+            waiting(file.read().strip() or "?")
             fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(str(os.getpid()))

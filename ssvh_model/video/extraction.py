@@ -185,22 +185,28 @@ class Extraction:
             write_shard(path, key, extraction.run(self._shards[number], progress))
             return True
 
-    def join(self) -> list[Video]:
-        """Write the files that join the shards, which are all made; returns what `extract_features` does."""
+    def outcomes(self) -> list[Video]:
+        """All videos as they are after decoding, when every shard is made; perhaps not one of them can be read."""
         outcomes: dict[str, Video] = {}
         for path, shard in zip(self._paths, self._shards, strict=True):
             outcomes.update((video.id, video) for video in read_outcomes(path, shard))
-        result = [outcomes.get(video.id, video) for video in self._videos]
+        return [outcomes.get(video.id, video) for video in self._videos]
+
+    def join(self) -> list[Video]:
+        """Write the files that join the shards, which are all made; returns what `extract_features` does."""
+        result = self.outcomes()
         readable = [video for video in result if video.usable]
         if not readable:
-            first = next(iter(outcomes.values()))
+            tried = {video.id for shard in self._shards for video in shard}
+            first = next(video for video in result if video.id in tried)
             raise UserError(
                 f"{self._root}: not one of {self._total} videos can be read; the first is {first.path}: {first.reason}"
             )
         shape = (self._frames, self._backbone.feature_size)
-        for name in ("features.h5", "thumbnails.h5"):
-            _remove_abandoned(self._folder / name)
-        join_shards(self._paths, readable, meta=self._meta, shape=shape, folder=self._folder)
+        with claimed(self._folder / "locks" / "join", wait=True):
+            for name in ("features.h5", "thumbnails.h5"):
+                _remove_abandoned(self._folder / name)
+            join_shards(self._paths, readable, meta=self._meta, shape=shape, folder=self._folder)
         return result
 
 
