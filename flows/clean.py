@@ -16,9 +16,10 @@ import psutil
 
 from ssvh_model.errors import UserError
 from tasks import paths
-from tasks.parent import PARENTS
 from tasks.work import IN_USE
 
+# By these a later run finds the MLflow runs that killed ones left open, and closes them.
+NOTES = (paths.WORK / "parents", paths.WORK / "open-runs")
 COMMAND_SHOWN = 80  # characters
 
 
@@ -85,10 +86,10 @@ def _shown(process: psutil.Process) -> str:
 
 
 def _remove_files(folder: Path, *, keep: set[Path]) -> None:
-    """Remove what is in a folder but locks, `keep` and `PARENTS`, and the folders that are empty then."""
+    """Remove what is in a folder but locks, `keep` and `NOTES`, and the folders that are empty then."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
-            if path != PARENTS:
+            if path not in NOTES:
                 _remove_files(path, keep=keep)
                 with contextlib.suppress(OSError):  # a lock is in there
                     path.rmdir()

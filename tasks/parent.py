@@ -11,7 +11,6 @@ from tasks import paths
 from tasks.params_reading import read_yaml
 from tasks.processes import Started, pipeline_process
 from tasks.tracking import PARENT_VARIABLE, Store, flatten, git_commit
-from tasks.work import use_work
 
 PARENTS = paths.WORK / "parents"
 
@@ -52,7 +51,6 @@ def _create(store: Store, started_by: str, starter: Started) -> str:
 
 def note_parent(run: str, starter: Started) -> None:
     """Note a parent run under the process that it lives with, so that it can be closed should the process be killed."""
-    use_work()
     with atomic_path(_note(starter)) as temporary:
         temporary.write_text(json.dumps({"run_id": run, "pid": starter.pid, "started": starter.started}))
 

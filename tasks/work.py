@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from ssvh_model.files import atomic_path
+from ssvh_model.files import TEMPORARY, atomic_path
 from tasks import paths
 from tasks.definition import Definition, Lock, look_up
 
@@ -49,11 +49,22 @@ class Work:
             temporary = self.folder / "publishing"
             _remove(temporary)
             if finished.is_dir():
-                shutil.copytree(finished, temporary, copy_function=link_or_copy)
+                # DVC would take what a killed process left half written for a part of the result.
+                left = shutil.ignore_patterns(TEMPORARY)
+                shutil.copytree(finished, temporary, copy_function=link_or_copy, ignore=left)
             else:
                 link_or_copy(finished, temporary)
             _remove(output)
             os.replace(temporary, output)
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left half written; for the one that holds the stage's lock.
+
+        Where processes share work (a folder `locks` beside it), each removes its own.
+        """
+        for path in sorted(self.folder.rglob(TEMPORARY)):
+            if not any((folder / "locks").is_dir() for folder in path.parents[:2]):
+                shutil.rmtree(path, ignore_errors=True)
 
     def note_published(self, run_record: Path) -> None:
         """Note that all outputs stand there, `run_record` among them. Its digest tells later whether DVC has taken them."""

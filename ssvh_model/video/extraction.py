@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
+from ssvh_model.files import remove_temporaries
 from ssvh_model.manifest import Video
 from ssvh_model.progress import Progress, part_of
 from ssvh_model.video.backbones import Backbone
@@ -181,7 +182,7 @@ class Extraction:
                 return None
             if is_finished(path, key):
                 return False
-            _remove_abandoned(path)
+            remove_temporaries(path.parent, path.name)
             write_shard(path, key, extraction.run(self._shards[number], progress))
             return True
 
@@ -205,7 +206,7 @@ class Extraction:
         shape = (self._frames, self._backbone.feature_size)
         with claimed(self._folder / "locks" / "join", wait=True):
             for name in ("features.h5", "thumbnails.h5"):
-                _remove_abandoned(self._folder / name)
+                remove_temporaries(self._folder, name)
             join_shards(self._paths, readable, meta=self._meta, shape=shape, folder=self._folder)
         return result
 
@@ -213,9 +214,3 @@ class Extraction:
 def _check_positive(section: str, name: str, value: int) -> None:
     if value < 1:
         raise UserError(f"{section}.{name}: {value}; allowed are whole numbers from 1")
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove what runs that were killed while they wrote a file left beside it."""
-    for abandoned in path.parent.glob(f".{path.stem}.*.tmp.h5"):
-        abandoned.unlink(missing_ok=True)
