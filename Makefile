@@ -83,5 +83,6 @@ upgrade: $(STAMP)  ## write requirements.lock with the newest versions
 	@.ci/lock --upgrade
 
 clean:  ## remove caches and work in progress; results, records and .venv stay
-	@rm -rf .work .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	@if test -x $(VENV)/bin/ssvh; then $(VENV)/bin/ssvh clean; else rm -rf .work; fi
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 
@@ -78,12 +77,12 @@ def ui() -> None:
 
 @app.command()
 def clean() -> None:
-    """Remove work in progress of stages that were killed. Results and records stay."""
+    """Remove work in progress of stages that were killed. Results and records stay, and nothing goes while a process uses it."""
+    from flows import clean as cleaner
     from tasks import paths
 
     paths.check_project_folder()
-    shutil.rmtree(paths.WORK, ignore_errors=True)
-    print(f"removed {paths.WORK}/")
+    print(f"removed what was in {paths.WORK}/" if cleaner.clean() else f"there is no {paths.WORK}/")
 
 
 @params_app.command()

@@ -14,6 +14,7 @@ from flows import children
 from ssvh_model.errors import UserError
 from tasks import paths
 from tasks.dvc_files import await_others, keep_lock, restore_lock
+from tasks.work import use_work
 
 DVC = (sys.executable, "-m", "dvc")
 
@@ -66,7 +67,7 @@ def _turn() -> Iterator[None]:
 
     DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses to look at the stage's files.
     """
-    paths.WORK.mkdir(exist_ok=True)
+    use_work()
     with open(paths.WORK / "reproduce.lock", "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,6 +21,7 @@ from ssvh_model.retrieval.codes import pack, sign_codes
 from tasks import paths
 from tasks.device import pick_device, pick_workers
 from tasks.hasher_source import HasherSource
+from tasks.work import use_work
 
 if TYPE_CHECKING:
     from tasks.params import Params
@@ -206,6 +207,7 @@ def encode_videos(
         raise NothingReadable(
             f"/{bad[0].path}: {bad[0].reason}" if bad else "no videos were given", list(videos)
         )
+    use_work()
     work = work_of(videos, wanted)
     done = extract_features(
         [replace(video, split="database") for video in videos],

@@ -14,6 +14,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS, hasher_digest, load_saved_hasher
 from tasks import paths
 from tasks.services import without_passwords
+from tasks.work import use_work
 
 if TYPE_CHECKING:
     from ssvh_model.features import FeatureMeta
@@ -190,7 +191,7 @@ def _files(client: Any, name: str, version: str) -> Path:
 
 def _download(repository: Any, name: str, gone: str) -> Path:
     """A whole copy or none, made anew each time: what is in the store counts."""
-    paths.WORK.mkdir(exist_ok=True)
+    use_work()
     folder = paths.WORK / "hashers" / name.replace(os.sep, "_")
     with tempfile.TemporaryDirectory(dir=paths.WORK) as temporary:
         found = Path(repository.download_artifacts(PLACE_IN_MODEL, temporary))

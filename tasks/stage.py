@@ -109,6 +109,7 @@ def run_stage(name: str) -> None:
         keep_lock()
         remove_committed_work()
         work = open_work(definition, values)
+        work.remove_leftovers()
         run_as_task(
             name,
             lambda ids, log: _tracked(definition, params, values, work, ids, log),

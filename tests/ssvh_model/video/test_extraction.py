@@ -145,10 +145,11 @@ def test_it_goes_on_where_it_was_interrupted(
     assert not (tmp_path / "again" / "features.h5").exists()
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "again" / "shards").iterdir()}
     assert len(finished) == 2
-    (tmp_path / "again" / "shards" / ".000002.123.tmp.h5").write_bytes(b"half")
+    (tmp_path / "again" / "shards" / ".000002.h5.123.tmp").mkdir()
+    (tmp_path / "again" / "shards" / ".000002.h5.123.tmp/000002.h5").write_bytes(b"half")
     assert extract(root, tmp_path / "again") == expected
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
-    assert not list((tmp_path / "again").rglob("*.tmp.h5"))
+    assert not list((tmp_path / "again").rglob("*.tmp"))
     assert contents(tmp_path / "again") == contents(tmp_path / "undisturbed")
 
 
