@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +12,7 @@ from flows import children
 from ssvh_model.errors import UserError
 from tasks import paths
 from tasks.dvc_files import await_others, keep_lock, restore_lock
-from tasks.work import use_work
+from tasks.work import alone
 
 DVC = (sys.executable, "-m", "dvc")
 
@@ -67,18 +65,11 @@ def _turn() -> Iterator[None]:
 
     DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses to look at the stage's files.
     """
-    use_work()
-    with open(paths.WORK / "reproduce.lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "?"
-            _say(f"process {holder} is bringing this project up to date; waiting until it ends")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+
+    def waiting(holder: str) -> None:
+        _say(f"process {holder} is bringing this project up to date; waiting until it ends")
+
+    with alone(paths.WORK / "reproduce.lock", waiting):
         await_others(_say)
         yield
 

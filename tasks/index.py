@@ -207,8 +207,7 @@ def _kept_files(folder: Path) -> list[Path]:
 
 def remove_leftovers(folder: Path, snapshot: Snapshot) -> None:
     """Remove features that a call kept which was killed before it added the videos. The index's lock must be held."""
-    for path in (folder / ADDED).glob(".*.tmp.h5"):
-        path.unlink(missing_ok=True)
+    remove_temporaries(folder / ADDED)
     if newest := _kept_files(folder)[-1:]:
         with open_hdf5(newest[0], "feature file") as file:
             useless = not set(snapshot.ids()).intersection(read_texts(file, "ids"))

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.files import atomic_path
+from ssvh_model.files import atomic_path, remove_temporaries
 from ssvh_model.index.cells import cells_as_data, make_cells
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
 from ssvh_model.index.snapshot import (
@@ -235,13 +235,10 @@ class IndexFolder:
         for name in self._generations():
             if name != pointer.generation:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
-        for leftover in self.folder.glob(".*.tmp*"):
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink(missing_ok=True)
         generation, changes = pointer.folder(self.folder), pointer.changes_file(self.folder)
-        for path in [*generation.glob("changes-*.h5"), *generation.glob(".*.tmp.h5")]:
+        remove_temporaries(self.folder)
+        remove_temporaries(generation)
+        for path in generation.glob("changes-*.h5"):
             if path != changes:
                 path.unlink(missing_ok=True)
 
