@@ -85,7 +85,7 @@ class Project:
     def run(self, *command: str) -> str:
         """Run a command that must succeed; its output."""
         process = self.start(*command)
-        output, _ = process.communicate(timeout=280)
+        output, _ = process.communicate(timeout=1200)
         assert process.returncode == 0, output
         return output
 
