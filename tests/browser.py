@@ -12,7 +12,7 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,9 @@ class Page:
 
 def agrees(shown: str, value: float) -> bool:
     """True if a number as it is shown is `value`, cut or rounded to as many digits."""
-    last_digit = Decimal(1).scaleb(int(Decimal(shown).as_tuple().exponent))
-    return abs(Decimal(shown) - Decimal(repr(value))) < last_digit
+    digits = Decimal(1).scaleb(int(Decimal(shown).as_tuple().exponent))
+    ways = (ROUND_DOWN, ROUND_HALF_UP, ROUND_HALF_EVEN)
+    return Decimal(shown) in {Decimal(repr(value)).quantize(digits, rounding=way) for way in ways}
 
 
 @contextlib.contextmanager
