@@ -5,6 +5,7 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
 	$$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$candidate && break; done)
 VENV := .venv
 STAMP := $(VENV)/.installed
+TOOLS := .venv-tools
 
 # No tool phones home.
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -23,7 +24,7 @@ MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu
 	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest $(if $(BUSY),--timeout 900) -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-busy test-full lint format types ui deploy bench bench-quality crash findings lock upgrade clean
+.PHONY: help run test test-busy test-full lint format types sbom audit ui deploy bench bench-quality crash findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -57,6 +58,17 @@ format: $(STAMP)  ## mend what `make lint` can mend
 
 types: $(STAMP)  ## type checks on the three packages
 	@mypy
+
+$(TOOLS)/.installed: .ci/tools.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/tools.txt
+	@touch $@
+
+sbom: $(STAMP) $(TOOLS)/.installed  ## write sbom.json: every package in .venv with version and licence, as CycloneDX
+	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(VENV)
+
+audit: $(TOOLS)/.installed  ## look for known weaknesses of the locked packages; .ci/audit-exceptions.toml holds what is let pass
+	@$(TOOLS)/bin/python .ci/audit $(TOOLS)/bin/pip-audit
 
 ui: $(STAMP)  ## the Prefect, MLflow and Optuna pages together; ctrl-C ends them
 	@ssvh ui

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, write_feature_file
+from ssvh_model.files import remove_temporaries
 from ssvh_model.hdf5 import open_hdf5, read_texts
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings

@@ -14,7 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SECONDS_TO_END = 900  # of a command on a busy machine
+SECONDS_TO_END = 1200  # of a command on a busy machine
 
 STAGES = (
     "corpus",
