@@ -163,7 +163,7 @@ def add_videos(
                 if expected is not None:
                     refuse_other(index, expected)
                 encoded = encode_videos(new, now, params, progress=progress)
-            added = _add(index, encoded, new, params)
+            added = _add(index, encoded, new)
             there += [video for video in encoded.coded.ids if video not in added]
             remove_work(encoded.work)
     for which in (new, videos):  # `videos` for a call that was killed when all was added
@@ -171,7 +171,7 @@ def add_videos(
     return Addition(added, there, left_out)
 
 
-def _add(index: IndexFolder, encoded: EncodedVideos, videos: Sequence[Video], params: Params) -> list[str]:
+def _add(index: IndexFolder, encoded: EncodedVideos, videos: Sequence[Video]) -> list[str]:
     """Add what another process has not added meanwhile; returns its ids. The lock must be held."""
     new = {video.id: video for video in new_videos(index, videos)}
     rows = [row for row, video in enumerate(encoded.coded.ids) if video in new]
@@ -183,7 +183,7 @@ def _add(index: IndexFolder, encoded: EncodedVideos, videos: Sequence[Video], pa
     # Before the codes: features that belong to no video do no harm, a video without them would be lost to the next hasher.
     digests = [new[video].sha256 for video in coded.ids]
     _keep_features(FeatureFile(encoded.features), rows, digests, kept / f"{number:06d}.h5")
-    index.add(coded, seed=params.seed)
+    index.add(coded)
     return list(coded.ids)
 
 
@@ -264,7 +264,7 @@ def remove_videos(folder: Path, ids: Sequence[str], params: Params, *, say: Say)
     index = IndexFolder(folder)
     open_snapshot(folder)
     with index.alone(say):
-        return index.remove(ids, seed=params.seed)
+        return index.remove(ids)
 
 
 def hasher_of_index(index: IndexFolder) -> HasherSource:

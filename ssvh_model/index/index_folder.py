@@ -23,7 +23,7 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path, remove_temporaries
-from ssvh_model.index.cells import cells_as_data, make_cells
+from ssvh_model.index.cells import Cells, cells_as_data, into_cells, make_cells
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
 from ssvh_model.index.snapshot import (
     CODES,
@@ -51,7 +51,7 @@ class IndexSettings:
     """How an index searches.
 
     Attributes:
-        exact_up_to: videos; with more, a query looks into some cells only.
+        exact_up_to: videos; an index that is made of more looks into some cells only. What is added or removed later does not change that.
         cells: number of cells then.
         probes: cells that a query looks into.
     """
@@ -133,12 +133,22 @@ class IndexFolder:
             seed: of the cells.
             removed: ids that were taken out, and are to stay out when the videos are encoded again.
         """
-        more = {}
+        cells: Cells | None = None
         if len(videos) > settings.exact_up_to and len(videos) >= settings.cells:
             order, cells = make_cells(
                 videos.codes, videos.bits, cells=settings.cells, probes=settings.probes, seed=seed
             )
-            videos, more = videos.rows(order), cells_as_data(cells)
+            videos = videos.rows(order)
+        self._replace(videos, cells, hasher, settings, removed)
+
+    def _replace(
+        self,
+        videos: CodedVideos,
+        cells: Cells | None,
+        hasher: Path,
+        settings: IndexSettings,
+        removed: Collection[str],
+    ) -> None:
         number = 1 + max((int(name) for name in self._generations()), default=0)
         generation = f"{number:06d}"
         temporary = self.folder / f".{generation}.tmp"
@@ -148,12 +158,12 @@ class IndexFolder:
             shutil.copyfile(hasher / name, temporary / HASHER / name)
         (temporary / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
         (temporary / REMOVED_BEFORE).write_text(json.dumps(sorted(removed)) + "\n")
-        write_coded_videos(temporary / CODES, videos, **more)
+        write_coded_videos(temporary / CODES, videos, **(cells_as_data(cells) if cells is not None else {}))
         _flush(temporary)
         os.replace(temporary, self.folder / generation)
         self._switch(Pointer(generation, 0))
 
-    def add(self, videos: CodedVideos, *, seed: int) -> None:
+    def add(self, videos: CodedVideos) -> None:
         """Add videos.
 
         Raises:
@@ -173,9 +183,9 @@ class IndexFolder:
                 )
             known.add(video)
         added = snapshot.added.whole().followed_by(videos) if snapshot.added is not None else videos
-        self._change(snapshot, added, snapshot.removed, seed)
+        self._change(snapshot, added, snapshot.removed)
 
-    def remove(self, ids: Sequence[str], *, seed: int) -> list[str]:
+    def remove(self, ids: Sequence[str]) -> list[str]:
         """Take videos out. Those that were taken out before stay out, so that a change that was killed can be asked for again.
 
         Returns:
@@ -200,10 +210,10 @@ class IndexFolder:
         ]
         added = snapshot.added.whole() if snapshot.added is not None else snapshot.base.whole().rows([])
         added = added.rows([row for row, video in enumerate(added.ids) if video not in gone])
-        self._change(snapshot, added, np.array(sorted(removed), dtype=np.int64), seed)
+        self._change(snapshot, added, np.array(sorted(removed), dtype=np.int64))
         return [video for video in dict.fromkeys(ids) if video in gone]
 
-    def _change(self, snapshot: Snapshot, added: CodedVideos, removed: np.ndarray, seed: int) -> None:
+    def _change(self, snapshot: Snapshot, added: CodedVideos, removed: np.ndarray) -> None:
         added_before = snapshot.added.ids() if snapshot.added is not None else []
         removed_added = sorted({*snapshot.removed_added(), *added_before}.difference(added.ids))
         changes = len(added) + len(removed) + len(removed_added)
@@ -211,7 +221,12 @@ class IndexFolder:
             kept = np.delete(np.arange(len(snapshot.base)), removed)
             whole = snapshot.base.whole().rows(kept).followed_by(added)
             out = snapshot.removed_ids().union(snapshot.ids()).difference(whole.ids)
-            self.replace(whole, self.hasher_folder(), self.settings(), seed=seed, removed=out)
+            # With the same cells, or none as before: an answer must not hang on how many changes there were.
+            cells = snapshot.cells
+            if cells is not None:
+                order, cells = into_cells(whole.codes, cells.centres, cells.probes)
+                whole = whole.rows(order)
+            self._replace(whole, cells, self.hasher_folder(), self.settings(), out)
             return
         pointer = Pointer(snapshot.pointer.generation, snapshot.pointer.changes + 1)
         path = pointer.changes_file(self.folder)

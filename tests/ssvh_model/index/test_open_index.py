@@ -23,9 +23,9 @@ IN_CELLS = IndexSettings(exact_up_to=10, cells=4, probes=2)
 
 CHANGES = {
     "replaced": "index.replace(one, hasher, IndexSettings(10**6, 8, 4), seed=1)",
-    "changed": "index.remove([open_snapshot(index.folder).ids()[0]], seed=1)",
+    "changed": "index.remove([open_snapshot(index.folder).ids()[0]])",
     "taken in by a new generation": "index_folder.CHANGES_AT_ONCE = 0; index_folder.CHANGES_SHARE = 0; "
-    "index.remove([open_snapshot(index.folder).ids()[0]], seed=1)",
+    "index.remove([open_snapshot(index.folder).ids()[0]])",
     "deleted": "shutil.rmtree(index.folder)",
 }
 PROGRAM = """
@@ -72,8 +72,8 @@ def test_an_open_index_answers_everything_from_the_files_that_it_opened(
     index = IndexFolder(tmp_path / "index")
     with index.alone():
         index.replace(coded(30), hasher, IN_CELLS, seed=1, removed=["earlier"])
-        index.add(coded(3, seed=1, prefix="new"), seed=1)
-        index.remove(["video-4", "new-1"], seed=1)
+        index.add(coded(3, seed=1, prefix="new"))
+        index.remove(["video-4", "new-1"])
     snapshot, used = open_snapshot(index.folder), open_snapshot(index.folder)
     before = everything(used)
     subprocess.run(
