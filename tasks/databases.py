@@ -14,7 +14,8 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from ssvh_model.errors import UserError
@@ -22,8 +23,7 @@ from tasks import paths
 
 SECONDS_FOR_OTHERS = 300.0  # that another program may take to make its tables
 SECONDS_BETWEEN_LOOKS = 0.5
-BOOKKEEPING = "alembic_version"  # filled long before all tables are there
-
+BOOKKEEPING = "alembic_version"  # of the migrations that make the tables
 BESIDE = ("-journal", "-wal", "-shm")  # what SQLite adds to a file's name
 
 Make = Callable[[Path], None]
@@ -55,8 +55,8 @@ def make_mlflow_database(address: str, say: Callable[[str], None]) -> None:
         OSError: the folder can't be written.
     """
     if address.startswith("sqlite") and (path := sqlite_file(address)) is not None:
-        # What MLflow has made always holds its default experiment.
-        make_database("MLflow", path, _make_mlflow, say)
+        # What MLflow has made to its end holds its default experiment.
+        make_database("MLflow", path, _make_mlflow, say, seeded=["workspaces"])
 
 
 def _make_mlflow(path: Path) -> None:
@@ -68,7 +68,13 @@ def _make_mlflow(path: Path) -> None:
 
 
 def make_database(
-    tool: str, path: Path, make: Make, say: Callable[[str], None], *, finish: Make | None = None
+    tool: str,
+    path: Path,
+    make: Make,
+    say: Callable[[str], None],
+    *,
+    seeded: Sequence[str] = (),
+    finish: Make | None = None,
 ) -> None:
     """Make a tool's database unless there is one with records. Of several processes, one makes it and the others wait.
 
@@ -77,19 +83,24 @@ def make_database(
         path: of its file.
         make: makes the tables in a file of the name that it is given.
         say: takes a line where a half-made database was put aside.
+        seeded: tables that get rows while they are made, which are no records.
         finish: brings a file that holds no records to its end, or raises; None: such a file is half made in any case.
 
     Raises:
         UserError: another program does not get done with making it.
         OSError: the folder can't be written.
     """
-    if _holds_records(path):
+    holds_records = partial(_holds_records, path, {BOOKKEEPING, *seeded})
+    if holds_records():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with _turn(path):
         for left in path.parent.glob(f"{path.name}.new-*"):  # its process is gone: the turn is ours
             shutil.rmtree(left, ignore_errors=True)
-        if _await_others(tool, path, say) or (finish is not None and _finished(path, finish)):
+        if finish is None:
+            if _await_others(tool, path, holds_records, say):
+                return
+        elif _having_open(path) or _finished(path, finish):
             return
         if path.exists() and path.stat().st_size:
             aside = _put_aside(path)
@@ -117,15 +128,15 @@ def half_made_copies(path: Path) -> set[Path]:
     return {one for one in path.parent.glob(f"{path.name}.half-made-*") if not one.name.endswith(BESIDE)}
 
 
-def _holds_records(path: Path) -> bool:
-    """Whether any table has a row. A file that can't be read counts as one that has: its tool says what is wrong with it."""
+def _holds_records(path: Path, others: Collection[str]) -> bool:
+    """Whether any table but certain others has a row. A file that can't be read counts as one that has: its tool says what is wrong with it."""
     if not path.exists():
         return False
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=60)) as database:
             database.execute("BEGIN")  # so that nobody takes a table away meanwhile
             rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            tables = [name for (name,) in rows if name != BOOKKEEPING and not name.startswith("sqlite_")]
+            tables = [name for (name,) in rows if name not in others and not name.startswith("sqlite_")]
             return any(
                 database.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone() is not None for name in tables
             )
@@ -133,13 +144,15 @@ def _holds_records(path: Path) -> bool:
         return True
 
 
-def _await_others(tool: str, path: Path, say: Callable[[str], None]) -> bool:
+def _await_others(
+    tool: str, path: Path, holds_records: Callable[[], bool], say: Callable[[str], None]
+) -> bool:
     """Wait for programs that have the file open and may be making it, as one that was typed by hand; true if it has got records."""
     until = time.monotonic() + SECONDS_FOR_OTHERS
     told = False
-    while not _holds_records(path):
+    while not holds_records():
         if not (others := _having_open(path)):
-            return _holds_records(path)
+            return holds_records()
         if time.monotonic() > until:
             raise UserError(
                 f"{tool}'s database {path} is half made, and process {others[0]} has it open; end that process first"

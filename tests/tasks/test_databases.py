@@ -60,7 +60,7 @@ def test_a_kill_while_mlflow_s_database_is_made_leaves_none(project: Path) -> No
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("moment", ["count == 20", "count == 200"])
+@pytest.mark.parametrize("moment", ["count == 20", "count == 400"])
 def test_a_half_made_database_of_mlflow_is_put_aside(
     project: Path, capsys: pytest.CaptureFixture[str], moment: str
 ) -> None:
