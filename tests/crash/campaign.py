@@ -30,7 +30,7 @@ from tests.crash.templates import Templates, removed_ids
 from tests.crash.victims import GENTLE, MARK, VICTIMS, Tree
 from tests.projects import Project
 
-SECONDS_TO_END = 600  # of a command that was hit, or is left alone, on a busy machine
+SECONDS_TO_END = 1800  # of a command that was hit, or is left alone, on a busy machine
 EARLY = 15.0  # seconds: kills before are counted apart
 DISK_MEGABYTES = 1500
 # Drawn as often as this says; the whole pipeline takes longest.
