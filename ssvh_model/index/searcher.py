@@ -78,6 +78,11 @@ class Searcher:
         return len(self._current().snapshot)
 
     @property
+    def videos(self) -> int:
+        """Among how many videos was searched last; `len` tells how many there are now."""
+        return len(self._state.snapshot)
+
+    @property
     def bits(self) -> int:
         """K."""
         return self._state.snapshot.bits

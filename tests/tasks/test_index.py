@@ -12,17 +12,20 @@ import numpy as np
 import pytest
 import torch
 
+import tasks.index
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
+from ssvh_model.index import snapshot
 from ssvh_model.index.coded_videos import CodesFile, write_coded_videos
+from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.snapshot import open_snapshot
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.video.encoding import write_video
 from tasks import paths
-from tasks.encode_videos import encode_features, encode_videos, find_videos
+from tasks.encode_videos import EncodedVideos, encode_features, encode_videos, find_videos
 from tasks.hasher_source import find_hasher
-from tasks.index import Addition, add_videos, build_index, remove_videos
+from tasks.index import Addition, add_videos, build_index, hasher_of_index, remove_videos
 from tasks.index_refresh import refresh_index
 from tasks.params import Params, load_params
 from tests.conftest import REPOSITORY
@@ -211,6 +214,46 @@ def test_what_was_added_from_the_same_file_is_there_and_another_of_its_name_is_r
     with pytest.raises(UserError, match="has a video 'a' already"):
         add(str(clip(Path("new/a.mp4"), 4)), "new/y.mp4")
     assert codes_by_id() == before, "all of a call's videos are added, or none"
+
+
+def test_an_index_that_is_switched_while_videos_are_encoded_gets_them_by_its_new_hasher(
+    indexed: Callable[[], None], registry: Any, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed()
+    encode = tasks.index.encode_videos
+
+    def then_switched(*arguments: Any, **more: Any) -> EncodedVideos:
+        encoded = encode(*arguments, **more)
+        if open_snapshot(paths.INDEX).hasher.version == "1":
+            assert refresh_index(params, hasher="2", say=print, progress=silent)
+        return encoded
+
+    monkeypatch.setattr(tasks.index, "encode_videos", then_switched)
+    y = clip(Path("new/y.mp4"), 2)
+    done = add_videos(paths.INDEX, [y], params, hasher=None, label=None, say=print, progress=silent)
+    assert done.added == ["y"]
+    searcher = Searcher()
+    assert searcher.hasher.version == "2"
+    assert {hit.id: hit.distance for hit in searcher.nearest(y, 6)}["y"] == 0
+    assert not (paths.WORK / "encode").exists() or not list((paths.WORK / "encode").iterdir())
+
+
+def test_the_hasher_of_an_index_that_is_switched_meanwhile_is_that_of_one_version(
+    indexed: Callable[[], None], params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed()
+    digest = snapshot.hasher_digest
+
+    def switched_before(folder: Path) -> str:
+        if open_snapshot(paths.INDEX).hasher.version == "1":
+            assert refresh_index(params, hasher="2", say=print, progress=silent)
+        return digest(folder)
+
+    monkeypatch.setattr(snapshot, "hasher_digest", switched_before)
+    source = hasher_of_index(IndexFolder(paths.INDEX))
+    assert source.version == "2"
+    assert refresh_index(params, hasher="1", say=print, progress=silent)
+    assert source.load()[0].config.bits == 32, "its files are gone by now"
 
 
 def test_what_was_removed_before_stays_out_and_what_never_was_there_is_refused(
