@@ -149,6 +149,6 @@ def stage_tags(parent: str, stages: Sequence[str]) -> dict[str, str]:
         record = paths.run_record(stage)
         if record.is_file():
             content = json.loads(record.read_text())
-            how = "ran" if content["parent_run_id"] == parent else "reused"
+            how = "ran" if content.get("parent_run_id") == parent else "reused"
             tags[f"ssvh.stage.{stage.replace('@', '-')}"] = f"{how} {content['run_id']}"
     return tags

@@ -100,6 +100,9 @@ def test_stages_that_went_well_end_well_without_mlflow_and_promotion_is_tried(
 ) -> None:
     (mlflow, _), addresses = services
     (stub_project.folder / "dvc.yaml").write_text(REGISTER)
+    # Before the stage of that name, after which the flow goes on to promotion.
+    stub = stub_project.folder / "stub.py"
+    stub.write_text(stub.read_text().replace("append(", "insert(0, "))
     (stub_project.folder / "stubs/register.py").write_text(FUNCTION.format(name="register"))
     stub_project.change("wait_for_services: 300", "wait_for_services: 2")
     stub_project.change("after_training: false", "after_training: true")
