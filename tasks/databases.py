@@ -95,8 +95,8 @@ def make_database(
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with _turn(path):
-        for left in path.parent.glob(f"{path.name}.new-*"):  # its process is gone: the turn is ours
-            shutil.rmtree(left, ignore_errors=True)
+        for begun in path.parent.glob(f"{path.name}.new-*"):  # its process is gone: the turn is ours
+            shutil.rmtree(begun, ignore_errors=True)
         if finish is None:
             if _await_others(tool, path, holds_records, say):
                 return

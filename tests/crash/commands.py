@@ -96,7 +96,6 @@ def features_outcome(project: Project) -> Outcome:
 def index_outcome(project: Project) -> Outcome:
     """Codes of the index by id, what was removed, and the features that are kept for the next hasher."""
     from ssvh_model.features import FeatureFile
-    from ssvh_model.index.index_folder import IndexFolder
     from ssvh_model.index.snapshot import open_snapshot
 
     folder = project.folder / "index"
@@ -106,7 +105,7 @@ def index_outcome(project: Project) -> Outcome:
     return {
         "codes": {video: words.tolist() for video, words in zip(ids, snapshot.words, strict=True)},
         "order": list(ids),
-        "removed": sorted(IndexFolder(folder).removed_ids(snapshot)),
+        "removed": sorted(snapshot.removed_ids()),
         "kept features": kept,
         "hasher": snapshot.hasher.sha256,
     }
