@@ -82,6 +82,7 @@ def test_dvc_repro_by_hand_keeps_the_same_records_without_a_server_and_a_second_
     assert [run.info.run_name for run in stages] == ["first", "second"]
     assert stub_project.record("second")["run_id"] == stages[1].info.run_id
     assert "Data and pipelines are up to date" in stub_project.run("dvc", "repro")[1]
+    assert not list((stub_project.folder / ".work/open-runs").glob("*")), "else MLflow is asked, for seconds"
     status, output = stub_project.run("flows.cli", "run")
     assert status == 0, output
     assert output.startswith("nothing to do")
