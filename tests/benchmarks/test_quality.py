@@ -10,13 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.conftest import REPOSITORY
 from tests.tasks.experiments import write_tiny_features, write_tiny_params
 
+pytestmark = pytest.mark.timeout(700)
+
 
 def wait_until(happened: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + 140
+    until = time.monotonic() + 300
     while not happened():
         assert time.monotonic() < until, what
         time.sleep(0.1)
@@ -45,7 +48,7 @@ def test_its_workers_end_when_it_is_killed_and_leave_nothing(tmp_path: Path) -> 
         assert len(started) >= 2
         process.kill()
         process.wait()
-        _, left = psutil.wait_procs(started, timeout=140)
+        _, left = psutil.wait_procs(started, timeout=250)
         assert not left, [one.cmdline() for one in left]
         assert not list(temporary.glob("*/warmup"))
     finally:

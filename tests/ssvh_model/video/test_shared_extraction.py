@@ -76,7 +76,7 @@ def start(root: Path, folder: Path, name: str, others: str, delay: float) -> sub
 
 
 def wait_for_shard(folder: Path, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 200
+    until = time.monotonic() + 250
     while not list(folder.glob("shards/[0-9]*.h5")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.005)
