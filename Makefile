@@ -19,7 +19,7 @@ export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full lint format types ui deploy bench bench-quality findings lock upgrade clean
+.PHONY: help run test test-full fuzz lint format types ui deploy bench bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -39,6 +39,9 @@ test: $(STAMP)  ## set up if needed, then the tests
 
 test-full: $(STAMP)  ## the tests, the slow ones too
 	@python -m pytest -n 2 --dist loadgroup
+
+fuzz: $(STAMP)  ## damaged inputs of everything that is read: INPUTS=200 a kind, SEED=1, RESULTS=file for the counts
+	@python -m tests.fuzz --inputs $(or $(INPUTS),200) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results "$(RESULTS)")
 
 lint: $(STAMP)  ## style and formatting
 	@ruff check .

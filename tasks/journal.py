@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tasks import paths
+from tasks.journal_entry import is_entry
 from tasks.services import answers
 
 SECONDS_BETWEEN_WRITES = 5.0
@@ -194,6 +195,8 @@ def _open_locked(path: Path) -> TextIO:
 def send_left_behind(client: Any, uri: str, say: Callable[[str], None]) -> bool:
     """Send what processes that have ended could not; False if MLflow does not take it now either."""
     for path in sorted(paths.UNSENT.glob("*.jsonl")):
+        if not path.is_file():
+            continue  # a folder or a pipe is no journal
         with open(path, "a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -214,9 +217,11 @@ def send_left_behind(client: Any, uri: str, say: Callable[[str], None]) -> bool:
 
 def _read(path: Path) -> list[Entry]:
     entries = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         try:
-            entries.append(json.loads(line))
-        except ValueError:  # a line that was cut off by a kill or a full disk
+            entry = json.loads(line)
+        except (ValueError, RecursionError):  # a line that was cut off by a kill or a full disk, or damaged
             continue
+        if is_entry(entry):
+            entries.append(entry)
     return entries
