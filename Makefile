@@ -24,7 +24,7 @@ MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu
 	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest $(if $(BUSY),--timeout 900) -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-busy test-full lint format types sbom audit ui deploy bench bench-quality crash findings lock upgrade clean
+.PHONY: help run test test-busy test-full crash fuzz lint format types sbom audit ui deploy bench bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -47,6 +47,9 @@ test-busy: test  ## the tests beside four busy processes, which it starts and en
 
 test-full: $(STAMP)  ## the tests, the slow ones too; takes CPU and THREADS too
 	@$(MACHINE)
+
+fuzz: $(STAMP)  ## damaged inputs of everything that is read: INPUTS=200 a kind, SEED=1, RESULTS=file for the counts
+	@python -m tests.fuzz --inputs $(or $(INPUTS),200) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results "$(RESULTS)")
 
 lint: $(STAMP)  ## style and formatting
 	@ruff check .

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from ssvh_model.errors import UserError
-from ssvh_model.files import atomic_path
-from ssvh_model.hdf5 import checked_data_set, open_hdf5, read_texts, write_texts
+from ssvh_model.files import atomic_path, check_regular
+from ssvh_model.hdf5 import checked_data_set, damage_reported, native, open_hdf5, read_texts, write_texts
 from ssvh_model.manifest import SPLITS, split_labels
 
 # Rows are read so many bytes at a time: beside the result, no more than this is in memory.
@@ -57,12 +57,18 @@ class FeatureFile:
             raise UserError(f"{path}: no such feature file")
         self._handle: h5py.File | None = None
         self._handle_process = -1
-        file = self._open()
+        with damage_reported(self.path, "feature file"):
+            self._read_table()
+
+    def _read_table(self) -> None:
+        path, file = self.path, self._open()
         features = checked_data_set(file, "features", virtual=True)
         if features.ndim != 3 or features.dtype.kind not in "fiu":
             raise UserError(
                 f"{path}: 'features' has shape {features.shape} of {features.dtype}; allowed is [videos, frames, size] of numbers"
             )
+        if 0 in features.shape[1:]:
+            raise UserError(f"{path}: 'features' has shape {list(features.shape)}; no frame may be empty")
         for name in ("ids", "labels", "fine_labels", "splits", "groups"):
             rows = checked_data_set(file, name).shape[:1]
             if rows != features.shape[:1]:
@@ -91,14 +97,19 @@ class FeatureFile:
 
     def _check_linked(self, data: h5py.Dataset) -> None:
         """HDF5 itself is silent about what a virtual data set points to and does not find."""
-        for link in data.virtual_sources() if data.is_virtual else ():
+        if not data.is_virtual:
+            return
+        covered = 0
+        for link in data.virtual_sources():
             source = self.path.parent / link.file_name
             low, high = link.vspace.get_select_bounds()
             wanted = tuple(last - first + 1 for first, last in zip(low, high, strict=True))
+            covered += int(np.prod(wanted, dtype=object))
             try:
+                check_regular(source)
                 with h5py.File(source, "r") as file:
-                    found = file[link.dset_name].shape
-            except (OSError, KeyError) as error:
+                    found = checked_data_set(file, link.dset_name).shape
+            except (OSError, KeyError, RuntimeError, ValueError) as error:
                 reason = "not there" if not source.is_file() else f"not readable ({error})"
                 raise UserError(
                     f"{self.path}: its features are in {os.path.normpath(source)}, which is {reason}"
@@ -108,6 +119,10 @@ class FeatureFile:
                     f"{self.path}: its features are in {os.path.normpath(source)}, which has shape {list(found)} now; "
                     f"it was {list(wanted)}"
                 )
+        if covered != (claimed := int(np.prod(data.shape, dtype=object))):
+            raise UserError(
+                f"{self.path}: {data.name} has {claimed} values, and there are {covered} in the files behind it"
+            )
 
     def _strings(self, name: str) -> list[str]:
         return read_texts(self._open(), name)
@@ -118,25 +133,29 @@ class FeatureFile:
     @cached_property
     def frame_indices(self) -> np.ndarray:
         """Index in the decoded file of each sampled frame, [n, M] int32; 0..M-1 where the file does not tell."""
-        file = self._open()
-        if "frame_indices" in file:
-            stored = checked_data_set(file, "frame_indices", virtual=True)
-            if stored.shape != self.shape[:2]:
-                raise UserError(
-                    f"{self.path}: 'frame_indices' has shape {stored.shape}; allowed is {self.shape[:2]}"
-                )
-            return stored[:]
+        with damage_reported(self.path, "feature file"):
+            file = self._open()
+            if "frame_indices" in file:
+                stored = checked_data_set(file, "frame_indices", virtual=True)
+                if stored.shape != self.shape[:2] or stored.dtype.kind not in "iu":
+                    raise UserError(
+                        f"{self.path}: 'frame_indices' has shape {stored.shape} of {stored.dtype}; "
+                        f"allowed is {self.shape[:2]} of whole numbers"
+                    )
+                self._check_linked(stored)
+                return stored[:]
         return np.tile(np.arange(self.shape[1], dtype=np.int32), (len(self), 1))
 
     @cached_property
     def meta(self) -> FeatureMeta:
         """How the features were made; empty where the file does not tell."""
-        attributes = self._open().attrs
-        return FeatureMeta(
-            str(attributes.get("backbone", "")),
-            str(attributes.get("weights_sha256", "")),
-            int(attributes.get("size", 0)),
-        )
+        with damage_reported(self.path, "feature file"):
+            attributes = self._open().attrs
+            return FeatureMeta(
+                str(attributes.get("backbone", "")),
+                str(attributes.get("weights_sha256", "")),
+                int(attributes.get("size", 0)),
+            )
 
     def rows(self, *splits: str) -> np.ndarray:
         """Indices of the rows in any of `splits`, ascending, int64."""
@@ -147,6 +166,9 @@ class FeatureFile:
 
         HDF5 wants ascending unique indices; any order and repetition is fine here. Beside the result, `BYTES_AT_ONCE` or one row
         are in memory.
+
+        Raises:
+            UserError: the file is damaged there.
         """
         wanted = np.asarray(rows, dtype=np.int64)
         result = np.empty((len(wanted), *self.shape[1:]), dtype=np.float16)
@@ -159,7 +181,8 @@ class FeatureFile:
             part = unique[start : start + step]
             first, end = np.searchsorted(ascending, (part[0], part[-1] + 1))
             places = order[first:end]
-            halves = _read_halves(data, part)
+            with damage_reported(self.path, "feature file"):
+                halves = _read_halves(data, part)
             if np.array_equal(places, np.arange(places[0], places[0] + len(part))):
                 result[places[0] : places[-1] + 1] = halves
             else:
@@ -174,7 +197,7 @@ def _read_halves(data: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
     else:
         block = data[rows]
     # torch is the faster to convert, numpy the faster to put rows in place
-    return torch.from_numpy(block).to(torch.float16).numpy()
+    return torch.from_numpy(native(block)).to(torch.float16).numpy()
 
 
 def write_feature_file(

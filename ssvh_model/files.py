@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,6 +51,16 @@ def remove_temporaries(folder: Path, name: str = "") -> None:
     """
     for leftover in folder.glob(f".{glob.escape(name)}{TEMPORARY[1:]}"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_regular(path: Path) -> None:
+    """Make sure that a file can be read to its end: a pipe or a device may have none, and whoever opens it waits.
+
+    Raises:
+        OSError: it is not there, or no regular file.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
 def sha256_of(path: Path) -> str:

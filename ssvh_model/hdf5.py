@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from ssvh_model.errors import UserError
+from ssvh_model.files import check_regular
 
 MOST_COMPRESSED = (
     1100  # deflate, the strongest of HDF5's usual filters, makes data at most 1032 times smaller
@@ -27,12 +30,29 @@ def open_hdf5(path: Path, what: str) -> h5py.File:
         UserError: it is not HDF5, or damaged.
     """
     try:
+        check_regular(path)
         return h5py.File(path, "r")
     except FileNotFoundError:
         raise
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not a readable HDF5 file, so no {what} ({reason})") from error
+
+
+@contextmanager
+def damage_reported(path: Path | str, what: str) -> Iterator[None]:
+    """Turn what HDF5 says of a damaged place, at any reading of a file in the block, into one line that names the file.
+
+    Raises:
+        UserError: for the errors that h5py raises where a file does not hold what its header claims.
+    """
+    try:
+        yield
+    except (UserError, FileNotFoundError):
+        raise
+    except (OSError, RuntimeError, ValueError, TypeError, LookupError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path}: no readable {what}, it is damaged ({reason})") from error
 
 
 def checked_data_set(file: h5py.File, name: str, *, virtual: bool = False) -> h5py.Dataset:
@@ -70,6 +90,11 @@ def checked_data_set(file: h5py.File, name: str, *, virtual: bool = False) -> h5
             f"{path}: {name!r} has the shape {list(data.shape)}, more than the {size} bytes of the file hold; it is damaged"
         )
     return data
+
+
+def native(values: np.ndarray) -> np.ndarray:
+    """The values in this machine's order of bytes, which torch insists on."""
+    return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
 def read_texts(file: h5py.File, name: str) -> list[str]:

@@ -11,6 +11,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 
 SPLITS = ("train", "validation", "database", "query")
+MOST_FRAMES = 10**7  # four days of video; a claim of more would only take memory
 OK = "ok"
 LEFT_OUT = "left out"
 COLUMNS = (
@@ -108,12 +109,17 @@ def read_manifest(path: Path) -> list[Video]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; the stage 'corpus' makes it")
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-        if missing:
-            raise UserError(f"{path}: column {missing[0]!r} is missing; a manifest has {', '.join(COLUMNS)}")
-        videos = [_video_from_row(path, line, row) for line, row in enumerate(reader, start=2)]
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+            if missing:
+                raise UserError(
+                    f"{path}: column {missing[0]!r} is missing; a manifest has {', '.join(COLUMNS)}"
+                )
+            videos = [_video_from_row(path, line, row) for line, row in enumerate(reader, start=2)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path}: not a readable manifest, which is a CSV file in UTF-8 ({error})") from error
     seen: set[str] = set()
     for video in videos:
         if video.id in seen:
@@ -185,5 +191,7 @@ def parse_bad_frames(text: str) -> dict[int, str]:
         first, _, last = span.partition("-")
         if not kind or not first.isdigit() or (last and not last.isdigit()):
             raise ValueError(f"bad_frames {run!r}; the form is kind:first-last")
+        if int(last or first) >= MOST_FRAMES:
+            raise ValueError(f"bad_frames {run!r}; allowed are frames below {MOST_FRAMES}")
         bad_frames.update(dict.fromkeys(range(int(first), int(last or first) + 1), kind))
     return bad_frames

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import h5py
-import numpy as np
-
 from ssvh_model.corpus.splits import SplitSpec, assign_splits
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
-from ssvh_model.hdf5 import checked_data_set
+from ssvh_model.hdf5 import as_text, checked_data_set, damage_reported, open_hdf5
 from ssvh_model.manifest import Video
 from tasks.params import Params
 
@@ -32,11 +29,7 @@ def as_feature_file(path: Path, folder: Path) -> FeatureFile:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such feature file")
-    try:
-        file = h5py.File(path)
-    except OSError as error:
-        raise UserError(f"{path}: not a readable HDF5 file ({error})") from None
-    with file:
+    with damage_reported(path, "feature file"), open_hdf5(path, "feature file") as file:
         if "splits" in file:
             return FeatureFile(path)
         for name in NEEDED:
@@ -90,4 +83,4 @@ def hold_out_validation(file: FeatureFile, params: Params, *, seed: int) -> bool
 
 
 def _text(value: object) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes | np.bytes_) else str(value)
+    return as_text(value) if isinstance(value, bytes) else str(value)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import threading
 import time
 from collections import deque
@@ -23,6 +22,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from tasks import paths
+from tasks.journal_entry import is_entry
 from tasks.services import answers
 
 SECONDS_BETWEEN_WRITES = 5.0
@@ -30,8 +30,6 @@ SECONDS_BETWEEN_TRIES = 2.0
 MOST_METRICS_AT_ONCE = 1000  # MLflow's limit for one request
 REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 
-ENDS = ("FINISHED", "FAILED", "KILLED")
-LARGEST = 2**63  # of the numbers in MLflow's tables
 
 # One thing to tell MLflow: {"run": id} and "metrics" [[name, value, timestamp in ms, step], ...], "tags" {...} or "status".
 Entry = dict[str, Any]
@@ -244,12 +242,18 @@ def _left_behind(path: Path) -> Iterator[TextIO | None]:
         yield file if _still_there(path, file) else None
 
 
+def _journals() -> list[Path]:
+    return [
+        path for path in sorted(paths.UNSENT.glob("*.jsonl")) if path.is_file()
+    ]  # a folder or a pipe is none
+
+
 def send_left_behind(client: Any, uri: str, say: Callable[[str], None]) -> bool:
     """Send what processes that have ended could not; False if MLflow does not take it now either.
 
     What is for another store stays, and is said once a process.
     """
-    for path in sorted(paths.UNSENT.glob("*.jsonl")):
+    for path in _journals():
         try:
             with _left_behind(path) as file:
                 problem = None if file is None else _send_file(client, uri, path, file, say)
@@ -316,7 +320,7 @@ def _say_once(path: Path, line: str, say: Callable[[str], None]) -> None:
 def waiting_for() -> list[str]:
     """What waits, in words: a line a store, and one for the journals of processes that are alive."""
     counts: dict[str, int] = {}
-    for path in sorted(paths.UNSENT.glob("*.jsonl")):
+    for path in _journals():
         where = "of runs that go on"
         try:
             with _left_behind(path) as file:
@@ -337,33 +341,8 @@ def _read(file: TextIO) -> tuple[str | None, list[Entry]]:
             line = json.loads(text)
         except (ValueError, RecursionError):
             continue
-        if _is_entry(line):
+        if is_entry(line):
             entries.append(line)
         elif isinstance(line, dict) and isinstance(line.get("store"), str):
             store = line["store"]
     return store, entries
-
-
-def _is_entry(line: Any) -> bool:
-    if not isinstance(line, dict) or not isinstance(run := line.get("run"), str):
-        return False
-    if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", run):
-        return False
-    if "metrics" in line:
-        return isinstance(line["metrics"], list) and all(map(_is_metric, line["metrics"]))
-    if "tags" in line:
-        tags = line["tags"]
-        return isinstance(tags, dict) and all(isinstance(value, str) for value in tags.values())
-    return line.get("status") in ENDS and _is_whole(line.get("end_time"))
-
-
-def _is_metric(metric: Any) -> bool:
-    if not isinstance(metric, list) or len(metric) != 4:
-        return False
-    name, value, *whole = metric
-    number = isinstance(value, float) or _is_whole(value)
-    return isinstance(name, str) and number and all(map(_is_whole, whole))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and -LARGEST <= value < LARGEST

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ssvh_model.errors import UserError
+from ssvh_model.files import check_regular
+from tasks.yaml_limits import problem_with_size
 
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
 
@@ -23,14 +25,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping.
 
     Raises:
-        UserError: missing, not UTF-8, not YAML, a key twice, or not a mapping.
+        UserError: missing, not UTF-8, not YAML, a key twice, not a mapping, or larger than a person would write it.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        check_regular(path)
+        text = path.read_text(encoding="utf-8")
+        problem = problem_with_size(YAML(typ="safe").parse(text))
+        if problem is not None:
+            raise UserError(f"{path}: {problem}")
+        content = YAML(typ="safe").load(text)
     except FileNotFoundError:
         raise UserError(
             f"{path}: no such file; it is in the project's folder, where `ssvh` must be started"
@@ -44,8 +51,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from None
     except MarkedYAMLError as error:
         raise UserError(f"{path}{_line(error)}: not YAML: {_one_line(error.problem)}") from None
-    except YAMLError as error:
-        raise UserError(f"{path}: not YAML: {_one_line(error)}") from None
+    except UserError:
+        raise
+    # Values that are not of the type that their tag says end in many kinds of errors.
+    except (YAMLError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise UserError(f"{path}: not YAML: {_one_line(error) or type(error).__name__}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: is {_show(content)}; needed are sections of keys and values")
     return content

@@ -14,7 +14,7 @@ from ssvh_model.clustering.concentration import concentration
 from ssvh_model.clustering.kmeans import kmeans
 from ssvh_model.clustering.voting import vote
 from ssvh_model.errors import UserError
-from ssvh_model.files import atomic_path
+from ssvh_model.files import atomic_path, check_regular
 from ssvh_model.model.binarize import sign
 
 Centres = Literal["voting", "kmeans"]
@@ -113,14 +113,29 @@ def pack_granularities(granularities: Sequence[Granularity]) -> dict[str, Tensor
 
 
 def unpack_granularities(tensors: dict[str, Tensor]) -> list[Granularity]:
-    """The inverse of `pack_granularities`."""
+    """The inverse of `pack_granularities`.
+
+    Raises:
+        KeyError, ValueError: a tensor is missing, or they do not fit together.
+    """
     count = len({name.partition(".")[0] for name in tensors})
-    return [
-        Granularity(
-            tensors[f"{number}.anchors"], tensors[f"{number}.assignments"], tensors[f"{number}.concentration"]
+    granularities = []
+    for number in range(count):
+        anchors, assignments, phi = (
+            tensors[f"{number}.{name}"] for name in ("anchors", "assignments", "concentration")
         )
-        for number in range(count)
-    ]
+        fits = (
+            anchors.ndim == 2
+            and anchors.dtype == phi.dtype == torch.float32
+            and assignments.ndim == 1
+            and assignments.dtype == torch.int64
+            and phi.shape == anchors.shape[:1]
+            and (not len(assignments) or 0 <= assignments.min() <= assignments.max() < len(anchors))
+        )
+        if not fits:
+            raise ValueError(f"the parts of clustering {number} do not fit together")
+        granularities.append(Granularity(anchors, assignments, phi))
+    return granularities
 
 
 def save_anchors(path: Path, granularities: Sequence[Granularity]) -> None:
@@ -141,6 +156,7 @@ def load_anchors(path: Path) -> list[Granularity]:
     from safetensors.torch import load_file
 
     try:
+        check_regular(path)
         return unpack_granularities(load_file(path))
-    except (OSError, SafetensorError, KeyError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{path}: not a readable anchors file ({error})") from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
+from ssvh_model.corpus.mat_table import read_mat_table
 from ssvh_model.errors import UserError
+from ssvh_model.hdf5 import checked_data_set, damage_reported, open_hdf5
 
 
 def read_mat_labels(path: Path, key: str, *, videos: int, features: Path) -> list[tuple[str, ...]]:
@@ -25,7 +26,7 @@ def read_mat_labels(path: Path, key: str, *, videos: int, features: Path) -> lis
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; the labels of {features.name} are looked for there")
-    table = _v73(path, key) if h5py.is_hdf5(path) else _v5(path, key)
+    table = _v73(path, key) if h5py.is_hdf5(path) else read_mat_table(path, key)
     if table.ndim != 2 or table.dtype.kind not in "biuf":
         raise UserError(
             f"{path}: {key!r} has shape {list(table.shape)} of {table.dtype}; allowed is [videos, classes] of numbers"
@@ -46,37 +47,15 @@ def read_mat_labels(path: Path, key: str, *, videos: int, features: Path) -> lis
     return [tuple(names) for names in labels]
 
 
-def _v5(path: Path, key: str) -> np.ndarray:
-    from scipy import io, sparse
-
-    try:
-        content = io.loadmat(path)
-    # A damaged file may raise almost anything there.
-    except Exception as error:
-        raise UserError(f"{path}: not a readable MATLAB file ({_one_line(error)})") from error
-    names = [name for name in content if not name.startswith("__")]
-    if key not in names:
-        raise _no_variable(path, key, names)
-    table = content[key]
-    return table.toarray() if sparse.issparse(table) else np.asarray(table)
-
-
 def _v73(path: Path, key: str) -> np.ndarray:
-    try:
-        with h5py.File(path, "r") as file:
-            names = [name for name in file if not name.startswith("#")]
-            if key not in names:
-                raise _no_variable(path, key, names)
-            if not isinstance(file[key], h5py.Dataset):
-                raise UserError(f"{path}: {key!r} is sparse or a structure; allowed is a full matrix")
-            return file[key][()].T  # MATLAB counts columns first
-    except OSError as error:
-        raise UserError(f"{path}: not a readable MATLAB file ({_one_line(error)})") from error
+    with damage_reported(path, "MATLAB file"), open_hdf5(path, "MATLAB file") as file:
+        names = [name for name in file if not name.startswith("#")]
+        if key not in names:
+            raise _no_variable(path, key, names)
+        if isinstance(file.get(key), h5py.Group):
+            raise UserError(f"{path}: {key!r} is sparse or a structure; allowed is a full matrix")
+        return np.asarray(checked_data_set(file, key)[()]).T  # MATLAB counts columns first
 
 
 def _no_variable(path: Path, key: str, names: list[str]) -> UserError:
     return UserError(f"{path}: variable {key!r} is missing; there is {', '.join(names) or 'nothing'}")
-
-
-def _one_line(error: Any) -> str:
-    return " ".join(str(error).split())[:200]

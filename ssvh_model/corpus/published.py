@@ -15,6 +15,7 @@ from ssvh_model.corpus.published_sets import FEATURES_KEY, PUBLISHED_SETS, Publi
 from ssvh_model.corpus.splits import SplitSpec, assign_splits
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
+from ssvh_model.hdf5 import checked_data_set, damage_reported, open_hdf5
 from ssvh_model.manifest import Video
 from ssvh_model.progress import Progress, no_progress
 
@@ -114,25 +115,20 @@ def feature_shape(path: Path) -> tuple[int, int, int]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; it is one of the feature files of corpus.published.dataset")
-    try:
-        with h5py.File(path, "r") as file:
-            if FEATURES_KEY not in file:
-                raise UserError(
-                    f"{path}: data set {FEATURES_KEY!r} is missing; there is {', '.join(file) or 'nothing'}"
-                )
-            data = file[FEATURES_KEY]
-            if not isinstance(data, h5py.Dataset) or data.ndim != 3 or data.dtype.kind != "f":
-                found = (
-                    f"shape {list(data.shape)} of {data.dtype}"
-                    if isinstance(data, h5py.Dataset)
-                    else "a group"
-                )
-                raise UserError(
-                    f"{path}: {FEATURES_KEY!r} is {found}; allowed is [videos, frames, size] of float32"
-                )
-            shape = tuple(int(length) for length in data.shape)
-    except OSError as error:
-        raise UserError(f"{path}: not a readable HDF5 file ({' '.join(str(error).split())})") from error
+    with damage_reported(path, "feature file"), open_hdf5(path, "feature file") as file:
+        if FEATURES_KEY not in file:
+            raise UserError(
+                f"{path}: data set {FEATURES_KEY!r} is missing; there is {', '.join(file) or 'nothing'}"
+            )
+        data = file[FEATURES_KEY]
+        if not isinstance(data, h5py.Dataset) or data.ndim != 3 or data.dtype.kind != "f":
+            found = (
+                f"shape {list(data.shape)} of {data.dtype}" if isinstance(data, h5py.Dataset) else "a group"
+            )
+            raise UserError(
+                f"{path}: {FEATURES_KEY!r} is {found}; allowed is [videos, frames, size] of float32"
+            )
+        shape = tuple(int(length) for length in checked_data_set(file, FEATURES_KEY).shape)
     if 0 in shape:
         raise UserError(f"{path}: {FEATURES_KEY!r} has shape {list(shape)}; it must not be empty")
     return shape[0], shape[1], shape[2]

@@ -15,6 +15,7 @@ from ssvh_model.corpus.published_sets import FEATURES_KEY
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta, write_meta, write_table
 from ssvh_model.files import atomic_path
+from ssvh_model.hdf5 import native
 from ssvh_model.joined import join_rows
 from ssvh_model.manifest import Video
 from ssvh_model.progress import Progress, no_progress
@@ -45,8 +46,8 @@ def check_features(sources: Sequence[FeatureSource], *, progress: Progress = no_
         with h5py.File(path, "r") as file:
             for start in range(0, videos, step):
                 try:
-                    block = torch.from_numpy(file[FEATURES_KEY][start : start + step])
-                except OSError as error:
+                    block = torch.from_numpy(native(file[FEATURES_KEY][start : start + step]))
+                except (OSError, RuntimeError, ValueError, TypeError) as error:
                     raise UserError(
                         f"{path}: can't be read from row {start} on ({' '.join(str(error).split())})"
                     ) from error

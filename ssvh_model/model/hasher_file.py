@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
-from ssvh_model.files import atomic_path, sha256_of
+from ssvh_model.files import atomic_path, check_regular, sha256_of
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
 
 WEIGHTS = "hasher.safetensors"
@@ -50,6 +50,8 @@ def load_saved_hasher(folder: Path) -> tuple[VideoHasher, FeatureMeta]:
     from safetensors.torch import load_file
 
     try:
+        for name in (DESCRIPTION, WEIGHTS):
+            check_regular(folder / name)
         description = json.loads((folder / DESCRIPTION).read_text())
         config = HasherConfig(**description["hasher"])
         features = FeatureMeta(**description["features"])
@@ -57,7 +59,7 @@ def load_saved_hasher(folder: Path) -> tuple[VideoHasher, FeatureMeta]:
         _check_sizes(config, weights)
         hasher = VideoHasher(config)
         hasher.load_state_dict(weights)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, SafetensorError) as error:
         raise UserError(f"{folder}: not a readable hasher ({' '.join(str(error).split())[:200]})") from error
     return hasher.eval(), features
 

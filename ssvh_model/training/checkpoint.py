@@ -16,8 +16,10 @@ from torch import Tensor
 
 from ssvh_model.clustering.anchors import pack_granularities, unpack_granularities
 from ssvh_model.errors import UserError
+from ssvh_model.files import check_regular
 from ssvh_model.model.autossvh import AutoSSVH, DecoderConfig
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.model.hasher_file import MOST_FRAMES
 from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.training.trainer import Trainer
 
@@ -85,13 +87,14 @@ def load_config(folder: Path) -> ModelConfig:
     """
     path = folder / CONFIG
     try:
+        check_regular(path)
         parts = json.loads(path.read_text())
         return ModelConfig(
             HasherConfig(**parts["hasher"]),
             DecoderConfig(**parts["decoder"]),
             SamplerConfig(**parts["sampler"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a readable model configuration ({error})") from error
 
 
@@ -106,15 +109,31 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
 
     path = folder / WEIGHTS
     try:
+        check_regular(path)
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: not a readable weights file ({error})") from error
 
 
 def load_model(folder: Path) -> AutoSSVH:
-    """The model in a checkpoint, in evaluation mode, on the CPU."""
-    model = load_config(folder).build()
-    model.load_state_dict(load_weights(folder))
+    """The model in a checkpoint, in evaluation mode, on the CPU.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the other.
+    """
+    config, weights = load_config(folder), load_weights(folder)
+    try:
+        if max(config.hasher.layers, config.decoder.layers) > len(weights):
+            raise ValueError(f"there are more layers than the {len(weights)} weights")
+        if not 1 <= config.hasher.frames <= MOST_FRAMES:
+            raise ValueError(f"frames is {config.hasher.frames}; allowed are 1 to {MOST_FRAMES}")
+        with torch.device("meta"):  # takes no memory, whatever the sizes are
+            config.build().load_state_dict(weights, assign=True)
+        model = config.build()
+        model.load_state_dict(weights)
+    # Sizes of a wrong kind end in as many kinds of errors as there are layers that are given them.
+    except Exception as error:
+        raise _does_not_fit(folder, error) from error
     return model.eval()
 
 
@@ -124,8 +143,19 @@ def load_hasher(folder: Path) -> VideoHasher:
 
 
 def load_history(folder: Path) -> History:
-    """The epochs that led to a checkpoint, from the first one of the warm-up."""
-    history: History = json.loads((folder / HISTORY).read_text())
+    """The epochs that led to a checkpoint, from the first one of the warm-up.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    path = folder / HISTORY
+    try:
+        check_regular(path)
+        history: History = json.loads(path.read_text())
+        for row in history:
+            row["phase"], row["epoch"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{path}: not a readable history ({error})") from error
     return history
 
 
@@ -136,6 +166,7 @@ def restore_trainer(folder: Path, trainer: Trainer) -> History:
         UserError: the checkpoint is damaged or of a model of another shape.
     """
     try:
+        check_regular(folder / TRAINING)
         state: Mapping[str, Any] = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
         trainer.restore(load_weights(folder), state, unpack_granularities(state["granularities"]))
         return load_history(folder)
@@ -143,9 +174,11 @@ def restore_trainer(folder: Path, trainer: Trainer) -> History:
         raise
     except Exception as error:
         # torch.load and load_state_dict raise many kinds; to a user they all mean the same.
-        raise UserError(
-            f"{folder}: this checkpoint does not fit ({' '.join(str(error).split())[:200]})"
-        ) from error
+        raise _does_not_fit(folder, error) from error
+
+
+def _does_not_fit(folder: Path, error: Exception) -> UserError:
+    return UserError(f"{folder}: this checkpoint does not fit ({' '.join(str(error).split())[:200]})")
 
 
 @dataclass(frozen=True)

@@ -183,14 +183,47 @@ class Trainer:
     def restore(
         self, weights: Mapping[str, Tensor], state: Mapping[str, Any], granularities: Sequence[Granularity]
     ) -> None:
-        """Go on from what `model.state_dict()`, `state()` and `granularities` were."""
+        """Go on from what `model.state_dict()`, `state()` and `granularities` were.
+
+        Raises:
+            ValueError: they are not of this model and these videos. Other kinds, of torch and numpy, mean the same.
+        """
         self.model.load_state_dict(weights)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch = state["epoch"]
-        self.step = state["step"]
+        self._check_optimizer()
+        self.epoch, self.step = (_count(name, state[name]) for name in ("epoch", "step"))
+        bits = self.model.hasher.config.trained_bits
+        for clusters in granularities:
+            if clusters.anchors.shape[1] != bits or len(clusters.assignments) != len(self.videos):
+                raise ValueError(
+                    f"clusters of {len(clusters.assignments)} videos and anchors of {clusters.anchors.shape[1]} bits; "
+                    f"there are {len(self.videos)} videos and {bits} bits"
+                )
         self._order.bit_generator.state = state["order"]
         self._noise.set_state(state["noise"].cpu())
         self.granularities = [clusters.to(self.device) for clusters in granularities]
+
+    def _check_optimizer(self) -> None:
+        """torch takes whatever it is given for the state of a weight, and fails at the next step."""
+        for group in self.optimizer.param_groups:
+            group.update(
+                self.optimizer.defaults
+            )  # all but the learning rate never change, and that follows from the epoch
+            for weight in group["params"]:
+                moments = self.optimizer.state.get(weight)
+                if not moments:
+                    continue  # no step was made yet
+                for name in ("exp_avg", "exp_avg_sq"):
+                    if moments[name].shape != weight.shape or moments[name].dtype != weight.dtype:
+                        raise ValueError(f"the optimizer's {name} has the shape {list(moments[name].shape)}")
+                if moments["step"].numel() != 1 or not 0 < float(moments["step"]) < 2**53:
+                    raise ValueError(f"the optimizer's step is {moments['step']}")
+
+
+def _count(name: str, value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{name} is {value!r}; allowed are whole numbers from 0")
+    return value
 
 
 def _plain(value: Any) -> Any:

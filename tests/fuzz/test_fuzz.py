@@ -1,0 +1,52 @@
+"""Everything that is read, damaged: the inputs that once failed, and some new ones. `make fuzz` does the same with many."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz.campaign import Counts, fuzz
+from tests.fuzz.inputs import Inputs, packed
+from tests.fuzz.process import Reader
+from tests.fuzz.readers import KINDS
+
+# The group keeps the process that reads, and what it makes once, to one worker.
+pytestmark = [pytest.mark.xdist_group("fuzz"), pytest.mark.timeout(3600)]
+
+NEW = 24
+NEW_OF_SLOW = 8
+SLOW = ("mat", "preset", "state", "index")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("fuzz")
+
+
+@pytest.fixture(scope="module")
+def reader(work: Path) -> Iterator[Reader]:
+    with Reader(KINDS, work / "desk") as started:
+        yield started
+
+
+def run(kind: str, reader: Reader, work: Path, *, new: int, seed: int) -> Counts:
+    return fuzz(kind, reader, work, numbers=range(new), seed=seed, keep_failed=False, progress=lambda _: None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_damaged_inputs_are_read_or_refused_in_a_line(kind: str, reader: Reader, work: Path) -> None:
+    new = NEW_OF_SLOW if kind in SLOW else NEW
+    counts = run(kind, reader, work, new=new, seed=time.time_ns() % 10**9)
+    assert not counts.failures, "\n".join(map(str, counts.failures))
+    assert counts.inputs >= new
+
+
+@pytest.mark.parametrize("kind", ["manifest", "codes", "hasher"])
+def test_a_seed_and_a_number_give_the_same_input_again(kind: str, tmp_path: Path) -> None:
+    once, again = (Inputs(kind, 7, tmp_path / place) for place in ("once", "again"))
+    made = [[packed(inputs.make(number)[0]) for number in (3, 4, 5)] for inputs in (once, again)]
+    assert made[0] == made[1]
+    assert len(set(made[0])) == 3
