@@ -32,7 +32,7 @@ except KeyboardInterrupt:
 """
 
 
-def gone(pid: int, patience: float = 20) -> bool:
+def gone(pid: int, patience: float = 120) -> bool:
     until = time.monotonic() + patience
     while time.monotonic() < until:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

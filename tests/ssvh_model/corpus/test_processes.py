@@ -79,7 +79,7 @@ def test_workers_end_when_their_parent_is_killed() -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

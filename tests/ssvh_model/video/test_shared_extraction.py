@@ -71,7 +71,7 @@ def start(root: Path, folder: Path) -> subprocess.Popen[str]:
 
 
 def wait_for_shard(folder: Path, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 250
     while not list(folder.glob("shards/[0-9]*.h5")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.005)
@@ -83,7 +83,7 @@ def test_two_processes_share_the_shards_out_and_the_joined_file_copies_nothing(
     monkeypatch.setattr(shards, "SHARD_VIDEOS", 1)
     folder = tmp_path / "features"
     helpers = [start(root, folder), start(root, folder)]
-    made = [json.loads(helper.communicate(timeout=100)[0]) for helper in helpers]
+    made = [json.loads(helper.communicate(timeout=250)[0]) for helper in helpers]
     here = extraction(root, folder)
     made.append(here.make(workers=1, progress=no_progress, wait=True))
     assert sorted(number for numbers in made for number in numbers) == list(range(VIDEOS)), (
