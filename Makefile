@@ -21,7 +21,7 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # The tests as another machine would run them.
 MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu $(CPU)) $(if $(THREADS),--threads $(THREADS)) \
-	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest $(if $(BUSY),--timeout 900) -n 2 --dist loadgroup
+	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-busy test-full crash fuzz lint format types sbom audit ui deploy bench bench-quality findings lock upgrade clean

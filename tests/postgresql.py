@@ -21,7 +21,7 @@ from flows.server import free_port
 # Debian keeps the server's programs out of the search path.
 PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt")
 UNPRIVILEGED = ("postgres", "nobody")
-SECONDS_TO_START = 150.0
+SECONDS_TO_START = 200.0
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 

@@ -43,7 +43,7 @@ def addresses(
         yield found
     finally:
         servers.send_signal(signal.SIGINT)
-        servers.communicate(timeout=150)
+        servers.communicate(timeout=300)
 
 
 def test_prefect_shows_the_run_its_stages_and_its_pictures_and_mlflow_too(

@@ -96,7 +96,7 @@ class Project:
 
     def run(self, *command: str, **extra: str) -> tuple[int, str]:
         process = self.start(*command, **extra)
-        output, _ = process.communicate(timeout=280)
+        output, _ = process.communicate(timeout=600)
         return process.returncode, output
 
     def change(self, old: str, new: str) -> None:

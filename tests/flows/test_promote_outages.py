@@ -23,7 +23,7 @@ from tests.proxy import Proxy
 from tests.services import Service, mlflow_service
 from tests.tasks.registered import MODEL, register, save_hasher_that_is_blind, write_project
 
-pytestmark = [pytest.mark.xdist_group("promotion-server"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.xdist_group("promotion-server"), pytest.mark.timeout(1200)]
 
 LOG = f"{MODEL}-promotions"
 SET_ALIAS = ("POST", "registered-models/alias")

@@ -12,7 +12,7 @@ from tests.flows.conftest import Project
 from tests.proxy import Gate
 from tests.services import mlflow_service
 
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(400)]  # they share a Prefect server
+pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(1200)]  # they share a Prefect server
 
 
 def test_a_stage_that_finds_no_mlflow_is_tried_again_and_finds_it(

@@ -22,7 +22,7 @@ from tasks.params import load_params
 from tasks.training import TrainingSession
 from tests.tasks.experiments import write_tiny_features, write_tiny_params
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture
