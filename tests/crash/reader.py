@@ -8,7 +8,7 @@ import threading
 
 
 def main(video: str) -> int:
-    """Search for a video's neighbours in the index of the present folder. 0 if every search answered."""
+    """Search for the neighbours of a video file in the index of the present folder. 0 if every search answered."""
     from flows.cli import app, exit_status
 
     asked_to_stop = threading.Event()

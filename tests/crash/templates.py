@@ -10,8 +10,9 @@ from pathlib import Path
 from tests.crash.commands import CLI, SECOND_VERSION, SMALL
 from tests.projects import Project, copy_project
 
-NEW_CLIPS = 3
-REMOVED_CLIPS = 2
+NEW_CLIPS = "new-clips"  # folder of what `add` adds
+ADDED = 3
+REMOVED = 2
 
 
 class Templates:
@@ -71,9 +72,9 @@ class Templates:
         project = self.project("finished")
         project.run(CLI, "index")
         clips = sorted((self.place / "data/corpus/clips").glob("*.mp4"))
-        (self.place / "new-clips").mkdir()
-        for clip in clips[:NEW_CLIPS]:
-            shutil.copy(clip, self.place / "new-clips" / f"new-{clip.name}")
+        (self.place / NEW_CLIPS).mkdir()
+        for clip in clips[:ADDED]:
+            shutil.copy(clip, self.place / NEW_CLIPS / f"new-{clip.name}")
         return project
 
     def _two_versions(self) -> Project:
@@ -94,4 +95,4 @@ def removed_ids(project: Project) -> list[str]:
     from ssvh_model.manifest import read_manifest
 
     videos = read_manifest(project.folder / "data/features/manifest.csv")
-    return [video.id for video in videos if video.usable][:REMOVED_CLIPS]
+    return [video.id for video in videos if video.usable][:REMOVED]

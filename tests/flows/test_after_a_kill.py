@@ -83,7 +83,11 @@ def held_by(pid: int) -> str:
     return json.dumps({"write": {"out/first": {"pid": pid, "cmd": "dvc repro"}}, "read": {}})
 
 
-@pytest.mark.parametrize("content", [held_by(os.getpid()), held_by(1), '{"write": {"out/fi', ""])
+@pytest.mark.parametrize(
+    "content",
+    [held_by(os.getpid()), held_by(1), '{"write": {"out/fi', ""],
+    ids=["by no DVC", "by the first process", "cut off", "empty"],
+)
 def test_what_killed_ones_hold_of_dvc_s_files_is_dropped(
     stub_project: Project, prefect_api: str, content: str
 ) -> None:
