@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -18,6 +19,7 @@ from flows import children
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
+from tasks.databases import half_made_copies
 from tasks.processes import Started
 from tasks.services import answers
 
@@ -66,6 +68,8 @@ def prefect_server(preferred_port: int = 0) -> Iterator[str]:
     api = f"http://{HOST}:{port}/api"
     print(f"starting a Prefect server on {HOST}, port {port}", flush=True)
     paths.PREFECT_HOME.mkdir(exist_ok=True)
+    database = Path(os.environ.get("PREFECT_HOME", paths.PREFECT_HOME)) / "prefect.db"
+    before = half_made_copies(database)
     server = _Server(api, port)
     try:
         began = time.monotonic()
@@ -73,6 +77,11 @@ def prefect_server(preferred_port: int = 0) -> Iterator[str]:
             if server.process.poll() is not None or time.monotonic() - began > SECONDS_TO_START:
                 raise UserError(f"the Prefect server did not start; {LOG} says why")
             time.sleep(0.2)
+        for copy in half_made_copies(database) - before:
+            print(
+                f"Prefect's database was left half made; it is kept as {copy}, and a new one is made",
+                flush=True,
+            )
         server.keep_up()
         os.environ["PREFECT_API_URL"] = api
         yield api
@@ -87,7 +96,7 @@ class _Server:
     def __init__(self, api: str, port: int) -> None:
         self._api = api
         where = ["--host", HOST, "--port", str(port)]
-        self._command = [sys.executable, "-m", "prefect", "server", "start", *where]
+        self._command = [sys.executable, "-m", "flows.prefect_process", *where]
         self._ended = threading.Event()
         self._keeper: threading.Thread | None = None
         self.process = self._start()

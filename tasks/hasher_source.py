@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ssvh_model.errors import UserError
 from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS, hasher_digest, load_saved_hasher
 from tasks import paths
+from tasks.services import without_passwords
 
 if TYPE_CHECKING:
     from ssvh_model.features import FeatureMeta
@@ -202,4 +203,6 @@ def _download(repository: Any, name: str, gone: str) -> Path:
 def _away(error: Exception) -> UserError:
     from tasks.tracking import tracking_uri
 
-    return UserError(f"MLflow at {tracking_uri()} can't be read: {' '.join(str(error).split())[:200]}")
+    return UserError(
+        without_passwords(f"MLflow at {tracking_uri()} can't be read: {' '.join(str(error).split())[:200]}")
+    )

@@ -21,8 +21,10 @@ from typing import Any
 
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.databases import make_mlflow_database
 from tasks.errors import ServiceAway
 from tasks.journal import Journal, send_left_behind
+from tasks.services import without_passwords
 
 EXPERIMENT = "autossvh"
 PARENT_VARIABLE = "SSVH_PARENT_RUN_ID"
@@ -72,6 +74,7 @@ class Store:
         with reported(self.uri):
             from mlflow import MlflowClient
 
+            make_mlflow_database(self.uri, _say)
             # It tells of "Creating initial database tables", and shows a traceback of every error that it raises, too.
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             self.client = MlflowClient(tracking_uri=self.uri)
@@ -151,8 +154,9 @@ def reported(uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        line = f"MLflow at {uri} can't be written: {first[0]}"
         raise ServiceAway(
-            f"MLflow at {uri} can't be written: {first[0]}; the work done so far is kept, and the next run goes on from there"
+            f"{without_passwords(line)}; the work done so far is kept, and the next run goes on from there"
         ) from error
 
 
@@ -251,4 +255,4 @@ class StageRun:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(without_passwords(text), flush=True)
