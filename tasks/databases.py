@@ -95,8 +95,8 @@ def make_database(
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     with _turn(path):
-        for begun in path.parent.glob(f"{path.name}.new-*"):  # its process is gone: the turn is ours
-            shutil.rmtree(begun, ignore_errors=True)
+        for left in path.parent.glob(f"{path.name}.new-*"):  # its process is gone: the turn is ours
+            shutil.rmtree(left, ignore_errors=True)
         if finish is None:
             if _await_others(tool, path, holds_records, say):
                 return
@@ -114,8 +114,8 @@ def make_database(
             new = Path(folder) / path.name
             make(new)
             _settle(new)
-            if left := _beside(new):
-                raise RuntimeError(f"{new} is still in use: {left[0].name} is there")
+            if still := _beside(new):
+                raise RuntimeError(f"{new} is still in use: {still[0].name} is there")
             with open(new, "rb") as written:
                 os.fsync(written.fileno())
             for journal in _beside(path):

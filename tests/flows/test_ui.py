@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Queue
+from typing import IO
 
 import psutil
 import pytest
@@ -43,7 +44,7 @@ def pages(project: Project, **environment: str) -> Iterator[tuple[dict[str, str]
     )
     assert process.stdout is not None
     lines: Queue[str] = Queue()
-    threading.Thread(target=lambda: [lines.put(line) for line in [*process.stdout, ""]], daemon=True).start()
+    threading.Thread(target=_hand_on, args=(process.stdout, lines), daemon=True).start()
     shown = []
     try:
         while "ctrl-C" not in (line := lines.get(timeout=300)):
@@ -58,6 +59,12 @@ def pages(project: Project, **environment: str) -> Iterator[tuple[dict[str, str]
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=120)
+
+
+def _hand_on(output: IO[str], lines: Queue[str]) -> None:
+    for line in output:
+        lines.put(line)
+    lines.put("")
 
 
 def logs(folder: Path) -> str:
