@@ -46,7 +46,7 @@ def read_video(folder: Path) -> str | None:
     from ssvh_model.video.decoding import sample_frames
     from ssvh_model.video.shard_extraction import encode_thumbnail
 
-    (path,) = find_videos(folder)[0]
+    path = next(iter(find_videos(folder)[0]), "clip.mp4")  # a name that a list may have, and that is not there
     (video,) = look_into(folder, [Video(id=path, path=path)], 1, no_progress)
     if not video.usable:
         return video.reason
