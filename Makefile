@@ -5,6 +5,7 @@ PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
 	$$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$candidate && break; done)
 VENV := .venv
 STAMP := $(VENV)/.installed
+TOOLS := .venv-tools
 
 # No tool phones home.
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -18,8 +19,12 @@ export GIT_PYTHON_REFRESH := quiet
 export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
+# The tests as another machine would run them.
+MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu $(CPU)) $(if $(THREADS),--threads $(THREADS)) \
+	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest -n 2 --dist loadgroup
+
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full fuzz lint format types ui deploy bench bench-quality findings lock upgrade clean
+.PHONY: help run test test-busy test-full crash fuzz lint format types sbom audit ui deploy bench bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -34,11 +39,14 @@ $(STAMP): requirements.lock pyproject.toml
 run: $(STAMP)  ## set up if needed, then the pipeline: from videos to a registered hasher
 	@ssvh run
 
-test: $(STAMP)  ## set up if needed, then the tests
-	@python -m pytest -m "not slow" -n 2 --dist loadgroup
+test: $(STAMP)  ## set up if needed, then the tests; CPU=default or avx2 and THREADS=1: with other instructions, fewer threads
+	@$(MACHINE) -m "not slow"
 
-test-full: $(STAMP)  ## the tests, the slow ones too
-	@python -m pytest -n 2 --dist loadgroup
+test-busy: BUSY := 4
+test-busy: test  ## the tests beside four busy processes, which it starts and ends; takes CPU and THREADS too
+
+test-full: $(STAMP)  ## the tests, the slow ones too; takes CPU and THREADS too
+	@$(MACHINE)
 
 fuzz: $(STAMP)  ## damaged inputs of everything that is read: INPUTS=200 a kind, SEED=1, RESULTS=file for the counts
 	@python -m tests.fuzz --inputs $(or $(INPUTS),200) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results "$(RESULTS)")
@@ -54,6 +62,17 @@ format: $(STAMP)  ## mend what `make lint` can mend
 types: $(STAMP)  ## type checks on the three packages
 	@mypy
 
+$(TOOLS)/.installed: .ci/tools.txt
+	@$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/tools.txt
+	@touch $@
+
+sbom: $(STAMP) $(TOOLS)/.installed  ## write sbom.json: every package in .venv with version and licence, as CycloneDX
+	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(VENV)
+
+audit: $(TOOLS)/.installed  ## look for known weaknesses of the locked packages; .ci/audit-exceptions.toml holds what is let pass
+	@$(TOOLS)/bin/python .ci/audit $(TOOLS)/bin/pip-audit
+
 ui: $(STAMP)  ## the Prefect, MLflow and Optuna pages together; ctrl-C ends them
 	@ssvh ui
 
@@ -66,6 +85,9 @@ bench: $(STAMP)  ## speed and quality against yardsticks
 bench-quality: $(STAMP)  ## how good the codes are, over seeds and lengths; FEATURES=file PRESET=name NAME=result for another corpus
 	@python benchmarks/quality.py --workers 2 $(if $(FEATURES),--features "$(FEATURES)") $(if $(PRESET),--preset $(PRESET)) --name $(or $(NAME),arcade)
 
+crash: $(STAMP)  ## kill the real commands at random moments and run them again; KILLS=20 SEED=1, RESULTS=file
+	@python -m tests.crash.campaign --kills $(or $(KILLS),20) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS))
+
 findings: $(STAMP)  ## measure what docs/findings.md says again, after `make run`, and write it
 	@for name in clustering_cost sampler_picks on_the_fly findings; do python benchmarks/$$name.py || exit 1; done
 
@@ -76,5 +98,6 @@ upgrade: $(STAMP)  ## write requirements.lock with the newest versions
 	@.ci/lock --upgrade
 
 clean:  ## remove caches and work in progress; results, records and .venv stay
-	@rm -rf .work .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	@if test -x $(VENV)/bin/ssvh; then $(VENV)/bin/ssvh clean; else rm -rf .work; fi
+	@rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

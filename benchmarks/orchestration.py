@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from benchmarks.machine import machine, write_result  # noqa: E402
-from flows import server  # noqa: E402
+from flows import children, server  # noqa: E402
 from flows.environment import prepare_environment  # noqa: E402
 from tasks.tracking import Store  # noqa: E402
 
@@ -88,7 +87,8 @@ def write_project(folder: Path, stages: int) -> list[str]:
 def timed_run(*command: str) -> dict[str, float]:
     """Wall and processor seconds of a command and all that it started."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([sys.executable, "-m", *command], check=True, stdin=subprocess.DEVNULL)
+    if status := children.run([sys.executable, "-m", *command], extra={}):
+        raise SystemExit(f"{' '.join(command)} ended with status {status}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": time.perf_counter() - began, "processor_seconds": processor}

@@ -35,9 +35,11 @@ from ssvh_model.training.checkpoint import load_hasher
 from tasks.both_phases import train_rounds, train_warmup
 from tasks.changes import parse_changes
 from tasks.encoded import encode_videos, mean_features
+from tasks.experiment_training import begin_process
 from tasks.feature_input import as_feature_file
 from tasks.params import Params
 from tasks.presets import params_with_presets
+from tasks.processes import Started, kill_children, terminate_as_interrupt
 from tasks.training import TrainingSession
 
 # Sections of params.yaml that the figures depend on, given a feature file.
@@ -45,9 +47,14 @@ COUNTS = {"seed", "model", "sampler", "losses", "training", "warmup", "rounds", 
 RESULTS = Path(__file__).parent / "results"
 
 
-def measure(params: Params, path: Path, threads: int) -> dict[str, Any]:
+def begin(starter: Started, threads: int) -> None:
+    """Prepare a worker, which ends when its starter is gone, and removes its files then."""
+    begin_process(starter, threads)
+    terminate_as_interrupt()
+
+
+def measure(params: Params, path: Path) -> dict[str, Any]:
     """Train once and evaluate once: the figures by label, and by finer label where there is one."""
-    torch.set_num_threads(threads)
     folder = Path(tempfile.mkdtemp())
     try:
         file = as_feature_file(path, folder)
@@ -174,12 +181,24 @@ def main() -> None:
         for params, digest in zip(wanted, digests, strict=True)
         if arguments.again or digest not in known
     ]
-    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(measure, params, arguments.features, threads) for params in missing]
+    pool = ProcessPoolExecutor(
+        arguments.workers,
+        mp_context=get_context("spawn"),
+        initializer=begin,
+        initargs=(Started.this(), threads),
+    )
+    try:
+        jobs = [pool.submit(measure, params, arguments.features) for params in missing]
         for job in as_completed(jobs):
             results.append(job.result())
             print(f"{len(results)} of {len(wanted)}: {json.dumps(results[-1])}", flush=True)
             write(target, arguments, threads, results)
+    except BaseException:
+        # The workers leave a ctrl-C to their starter.
+        pool.shutdown(wait=False, cancel_futures=True)
+        kill_children()
+        raise
+    pool.shutdown()
     console = Console()
     wide = console if console.is_terminal else Console(width=120)
     wide.print(table(summaries(results)))

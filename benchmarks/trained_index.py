@@ -23,6 +23,7 @@ def make_trained_index(folder: Path) -> Path:
         paths.FEATURE_FILE,
         params,
         hasher=str(folder / "hasher"),
+        say=print,
         progress=lambda what: ShownProgress(what, print),
     )
     return folder / "index"

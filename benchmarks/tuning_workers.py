@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from benchmarks.machine import machine, write_result  # noqa: E402
+from flows import children  # noqa: E402
 from flows.environment import prepare_environment  # noqa: E402
 from flows.server import prefect_server  # noqa: E402
 from ssvh_model.features import FeatureMeta, write_feature_file  # noqa: E402
@@ -50,15 +50,16 @@ def seconds(workers: int, trials: int, storage: str) -> tuple[float, int]:
     """Seconds that a study takes, and the trials of its busiest worker."""
     import optuna
 
-    environment = {**os.environ, "OPTUNA_STORAGE": storage, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    extra = {"OPTUNA_STORAGE": storage, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     name = f"workers-{workers}"
     command = ["-m", "flows.cli", "tune", "--features", "features.h5", "--study", name]
-    subprocess.run(
-        [sys.executable, *command, "--trials", str(trials), "--workers", str(workers)],
-        env=environment,
-        check=True,
-        stdout=subprocess.DEVNULL,
-    )
+    options = ["--trials", str(trials), "--workers", str(workers)]
+    with open(os.devnull, "wb") as nowhere:
+        process = children.start([sys.executable, *command, *options], extra=extra, output=nowhere)
+    try:
+        assert process.wait() == 0
+    finally:
+        children.stop(process)
     ended = optuna.load_study(study_name=name, storage=storage).get_trials()
     assert len(ended) == trials and all(trial.state.name == "COMPLETE" for trial in ended)
     began = min(trial.datetime_start for trial in ended if trial.datetime_start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Callable
 
@@ -19,6 +18,7 @@ from flows import (
     cli_tune,
 )
 from ssvh_model.errors import UserError
+from tasks.last_line import print_last
 
 app = typer.Typer(
     name="ssvh",
@@ -77,12 +77,12 @@ def ui() -> None:
 
 @app.command()
 def clean() -> None:
-    """Remove work in progress of stages that were killed. Results and records stay."""
+    """Remove work in progress of stages that were killed. Results and records stay, and nothing goes while a process uses it."""
+    from flows import clean as cleaner
     from tasks import paths
 
     paths.check_project_folder()
-    shutil.rmtree(paths.WORK, ignore_errors=True)
-    print(f"removed {paths.WORK}/")
+    print(f"removed what was in {paths.WORK}/" if cleaner.clean() else f"there is no {paths.WORK}/")
 
 
 @params_app.command()
@@ -108,7 +108,7 @@ def exit_status(command: Callable[[], object]) -> int:
     try:
         command()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print_last(f"error: {error}")
         return 2
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

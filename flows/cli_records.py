@@ -10,15 +10,15 @@ from ssvh_model.errors import UserError
 def send_records() -> None:
     """Send MLflow what it could not take while it was away. The next run does so, too."""
     from tasks import paths
+    from tasks.journal import waiting_for
+    from tasks.parent import close_abandoned
     from tasks.tracking import Store
 
     paths.check_project_folder()
     if list(paths.UNSENT.glob("*.jsonl")):
-        Store()  # sends it
-    if left := list(paths.UNSENT.glob("*.jsonl")):
-        raise UserError(
-            f"{paths.UNSENT}: {len(left)} files wait, of runs that go on or for an MLflow that takes nothing"
-        )
+        close_abandoned(Store())  # sends it, too
+    if left := waiting_for():
+        raise UserError(f"{paths.UNSENT}: {', '.join(left)}")
     print("nothing waits")
 
 

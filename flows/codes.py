@@ -30,7 +30,11 @@ from tasks.progress import ShownProgress
 
 def shown(what: str) -> ShownProgress:
     """A progress on the error output, so that what is printed stays the result."""
-    return ShownProgress(what, lambda line: print(line, file=sys.stderr, flush=True))
+    return ShownProgress(what, _tell)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str | None) -> None:
@@ -55,7 +59,7 @@ def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str
         coded = encoded.coded
     write_coded_videos(out, coded)
     if encoded is not None:
-        remove_work(encoded)
+        remove_work(encoded.work)
         _say_left_out(encoded.left_out)
     print(f"{out}: {_videos(len(coded))}, codes of {coded.bits} bits by {coded.hasher.name}")
 
@@ -67,7 +71,7 @@ def make_index(content: Path, folder: Path, *, hasher: str | None) -> None:
         UserError: the file or the hasher is at fault.
     """
     prepare_environment()
-    videos = build_index(folder, content, load_params(), hasher=hasher, progress=shown)
+    videos = build_index(folder, content, load_params(), hasher=hasher, say=_tell, progress=shown)
     _say_index(folder, videos)
 
 
@@ -92,9 +96,10 @@ def add(places: Sequence[Path], folder: Path, *, hasher: str | None, label: str 
         UserError: the index, the videos or the hasher are at fault.
     """
     prepare_environment()
-    added, left_out = add_videos(folder, places, load_params(), hasher=hasher, label=label, progress=shown)
-    _say_left_out(left_out)
-    print(f"added {', '.join(printable(video) for video in added.ids)}")
+    done = add_videos(folder, places, load_params(), hasher=hasher, label=label, say=_tell, progress=shown)
+    _say_left_out(done.left_out)
+    _say_videos("added", done.added)
+    _say_videos("in the index already:", done.there)
     print(f"{folder}: {_videos(len(open_snapshot(folder)))}")
 
 
@@ -102,11 +107,17 @@ def remove(ids: Sequence[str], folder: Path) -> None:
     """Take videos out of an index.
 
     Raises:
-        UserError: there is no index, or it has no such video.
+        UserError: there is no index, or it never had such a video.
     """
-    remove_videos(folder, ids, load_params())
-    print(f"removed {', '.join(printable(video) for video in ids)}")
+    removed = remove_videos(folder, ids, load_params(), say=_tell)
+    _say_videos("removed", removed)
+    _say_videos("removed before:", [video for video in dict.fromkeys(ids) if video not in removed])
     print(f"{folder}: {_videos(len(open_snapshot(folder)))}")
+
+
+def _say_videos(what: str, ids: Sequence[str]) -> None:
+    if ids:
+        print(f"{what} {', '.join(printable(video) for video in ids)}")
 
 
 def _say_left_out(videos: Sequence[Video]) -> None:

@@ -21,9 +21,9 @@ from prefect.workers.process import ProcessWorker
 
 from flows.deployments import Project, Wanted, read_project
 from flows.environment import prepare_environment
-from flows.server import answers
 from ssvh_model.errors import UserError
 from tasks.paths import check_project_folder
+from tasks.services import answers, without_passwords
 
 POOLS = ("cpu", "gpu")
 ZOMBIES = "crash runs without heartbeat"
@@ -43,7 +43,7 @@ def server_address() -> str:
             "PREFECT_API_URL is not set; allowed is the address of a Prefect server, such as http://127.0.0.1:4200/api of `make ui`"
         )
     if not answers(f"{address}/health"):
-        raise UserError(f"PREFECT_API_URL is {address}, where no Prefect server answers")
+        raise UserError(f"PREFECT_API_URL is {without_passwords(address)}, where no Prefect server answers")
     return address
 
 
@@ -55,7 +55,7 @@ def deploy() -> None:
     """
     prepare_environment()
     check_project_folder()
-    print(f"server {server_address()}")
+    print(f"server {without_passwords(server_address())}")
     project = read_project()
     with get_client(sync_client=True) as client:
         for pool in POOLS:

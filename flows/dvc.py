@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +11,8 @@ from contextlib import contextmanager
 from flows import children
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.dvc_files import await_others, keep_lock, restore_lock
+from tasks.work import alone
 
 DVC = (sys.executable, "-m", "dvc")
 
@@ -23,13 +23,27 @@ def out_of_date() -> set[str]:
     Raises:
         UserError: DVC can't tell.
     """
-    command = [*DVC, "--wait-for-lock", "status", "--json"]
     with _turn():
-        asked = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        asked = _status()
+        if asked.returncode != 0 and _lock_is_cut_off(asked.stderr):
+            restore_lock(_say)
+            asked = _status()
+        if asked.returncode == 0:
+            keep_lock()
     if asked.returncode != 0:
         reason = " ".join(asked.stderr.replace("ERROR:", "").split()) or f"exit status {asked.returncode}"
         raise UserError(f"dvc status: {reason}")
     return set(json.loads(asked.stdout or "{}"))
+
+
+def _status() -> subprocess.CompletedProcess[str]:
+    command = [*DVC, "--wait-for-lock", "status", "--json"]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+
+
+def _lock_is_cut_off(said: str) -> bool:
+    """True if DVC says of its lock file, and not of dvc.yaml, that it is of no valid form."""
+    return f"{paths.LOCK}' is invalid" in said or f"{paths.LOCK}' validation failed" in said
 
 
 def reproduce(*stages: str, single: bool, extra: Mapping[str, str]) -> int:
@@ -47,20 +61,18 @@ def reproduce(*stages: str, single: bool, extra: Mapping[str, str]) -> int:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Wait until no other process of ours reproduces something here.
+    """Wait until no other process reproduces something here.
 
     DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses to look at the stage's files.
     """
-    paths.WORK.mkdir(exist_ok=True)
-    with open(paths.WORK / "reproduce.lock", "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            holder = file.read().strip() or "?"
-            print(f"process {holder} is bringing this project up to date; waiting until it ends", flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+
+    def waiting(holder: str) -> None:
+        _say(f"process {holder} is bringing this project up to date; waiting until it ends")
+
+    with alone(paths.WORK / "reproduce.lock", waiting):
+        await_others(_say)
         yield
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

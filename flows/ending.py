@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from prefect.states import Failed, State
 
 from ssvh_model.errors import UserError
+from tasks.last_line import print_last
 
 BAD_INPUT = "Bad input"
 
@@ -21,5 +21,5 @@ def exit_status(state: State[Any]) -> int:
     """0 if all went well; else the reason is printed, and it is 2 after bad input and 1 after anything else."""
     if state.is_completed():
         return 0
-    print(f"error: {state.message}", file=sys.stderr)
+    print_last(f"error: {state.message}")
     return 2 if state.name == BAD_INPUT else 1

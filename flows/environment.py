@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.process_tree import end_orphans, end_with_root, name_root
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -26,7 +27,10 @@ AT_ONCE = "--at-once"  # option of flows/pipeline.py: ask DVC for all stages tog
 
 
 def prepare_environment() -> None:
-    """Make this process and what it starts use this Python, the project's Prefect folder, and send nothing home."""
+    """Make this process and what it starts use this Python, the project's Prefect folder, and send nothing home.
+
+    What it starts ends with it, also when it is killed; and what an earlier command that was killed has left is ended.
+    """
     for name, value in {**QUIET, **NO_JOBS, **PATIENT}.items():
         os.environ.setdefault(name, value)
     os.environ.setdefault("PREFECT_HOME", str(paths.PREFECT_HOME.resolve()))
@@ -35,6 +39,14 @@ def prepare_environment() -> None:
     search = os.environ.get("PATH", "").split(os.pathsep)
     if search[:1] != [scripts]:
         os.environ["PATH"] = os.pathsep.join([scripts, *search])
+    if name_root():
+        end_orphans(_say)
+    else:
+        end_with_root()
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def refuse_nested() -> None:

@@ -21,9 +21,9 @@ from tasks.ablation_variants import variants
 from tasks.experiment_plan import Plan
 from tasks.experiment_record import open_parent
 from tasks.params import load_params
-from tasks.parent import end_children
+from tasks.parent import close_parent
 from tasks.paths import check_project_folder
-from tasks.tracking import Store
+from tasks.tracking import SECONDS_WHEN_STOPPED, Store
 
 
 def run_experiment(plan: Plan, workers: int, finish: Callable[[str], None]) -> State[Any]:
@@ -47,8 +47,7 @@ def run_experiment(plan: Plan, workers: int, finish: Callable[[str], None]) -> S
         status = "FAILED"
         raise
     finally:
-        end_children(store, parent)
-        store.set_status(parent, status)
+        close_parent(store, parent, status, wait=SECONDS_WHEN_STOPPED)
     if failure is not None:
         return Failed(name=failure.name, message=f"{failure.message}; what is finished is kept")
     return Completed(message=f"results are in {folder}")

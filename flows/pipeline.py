@@ -23,12 +23,12 @@ from flows.environment import AT_ONCE, prepare_environment, refuse_nested
 from ssvh_model.errors import UserError
 from tasks.definition import read_definitions
 from tasks.params import load_params
-from tasks.parent import create_parent, end_children, note_stages
+from tasks.parent import close_parent, create_parent, stage_tags
 from tasks.prefect_page import show_mlflow_run
 from tasks.prefect_task import FLOW_RUN_VARIABLE
 from tasks.processes import leave_garbage
 from tasks.stage import STARTED_VARIABLE
-from tasks.tracking import PARENT_VARIABLE, Store
+from tasks.tracking import PARENT_VARIABLE, SECONDS_WHEN_STOPPED, Store
 
 
 @flow(name="pipeline", persist_result=False)
@@ -51,10 +51,10 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
         stages = [definition.name for definition in read_definitions()]
         stale = dvc.out_of_date()
         store = Store()
-        parent = create_parent(store, "prefect flow" if one_by_one else "ssvh run")
+        tags = {"ssvh.prefect_flow_run": str(context.flow_run.id)}
+        parent = create_parent(store, "prefect flow" if one_by_one else "ssvh run", tags)
     except UserError as error:
         return bad_input(error)
-    store.tag(parent, {"ssvh.prefect_flow_run": str(context.flow_run.id)})
     show_mlflow_run(store.experiment, parent, "This run's figures and pictures in MLflow", logger.info)
 
     status = "KILLED"
@@ -69,9 +69,9 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
             registered = (Path(folder) / "register").exists()
         status = "FINISHED" if failure is None else "FAILED"
     finally:
-        end_children(store, parent)
-        note_stages(store, parent, stages)
-        store.set_status(parent, status)
+        # Whether MLflow takes the record says nothing about the stages.
+        wait = params.running.wait_for_services if status == "FINISHED" else SECONDS_WHEN_STOPPED
+        close_parent(store, parent, status, wait=wait, tags=stage_tags(parent, stages))
     logger.info("MLflow run %s", parent)
     if failure is None and registered and params.promotion.after_training:
         return Completed(message=f"all stages are up to date; {_promotion()}")

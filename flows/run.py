@@ -9,8 +9,8 @@ from flows.dvc import out_of_date
 from flows.environment import AT_ONCE, prepare_environment, refuse_nested
 from flows.report import short_report
 from flows.server import prefect_server
-from tasks import paths
 from tasks.params import load_params
+from tasks.parent import put_right
 
 
 def run() -> int:
@@ -24,7 +24,7 @@ def run() -> int:
     load_params()
     if not out_of_date():
         print("nothing to do: everything is up to date with params.yaml, the code and the videos")
-        _send_records()
+        put_right()
         print(short_report())
         return 0
 
@@ -32,15 +32,6 @@ def run() -> int:
     if status == 0:
         print(short_report())
     return status
-
-
-def _send_records() -> None:
-    """Send what MLflow could not take before, if there is any; looking costs nothing."""
-    if not list(paths.UNSENT.glob("*.jsonl")):
-        return
-    from tasks.tracking import Store
-
-    Store()
 
 
 def train() -> int:

@@ -34,7 +34,7 @@ def search(video: Path, folder: Path, *, count: int, as_json: bool, sheet: Path 
             "query": str(video),
             "hasher": asdict(searcher.hasher),
             "bits": searcher.bits,
-            "videos": len(searcher),
+            "videos": searcher.videos,
             "hits": [{**asdict(hit), "duration": round(hit.duration, 3)} for hit in hits],
         }
         print(json.dumps(record, indent=2))
@@ -109,7 +109,7 @@ def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> 
         frames=_frames(video, COLUMNS),
         found=found,
         bits=searcher.bits,
-        remark=f"{len(searcher)} videos, codes of {searcher.bits} bits by {searcher.hasher.name}",
+        remark=f"{searcher.videos} videos, codes of {searcher.bits} bits by {searcher.hasher.name}",
     )
 
 

@@ -11,14 +11,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
 from flows import children
+from flows.open_runs import close_open_runs
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
-from tasks.processes import Started
+from tasks.databases import half_made_copies
+from tasks.process_tree import others_at_work
+from tasks.processes import Started, this_host
 from tasks.services import answers
 
 HOST = "127.0.0.1"
@@ -45,7 +49,9 @@ def running_server() -> str | None:
     if not NOTE.is_file():
         return None
     noted = json.loads(NOTE.read_text())
-    alive = Started(noted["pid"], noted["started"]).alive()
+    process = Started(noted["pid"], noted["started"], noted.get("host", this_host()))
+    # A server of another machine that shares this folder listens there only.
+    alive = process.here() and process.alive()
     return str(noted["api"]) if alive and answers(f"{noted['api']}/health") else None
 
 
@@ -66,6 +72,8 @@ def prefect_server(preferred_port: int = 0) -> Iterator[str]:
     api = f"http://{HOST}:{port}/api"
     print(f"starting a Prefect server on {HOST}, port {port}", flush=True)
     paths.PREFECT_HOME.mkdir(exist_ok=True)
+    database = Path(os.environ.get("PREFECT_HOME", paths.PREFECT_HOME)) / "prefect.db"
+    before = half_made_copies(database)
     server = _Server(api, port)
     try:
         began = time.monotonic()
@@ -73,7 +81,14 @@ def prefect_server(preferred_port: int = 0) -> Iterator[str]:
             if server.process.poll() is not None or time.monotonic() - began > SECONDS_TO_START:
                 raise UserError(f"the Prefect server did not start; {LOG} says why")
             time.sleep(0.2)
+        for copy in half_made_copies(database) - before:
+            print(
+                f"Prefect's database was left half made; it is kept as {copy}, and a new one is made",
+                flush=True,
+            )
         server.keep_up()
+        if not others_at_work():
+            close_open_runs(api)
         os.environ["PREFECT_API_URL"] = api
         yield api
     finally:
@@ -87,7 +102,7 @@ class _Server:
     def __init__(self, api: str, port: int) -> None:
         self._api = api
         where = ["--host", HOST, "--port", str(port)]
-        self._command = [sys.executable, "-m", "prefect", "server", "start", *where]
+        self._command = [sys.executable, "-m", "flows.prefect_process", *where]
         self._ended = threading.Event()
         self._keeper: threading.Thread | None = None
         self.process = self._start()
@@ -105,7 +120,8 @@ class _Server:
     def _note(self) -> None:
         with atomic_path(NOTE) as temporary:
             started = psutil.Process(self.process.pid).create_time()
-            temporary.write_text(json.dumps({"api": self._api, "pid": self.process.pid, "started": started}))
+            noted = {"api": self._api, "pid": self.process.pid, "started": started, "host": this_host()}
+            temporary.write_text(json.dumps(noted))
 
     def _keep(self) -> None:
         while not self._ended.wait(SECONDS_BETWEEN_LOOKS):

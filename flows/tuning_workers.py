@@ -26,6 +26,7 @@ from flows.server import prefect_server
 from flows.tune import read_plan, tune
 from ssvh_model.errors import UserError
 from tasks.changes import parse_changes
+from tasks.last_line import print_last
 from tasks.paths import check_project_folder
 from tasks.tuning_apply import apply_best
 from tasks.tuning_schedule import NUMBER
@@ -92,10 +93,9 @@ def run(settings: Settings) -> int:
     opened = join_study(plan)
     left = opened.wanted - len(opened.ended())
     if left > 0:
-        print(
+        print_last(
             f"error: study {plan.study} ended {left} trials short of {opened.wanted}; what is finished is kept, "
-            "and the same command goes on",
-            file=sys.stderr,
+            "and the same command goes on"
         )
         return status or 1
     show(opened)

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
+from functools import partial
 
 from flows import children
 from flows.environment import prepare_environment
 from flows.server import HOST, free_port, prefect_server
 from ssvh_model.errors import UserError
 from tasks import paths
-from tasks.services import answers
+from tasks.databases import make_mlflow_database
+from tasks.services import answers, without_user
 from tasks.tracking import tracking_uri
 
 SECONDS_TO_START = 120.0
@@ -30,21 +32,26 @@ def ui() -> None:
         mlflow = free_port(5000)
         optuna = free_port(8080)
         print("starting the pages of Prefect, MLflow and Optuna ...", flush=True)
-        programs = {
-            "MLflow": (mlflow, _mlflow(mlflow)),
-            "Optuna": (optuna, _optuna(optuna)),
-        }
+        pages = {"MLflow": f"http://{HOST}:{mlflow}", "Optuna": f"http://{HOST}:{optuna}"}
+        programs = {"Optuna": _optuna(optuna)}
+        store = tracking_uri()
+        if store.startswith(("http://", "https://")):
+            pages["MLflow"] = without_user(store)  # a server has its own pages
+        else:
+            make_mlflow_database(store, partial(print, flush=True))
+            programs["MLflow"] = _mlflow(mlflow)
         running: dict[str, subprocess.Popen[bytes]] = {}
-        for name, (_, command) in programs.items():
+        for name, command in programs.items():
             log = stack.enter_context(open(paths.WORK / f"{name.lower()}.log", "ab"))
-            running[name] = children.start(command, extra={}, output=log)
+            # By a variable, because every user of the machine can read a command, and an address may hold a password.
+            running[name] = children.start(command, extra={"MLFLOW_BACKEND_STORE_URI": store}, output=log)
             stack.callback(children.stop, running[name])
         prefect = stack.enter_context(prefect_server(preferred_port=4200))
-        for name, (port, _) in programs.items():
-            _wait(name, f"http://{HOST}:{port}", running[name])
-        print(f"  Prefect  {prefect.removesuffix('/api')}")
-        for name, (port, _) in programs.items():
-            print(f"  {name:<8} http://{HOST}:{port}")
+        for name, process in running.items():
+            _wait(name, pages[name], process)
+        print(f"  Prefect  {without_user(prefect).removesuffix('/api')}")
+        for name, page in pages.items():
+            print(f"  {name:<8} {page}")
         print("ctrl-C ends them", flush=True)
         try:
             while all(process.poll() is None for process in running.values()):
@@ -59,25 +66,15 @@ def ui() -> None:
 def _mlflow(port: int) -> list[str]:
     artifacts = ["--default-artifact-root", paths.MLFLOW_ARTIFACTS.resolve().as_uri()]
     where = ["--host", HOST, "--port", str(port), "--workers", "1"]
-    return [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--backend-store-uri",
-        tracking_uri(),
-        *artifacts,
-        *where,
-    ]
+    return [sys.executable, "-m", "mlflow", "server", *artifacts, *where]
 
 
 def _optuna(port: int) -> list[str]:
     # The storage object makes the tables where there are none yet; given an address, the page would not. The address stays out of
     # the command, because it may hold a password.
     start = (
-        "from optuna.storages import RDBStorage; from optuna_dashboard import run_server; "
-        "from tasks.tuning_storage import storage_address; "
-        f"run_server(RDBStorage(storage_address(), engine_kwargs={{'pool_pre_ping': True}}), host={HOST!r}, port={port})"
+        "from optuna_dashboard import run_server; from tasks.tuning_storage import open_for_reading; "
+        f"run_server(open_for_reading(), host={HOST!r}, port={port})"
     )
     return [sys.executable, "-c", start]
 

@@ -22,7 +22,7 @@ from ssvh_model.manifest import Video
 from tasks import paths
 from tasks.params import Params, load_params
 from tasks.prefect_page import show_table
-from tasks.watch import Decision, NewVideos, decide, extract_new, find_new_videos, new_drift
+from tasks.watch import Decision, NewVideos, alone, decide, extract_new, find_new_videos, new_drift
 
 if TYPE_CHECKING:
     from ssvh_model.retrieval.drift import Drift
@@ -45,7 +45,8 @@ def watch(train: bool = True) -> State[Any]:
     try:
         refuse_nested()
         params = load_params()
-        decision = _look(params)
+        with alone(logger.info):
+            decision = _look(params)
     except UserError as error:
         return bad_input(error)
     logger.info("%s: %s", decision.reason, "training again" if decision.retrain else "nothing to do")
@@ -63,11 +64,12 @@ def _look(params: Params) -> Decision:
     if not paths.FEATURES_MANIFEST.is_file():
         return Decision(True, "the pipeline has not run yet")
     new: NewVideos = scan(params)
+    if new.usable:
+        new = NewVideos(tuple(features(params, new)), new.known, new.gone)
     if not new.usable:
         gone = f", {new.gone} are gone" if new.gone else ""
-        return Decision(False, f"no new videos beside the {new.known} known ones{gone}")
-    videos = features(params, new)
-    new = NewVideos(tuple(videos), new.known, new.gone)
+        unreadable = f", {len(new.videos)} can't be read" if new.videos else ""
+        return Decision(False, f"no new videos beside the {new.known} known ones{gone}{unreadable}")
     enough = len(new.usable) >= params.watch.least_videos
     trained = paths.state(params.last_state).is_dir()
     drift = codes(params) if enough and trained else None

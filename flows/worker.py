@@ -23,6 +23,7 @@ from flows.environment import prepare_environment
 from ssvh_model.errors import UserError
 from tasks.paths import check_project_folder
 from tasks.processes import terminate_as_interrupt
+from tasks.services import without_passwords
 
 PROJECT_VARIABLE = "SSVH_PROJECT"  # prefect.yaml: the folder in which runs begin
 SECONDS_THAT_COUNT = 30.0  # a worker that ends sooner has not even started
@@ -54,7 +55,10 @@ def work(pool: str, gpus: list[str]) -> None:
         for name, gpu in devices.items():
             running[name] = _start(pool, name, gpu)
             print(f"worker {name}: {f'GPU {gpu}' if gpu else 'no GPU'}, one run at a time", flush=True)
-        print(f"they take runs from work pool {pool} of {address}; ctrl-C ends them", flush=True)
+        print(
+            f"they take runs from work pool {pool} of {without_passwords(address)}; ctrl-C ends them",
+            flush=True,
+        )
         try:
             _keep_up(running, pool, devices)
         except KeyboardInterrupt:

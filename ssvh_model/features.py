@@ -14,7 +14,7 @@ import torch
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path, check_regular
-from ssvh_model.hdf5 import checked_data_set, damage_reported, native, open_hdf5, read_texts
+from ssvh_model.hdf5 import checked_data_set, damage_reported, native, open_hdf5, read_texts, write_texts
 from ssvh_model.manifest import SPLITS, split_labels
 
 # Rows are read so many bytes at a time: beside the result, no more than this is in memory.
@@ -211,6 +211,7 @@ def write_feature_file(
     fine_labels: Sequence[Sequence[str]] | None = None,
     groups: Sequence[str] | None = None,
     frame_indices: np.ndarray | None = None,
+    sha256: Sequence[str] | None = None,
 ) -> None:
     """Write features that are in memory as a feature file, atomically.
 
@@ -219,12 +220,15 @@ def write_feature_file(
         ids, labels, splits: one entry a row.
         meta: how the features were made.
         fine_labels, groups, frame_indices: optional, one entry (or row of M) a row.
+        sha256: of the videos' files, optional.
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file["features"] = np.asarray(features, dtype=np.float16)
         write_table(file, ids=ids, labels=labels, fine_labels=fine_labels, splits=splits, groups=groups)
         if frame_indices is not None:
             file["frame_indices"] = np.asarray(frame_indices, dtype=np.int32)
+        if sha256 is not None:
+            write_texts(file, "sha256", list(sha256))
         write_meta(file, meta, frames=np.shape(features)[1])
 
 

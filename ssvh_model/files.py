@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import errno
+import fnmatch
+import glob
 import hashlib
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+TEMPORARY = ".*.tmp"  # glob pattern of what `atomic_path` leaves when its process is killed; `*.h5` and the like never match it
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` if the block ends without an exception.
+    """Yield a temporary path near `path`; rename it to `path` if the block ends without an exception.
 
     The data reaches the disk before the rename, so a power cut leaves the old file or the new one. After an exception the
-    temporary file is removed and `path` is as it was.
+    temporary file is removed and `path` is as it was. Writers of the same path, on whatever machine, each have a file of their own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last, because writers such as PyAV and Pillow choose the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # A folder, so that the file has its own name: PyAV, Pillow and numpy go by it, and whoever looks for such files shall not find it.
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
+    temporary = folder / path.name
     try:
         yield temporary
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether this is what `atomic_path` leaves when its process is killed, or is at just now."""
+    return fnmatch.fnmatchcase(path.name, TEMPORARY)
+
+
+def remove_temporaries(folder: Path, name: str = "") -> None:
+    """Remove what writers of a file that were killed left; for who knows that nobody is writing it just now.
+
+    Args:
+        folder: of the file.
+        name: of the file; "" for all files in there.
+    """
+    for leftover in folder.glob(f".{glob.escape(name)}{TEMPORARY[1:]}"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
 def check_regular(path: Path) -> None:

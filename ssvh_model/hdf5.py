@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,8 @@ def checked_data_set(file: h5py.File, name: str, *, virtual: bool = False) -> h5
         )
     if data.is_virtual:
         return data
-    size = Path(path).stat().st_size
+    # Of the file that is open: at its path there may be another one by now, or none.
+    size = os.fstat(file.id.get_vfd_handle()).st_size
     most = size * (MOST_COMPRESSED if data.compression else 1)
     claimed = int(np.prod([int(length) for length in data.shape], dtype=object)) * data.dtype.itemsize
     if claimed > most:

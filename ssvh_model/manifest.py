@@ -72,6 +72,18 @@ class Video:
         return replace(self, status=LEFT_OUT, split="", reason=" ".join(reason.split()))
 
 
+class NothingReadable(UserError):
+    """Not one of the videos can be read.
+
+    Attributes:
+        videos: all of them, each with the reason.
+    """
+
+    def __init__(self, message: str, videos: list[Video]) -> None:
+        super().__init__(message)
+        self.videos = videos
+
+
 def write_manifest(path: Path, videos: Iterable[Video]) -> None:
     """Write `videos` as CSV with the columns `COLUMNS`, atomically."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:

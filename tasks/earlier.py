@@ -6,17 +6,19 @@ with other settings nothing is found. It takes the room of one more copy of the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, read_manifest
 from tasks import paths
 from tasks.definition import read_definitions
 from tasks.params_reading import read_yaml
-from tasks.work import link_or_copy, work_key
+from tasks.work import alone, link_or_copy, work_key
 
 EARLIER = paths.WORK / "earlier"
 STAGE = "features"
@@ -36,8 +38,10 @@ def earlier_features() -> list[Path]:
 
 def count_new(videos: Sequence[Video]) -> int:
     """How many of the usable videos no earlier extraction knows."""
-    manifests = [folder / "manifest.csv" for folder in earlier_features()]
-    known = {video.sha256 for path in manifests if path.is_file() for video in read_manifest(path)}
+    known: set[str] = set()
+    for folder in earlier_features():
+        with contextlib.suppress(UserError, OSError):  # another process has just replaced it
+            known.update(video.sha256 for video in read_manifest(folder / "manifest.csv"))
     return sum(video.usable and video.sha256 not in known for video in videos)
 
 
@@ -50,16 +54,21 @@ def keep_features(name: str, files: Mapping[str, Path], *, only: bool) -> None:
         only: they hold all that later runs want; whatever else is kept goes.
     """
     folder = earlier_folder()
-    temporary = EARLIER / f".{name}.tmp"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for file, finished in files.items():
-        if finished.is_dir():
-            shutil.copytree(finished, temporary / file, copy_function=link_or_copy)
-        else:
-            link_or_copy(finished, temporary / file)
-    for other in [*EARLIER.iterdir()] if only else [folder / name]:
-        if other != temporary:
-            shutil.rmtree(other, ignore_errors=True)
-    folder.mkdir(exist_ok=True)
-    os.replace(temporary, folder / name)
+    temporary, removed = EARLIER / f".{name}.tmp", EARLIER / ".removed.tmp"
+    with alone(paths.WORK / "earlier.lock", lambda holder: None):  # it takes no longer than to make links
+        EARLIER.mkdir(exist_ok=True)
+        for leftover in EARLIER.glob(".*.tmp"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        temporary.mkdir()
+        for file, finished in files.items():
+            if finished.is_dir():
+                shutil.copytree(finished, temporary / file, copy_function=link_or_copy)
+            else:
+                link_or_copy(finished, temporary / file)
+        for other in [*EARLIER.iterdir()] if only else [folder / name]:
+            if other != temporary and other.exists():
+                # First out of sight: of a folder that is half removed, features would be missing.
+                os.replace(other, removed)
+                shutil.rmtree(removed, ignore_errors=True)
+        folder.mkdir(exist_ok=True)
+        os.replace(temporary, folder / name)

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.features import FeatureFile
+from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity
-from ssvh_model.manifest import Video, read_manifest
+from ssvh_model.manifest import NothingReadable, Video, read_manifest
 from ssvh_model.progress import Progress
 from ssvh_model.retrieval.codes import pack, sign_codes
 from tasks import paths
 from tasks.device import pick_device, pick_workers
 from tasks.hasher_source import HasherSource
+from tasks.work import use_work
 
 if TYPE_CHECKING:
     from tasks.params import Params
@@ -105,7 +106,7 @@ def encode_features(
         ),
         bits=network.config.bits,
         hasher=identity_of(hasher),
-        source=_shown(file.path),
+        source=path_in_index(file.path),
     )
 
 
@@ -117,7 +118,7 @@ def _known_videos(file: FeatureFile, params: Params) -> dict[str, tuple[str, flo
         return {}
     root = paths.video_root(params.corpus.source, params.corpus.path)
     videos = read_manifest(paths.FEATURES_MANIFEST)
-    return {video.id: (_shown(root / video.path), video.duration) for video in videos if video.usable}
+    return {video.id: (path_in_index(root / video.path), video.duration) for video in videos if video.usable}
 
 
 def find_videos(
@@ -194,7 +195,8 @@ def encode_videos(
         progress: makes a progress for something that is counted.
 
     Raises:
-        UserError: not one video can be read, or the hasher's features are not made from videos.
+        NothingReadable: not one video can be read.
+        UserError: the hasher's features are not made from videos.
     """
     from ssvh_model.index.video_encoder import backbone_of
     from ssvh_model.video.extraction import extract_features
@@ -202,9 +204,11 @@ def encode_videos(
     network, wanted = hasher.load()
     bad = [video for video in videos if not video.usable]
     if len(bad) == len(videos):
-        raise UserError(f"/{bad[0].path}: {bad[0].reason}" if bad else "no videos were given")
-    key = json.dumps([[video.id, video.path, video.sha256] for video in videos] + [vars(wanted)])
-    work = paths.WORK / "encode" / hashlib.sha256(key.encode()).hexdigest()[:16]
+        raise NothingReadable(
+            f"/{bad[0].path}: {bad[0].reason}" if bad else "no videos were given", list(videos)
+        )
+    use_work()
+    work = work_of(videos, wanted)
     done = extract_features(
         [replace(video, split="database") for video in videos],
         Path("/"),
@@ -222,7 +226,7 @@ def encode_videos(
     return EncodedVideos(
         replace(
             coded,
-            paths=[_shown(Path("/") / readable[video].path) for video in coded.ids],
+            paths=[path_in_index(Path("/") / readable[video].path) for video in coded.ids],
             durations=np.array([readable[video].duration for video in coded.ids], dtype=np.float32),
             source="",
         ),
@@ -232,12 +236,18 @@ def encode_videos(
     )
 
 
-def remove_work(encoded: EncodedVideos) -> None:
+def work_of(videos: Sequence[Video], features: FeatureMeta) -> Path:
+    """Where the features of videos are made: the same folder for the same videos."""
+    key = json.dumps([[video.id, video.path, video.sha256] for video in videos] + [vars(features)])
+    return paths.WORK / "encode" / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def remove_work(work: Path) -> None:
     """Remove what the extraction has left behind."""
-    shutil.rmtree(encoded.work, ignore_errors=True)
+    shutil.rmtree(work, ignore_errors=True)
 
 
-def _shown(path: Path) -> str:
+def path_in_index(path: Path) -> str:
     """A path as the index keeps it: relative to the project's folder where it is inside."""
     whole, here = path.resolve(), Path.cwd().resolve()
     return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.as_posix()

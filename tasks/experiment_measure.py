@@ -23,6 +23,7 @@ from tasks.experiment import WORK, Corpus, Measure
 from tasks.feature_input import as_feature_file, hold_out_validation
 from tasks.params import Params
 from tasks.training import TrainingSession
+from tasks.work import use_work
 
 
 def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[Corpus, Params]:
@@ -34,6 +35,7 @@ def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[Corpus, P
         UserError: the file can't be used, or its videos can't be measured.
     """
     digest = _digest(path) if path.is_file() else ""
+    use_work()
     file = as_feature_file(path, WORK / f"features-{digest[:16]}")
     held_out = measure == "validation" and hold_out_validation(file, params, seed=params.seed)
     if path != paths.FEATURE_FILE:
@@ -70,6 +72,7 @@ def _digest(path: Path) -> str:
 
 def open_corpus(corpus: Corpus, params: Params) -> FeatureFile:
     """The file of a corpus, with the validation videos that `find_corpus` chose."""
+    use_work()
     file = FeatureFile(corpus.path)
     if corpus.held_out is not None:
         hold_out_validation(file, params, seed=corpus.held_out)

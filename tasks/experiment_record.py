@@ -9,8 +9,7 @@ from typing import Any
 
 from ssvh_model.files import atomic_path
 from tasks.experiment import Training
-from tasks.parent import close_abandoned, note_parent
-from tasks.processes import Started
+from tasks.parent import close_abandoned
 from tasks.tracking import StageRun, Store, git_commit
 
 PARENT = "mlflow.json"
@@ -32,9 +31,8 @@ def open_parent(store: Store, folder: Path, name: str, parameters: Mapping[str, 
         run = store.create_run(name, parent=None, tags={"ssvh.git_commit": git_commit()})
         store.log_parameters(run, parameters)
         _note(folder / PARENT, run)
-    store.set_status(run, "RUNNING")
+    store.reopen(run)
     store.tag(run, {"ssvh.prefect_flow_run": flow_run})
-    note_parent(run, Started.this())
     return run
 
 
@@ -52,7 +50,7 @@ def open_child(store: Store, folder: Path, parent: str, training: Training) -> S
         run = store.create_run(training.label, parent=parent, tags=tags)
         store.log_parameters(run, training.parameters)
         _note(note, run)
-    store.set_status(run, "RUNNING")
+    store.reopen(run)
     return StageRun(store, run, parent)
 
 

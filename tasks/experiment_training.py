@@ -15,6 +15,7 @@ from typing import Any
 from ssvh_model.files import atomic_path
 from tasks.experiment import Result, Training, load_result, save_result
 from tasks.processes import Started, end_with
+from tasks.work import link_or_copy
 
 SECONDS = "seconds.jsonl"
 STATE = "state"
@@ -129,7 +130,8 @@ def train_phases(training: Training, session: Any, log: Any, state: Path) -> Non
     last = train_rounds(session, warm, training.work, _noting(training.work, log))
     temporary = state.with_name(".state.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(last, temporary, ignore=shutil.ignore_patterns("training.pt"))
+    # Links to what has reached the disk; copies might not be there after a power cut.
+    shutil.copytree(last, temporary, copy_function=link_or_copy, ignore=shutil.ignore_patterns("training.pt"))
     os.replace(temporary, state)
     for checkpoints in training.work.glob("round-*"):
         shutil.rmtree(checkpoints)

@@ -18,7 +18,7 @@ from tasks.earlier import earlier_features
 from tasks.params import Params, load_params
 from tasks.params_reading import read_yaml
 from tasks.progress import ShownProgress
-from tasks.work import open_work
+from tasks.work import open_work, use_work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +67,7 @@ def extract_share(say: Callable[[str], None]) -> Share:
             f"{paths.PARAMS}: corpus.source is 'published'; only features of videos are extracted"
         )
     definition = next(one for one in read_definitions() if one.name == STAGE)
+    use_work()
     work = open_work(definition, read_yaml(paths.PARAMS))
     extraction = open_extraction(params, work.folder / STAGE)
     made = extraction.make(

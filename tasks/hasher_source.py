@@ -6,13 +6,15 @@ import logging
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
 from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS, hasher_digest, load_saved_hasher
 from tasks import paths
+from tasks.services import without_passwords
+from tasks.work import use_work
 
 if TYPE_CHECKING:
     from ssvh_model.features import FeatureMeta
@@ -35,12 +37,14 @@ class HasherSource:
         model: registered name; "" for a local folder.
         version: number as text; "" for a local folder.
         sha256: hex digest of the two files (`hasher_digest`).
+        loaded: what `load` gives where the files are read already, because they may go at any time.
     """
 
     folder: Path
     model: str
     version: str
     sha256: str
+    loaded: tuple[VideoHasher, FeatureMeta] | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -49,7 +53,7 @@ class HasherSource:
 
     def load(self) -> tuple[VideoHasher, FeatureMeta]:
         """The hasher in evaluation mode on the CPU, and what its features must be."""
-        return load_saved_hasher(self.folder)
+        return self.loaded or load_saved_hasher(self.folder)
 
 
 def find_hasher(what: str, *, model: str) -> HasherSource:
@@ -187,7 +191,7 @@ def _files(client: Any, name: str, version: str) -> Path:
 
 def _download(repository: Any, name: str, gone: str) -> Path:
     """A whole copy or none, made anew each time: what is in the store counts."""
-    paths.WORK.mkdir(exist_ok=True)
+    use_work()
     folder = paths.WORK / "hashers" / name.replace(os.sep, "_")
     with tempfile.TemporaryDirectory(dir=paths.WORK) as temporary:
         found = Path(repository.download_artifacts(PLACE_IN_MODEL, temporary))
@@ -202,4 +206,6 @@ def _download(repository: Any, name: str, gone: str) -> Path:
 def _away(error: Exception) -> UserError:
     from tasks.tracking import tracking_uri
 
-    return UserError(f"MLflow at {tracking_uri()} can't be read: {' '.join(str(error).split())[:200]}")
+    return UserError(
+        without_passwords(f"MLflow at {tracking_uri()} can't be read: {' '.join(str(error).split())[:200]}")
+    )

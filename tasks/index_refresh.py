@@ -18,7 +18,7 @@ from ssvh_model.manifest import Video
 from tasks import paths
 from tasks.encode_videos import encode_features, encode_videos, find_videos, remove_work
 from tasks.hasher_source import HasherSource, find_hasher
-from tasks.index import ADDED, Progresses
+from tasks.index import ADDED, Progresses, remove_leftovers
 
 if TYPE_CHECKING:
     from tasks.params import Params
@@ -56,11 +56,12 @@ def refresh_index(
     if not index.exists():
         return False
     source = find_hasher(hasher or params.index.hasher, model=params.register_.model)
-    with index.alone():
+    with index.alone(say):
         snapshot = open_snapshot(folder)
+        remove_leftovers(folder, snapshot)
         if snapshot.hasher.sha256 == source.sha256:
             return False
-        removed = index.removed_ids(snapshot)
+        removed = snapshot.removed_ids()
         videos = _Encoding(folder, snapshot, source, params, say, progress).run(removed)
         index.replace(videos, source.folder, index.settings(), seed=params.seed, removed=removed)
     say(f"{folder}: {len(videos)} videos now have codes by {source.name}")
@@ -156,5 +157,5 @@ class _Encoding:
         if not any(video.usable for video in videos):
             return []
         encoded = encode_videos(videos, self._hasher, self._params, progress=self._progress)
-        remove_work(encoded)
+        remove_work(encoded.work)
         return [self._described(encoded.coded)]

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ssvh_model.files import atomic_path
 from tasks import paths
+from tasks.errors import ServiceAway
+from tasks.journal import send_left_behind
+from tasks.owners import Owner, left_open, owners
 from tasks.params_reading import read_yaml
 from tasks.processes import Started, pipeline_process
-from tasks.tracking import PARENT_VARIABLE, Store, flatten, git_commit
+from tasks.tracking import PARENT_VARIABLE, StageRun, Store, flatten, git_commit, reported
 
-PARENTS = paths.WORK / "parents"
+STARTED_BY = "ssvh.started_by"
 
 
-def create_parent(store: Store, started_by: str) -> str:
-    """A new parent run, noted under this process so that it can be closed should the process be killed.
+def create_parent(store: Store, started_by: str, tags: Mapping[str, str] | None = None) -> str:
+    """A new parent run, which lives with this process: should it be killed, the next pipeline closes the run.
 
     Args:
         store: MLflow.
         started_by: "dvc repro", "ssvh run" or "prefect flow".
+        tags: more of them.
     """
-    return _create(store, started_by, Started.this())
+    close_abandoned(store)
+    return _create(store, started_by, Started.this(), tags or {})
 
 
 def find_parent(store: Store) -> str:
@@ -32,67 +37,118 @@ def find_parent(store: Store) -> str:
     if handed_over and store.status_of(handed_over) is not None:
         return handed_over
     starter = pipeline_process() or Started.this()
-    note = _note(starter)
-    if note.is_file():
-        run = str(json.loads(note.read_text())["run_id"])
-        if store.status_of(run) is not None:
-            return run
-    return _create(store, "dvc repro" if "DVC_STAGE" in os.environ else "by hand", starter)
+    if (run := _shared(store, starter)) is not None:
+        return run
+    return _create(store, "dvc repro" if "DVC_STAGE" in os.environ else "by hand", starter, {})
 
 
-def _create(store: Store, started_by: str, starter: Started) -> str:
+def _create(store: Store, started_by: str, starter: Started, tags: Mapping[str, str]) -> str:
     run = store.create_run(
-        "pipeline", parent=None, tags={"ssvh.started_by": started_by, "ssvh.git_commit": git_commit()}
+        "pipeline",
+        parent=None,
+        tags={**tags, STARTED_BY: started_by, "ssvh.git_commit": git_commit()},
+        process=starter,
     )
     store.log_parameters(run, flatten(read_yaml(paths.PARAMS)))
-    note_parent(run, starter)
     return run
 
 
-def note_parent(run: str, starter: Started) -> None:
-    """Note a parent run under the process that it lives with, so that it can be closed should the process be killed."""
-    with atomic_path(_note(starter)) as temporary:
-        temporary.write_text(json.dumps({"run_id": run, "pid": starter.pid, "started": starter.started}))
-
-
-def _note(starter: Started) -> Path:
-    return PARENTS / f"{starter.pid}-{starter.started:.2f}.json"
+def _shared(store: Store, starter: Started) -> str | None:
+    """The parent that an earlier stage of the same process has made."""
+    wanted = Owner.of(starter)
+    query = f"tags.`{wanted.name}` != '' and tags.`{STARTED_BY}` != ''"
+    with reported(store.uri):
+        found = store.client.search_runs(
+            [store.experiment], query, order_by=["start_time DESC"], max_results=1
+        )
+    for run in found:
+        for owner in owners(run.data.tags):
+            # An earlier process may have had the same number.
+            if owner.name == wanted.name and abs(owner.process.started - starter.started) < 1:
+                return str(run.info.run_id)
+    return None
 
 
 def close_abandoned(store: Store) -> None:
-    """End, as KILLED, the parents and children that a killed pipeline left behind as RUNNING.
+    """End, as KILLED, the runs that killed processes left behind as RUNNING: pipelines, stages, trainings, studies, trials.
 
-    A parent that several processes work at, as the workers of a study do, is left to those that are alive.
+    A run that several processes work at, as the workers of a study do, is left to those that are alive; a parent also to those of its
+    children. Runs that name no process are not ours.
     """
-    notes = {note: json.loads(note.read_text()) for note in PARENTS.glob("*.json")}
-    alive = {note for note, noted in notes.items() if Started(noted["pid"], noted["started"]).alive()}
-    kept = {notes[note]["run_id"] for note in alive}
-    for note, noted in notes.items():
-        if note in alive:
-            continue
-        if noted["run_id"] in kept:
-            note.unlink(missing_ok=True)
-            continue
-        end_children(store, noted["run_id"])
-        if store.status_of(noted["run_id"]) == "RUNNING":
-            store.set_status(noted["run_id"], "KILLED")
+    notes = left_open()
+    # The end of a run may wait to be sent.
+    if not send_left_behind(store.client, store.uri, print):
+        return
+    running = store.running()
+    for run in _abandoned(running):
+        # The list may be older than a process that goes on with this run.
+        with reported(store.uri):
+            now = store.client.get_run(run.info.run_id)
+        if now.info.status == "RUNNING" and not _lives(now, running):
+            store.set_status(run.info.run_id, "KILLED")
+    for note in notes:
         note.unlink(missing_ok=True)
 
 
-def end_children(store: Store, parent: str) -> None:
-    """End, as KILLED, the stages of a parent that had no chance to end their own runs."""
-    for child in store.children(parent):
+def put_right() -> None:
+    """Send what MLflow could not take before, and close what killed processes left open, if there is any; looking costs nothing."""
+    if not left_open() and not any(paths.UNSENT.glob("*.jsonl")):
+        return
+    try:
+        close_abandoned(Store())
+    except ServiceAway as error:
+        print(f"records of earlier runs wait: {error}", flush=True)
+
+
+def _abandoned(running: Sequence[Any]) -> list[Any]:
+    return [run for run in running if owners(run.data.tags) and not _lives(run, running)]
+
+
+def _lives(run: Any, running: Sequence[Any]) -> bool:
+    if any(owner.lives() for owner in owners(run.data.tags)):
+        return True
+    children = (one for one in running if one.data.tags.get("mlflow.parentRunId") == run.info.run_id)
+    return any(owner.lives() for child in children for owner in owners(child.data.tags))
+
+
+def close_parent(
+    store: Store, parent: str, status: str, *, wait: float, tags: Mapping[str, str] | None = None
+) -> None:
+    """End a parent's run, and as KILLED those of its stages that had no chance to. What MLflow does not take now waits; nothing is raised.
+
+    Args:
+        store: MLflow.
+        parent: its run.
+        status: FINISHED, FAILED or KILLED.
+        wait: seconds to wait for an MLflow that is away.
+        tags: to set.
+    """
+    run = StageRun(store, parent, parent)
+    if tags:
+        run.tag(**tags)
+    if not run.close(status, wait=wait, final=True):
+        return
+    try:
+        _end_children(store, parent)
+    except ServiceAway as error:
+        print(f"stages that were killed are still RUNNING in MLflow until the next run: {error}", flush=True)
+
+
+def _end_children(store: Store, parent: str) -> None:
+    with reported(store.uri):
+        children = store.children(parent)
+    for child in children:
         if child.info.status == "RUNNING":
             store.set_status(child.info.run_id, "KILLED")
 
 
-def note_stages(store: Store, parent: str, stages: list[str]) -> None:
-    """Tag the parent with what each of `stages` did: it ran under this parent, or an earlier run's result was reused."""
-    own = {str(child.info.run_id) for child in store.children(parent)}
+def stage_tags(parent: str, stages: Sequence[str]) -> dict[str, str]:
+    """What each of `stages` did, as tags of the parent: it ran under this parent, or an earlier run's result was reused."""
     tags = {}
     for stage in stages:
         record = paths.run_record(stage)
         if record.is_file():
-            run = str(json.loads(record.read_text())["run_id"])
-            tags[f"ssvh.stage.{stage.replace('@', '-')}"] = f"{'ran' if run in own else 'reused'} {run}"
-    store.tag(parent, tags)
+            content = json.loads(record.read_text())
+            how = "ran" if content.get("parent_run_id") == parent else "reused"
+            tags[f"ssvh.stage.{stage.replace('@', '-')}"] = f"{how} {content['run_id']}"
+    return tags

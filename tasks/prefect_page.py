@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.services import without_user
 from tasks.tracking import tracking_uri
 
 Say = Callable[[str], None]
@@ -64,7 +65,7 @@ def show_mlflow_run(experiment: str, run: str, text: str, say: Say) -> None:
         from prefect.artifacts import create_link_artifact
 
         uri = tracking_uri()
-        page = uri.rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_PAGE
+        page = without_user(uri).rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_PAGE
         create_link_artifact(
             link=f"{page}/#/experiments/{experiment}/runs/{run}",
             link_text=text,

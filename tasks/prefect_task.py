@@ -15,7 +15,7 @@ from uuid import UUID
 
 from ssvh_model.errors import UserError
 from tasks.errors import ServiceAway
-from tasks.services import await_answer
+from tasks.services import await_answer, without_passwords
 
 FLOW_RUN_VARIABLE = "SSVH_FLOW_RUN_ID"
 SECONDS_BEFORE_RETRIES = (10, 30, 60, 120)  # of work that failed because a service was away
@@ -68,7 +68,7 @@ def run_as_task(
     with get_client(sync_client=True) as client:
         if (problem := client.api_healthcheck()) is not None:
             raise UserError(
-                f"PREFECT_API_URL is {address}, where no Prefect server answers ({problem}); start one or unset the variable"
+                f"PREFECT_API_URL is {without_passwords(address)}, where no Prefect server answers ({problem}); start one or unset the variable"
             )
 
     failed: list[UserError] = []

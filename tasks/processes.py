@@ -3,23 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 SECONDS_TO_END = 10.0
+# A process of another machine can't be seen from here. So long after its start it counts as gone; no stage takes a month.
+SECONDS_UNSEEN = 30 * 24 * 3600.0
+
+
+@functools.cache
+def this_host() -> str:
+    """Where process numbers have the meaning that they have here: host name, boot and PID namespace; elsewhere than on Linux the name only."""
+    boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    try:
+        return f"{socket.gethostname()} {boot.read_text().strip()} {namespace.stat().st_ino}"
+    except OSError:
+        return socket.gethostname()
 
 
 @dataclass(frozen=True)
 class Started:
-    """A process, told apart from later ones with the same number by the time when it started."""
+    """A process, told apart from later ones with the same number by the time when it started.
+
+    Attributes:
+        pid: its number.
+        started: when, in seconds since 1970.
+        host: where that number means it (`this_host`): on a folder that several machines or containers share, each has its own.
+    """
 
     pid: int
     started: float
+    host: str = field(default_factory=this_host)
 
     @classmethod
     def this(cls) -> Started:
@@ -29,14 +51,25 @@ class Started:
         return cls(os.getpid(), psutil.Process().create_time())
 
     def alive(self) -> bool:
-        """True while it runs."""
+        """True while it runs; of one of another machine or container, which can't be seen from here, for a month from its start."""
         import psutil
 
+        if not self.here():
+            return not self._rebooted() and time.time() - self.started < SECONDS_UNSEEN
         try:
             process = psutil.Process(self.pid)
             return abs(process.create_time() - self.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:
             return False
+
+    def here(self) -> bool:
+        """True if it was started where this process runs, since the last boot: then it can be seen."""
+        return self.host == this_host()
+
+    def _rebooted(self) -> bool:
+        """True if its machine, told by the name, has started again since."""
+        (name, *there), (this_name, *here) = self.host.split(" "), this_host().split(" ")
+        return name == this_name and bool(there and here) and there[0] != here[0]
 
 
 def pipeline_process() -> Started | None:
@@ -44,13 +77,21 @@ def pipeline_process() -> Started | None:
     import psutil
 
     for process in psutil.Process().parents():
-        try:
-            command = [os.path.basename(part) for part in process.cmdline()[:3]]
-        except psutil.Error:
-            continue
-        if "dvc" in command:
+        if is_dvc(process.pid):
             return Started(process.pid, process.create_time())
     return None
+
+
+def is_dvc(pid: int) -> bool:
+    """True while a process is a DVC command. One that has ended and that nobody has asked for its status is none."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        words = [os.path.basename(word) for word in process.cmdline()[:3]]
+        return "dvc" in words and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def end_with(starter: Started, say: Callable[[str], None], every: float = 1.0) -> None:
@@ -62,7 +103,10 @@ def end_with(starter: Started, say: Callable[[str], None], every: float = 1.0) -
     def watch() -> None:
         while starter.alive():
             time.sleep(every)
-        say(f"process {starter.pid}, which started this stage, is gone: ending; what is done so far is kept")
+        with contextlib.suppress(OSError, ValueError):  # whoever read the output may be gone, too
+            say(
+                f"process {starter.pid}, which started this one, is gone: ending; what is done so far is kept"
+            )
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(SECONDS_TO_END)
         kill_children()
@@ -80,19 +124,6 @@ def kill_children() -> None:
             child.kill()
         except psutil.Error:
             continue
-
-
-def kill_with_argument(argument: str) -> None:
-    """Kill every process that was started with this argument, whoever its parent is by now, and wait until all are gone."""
-    import psutil
-
-    found = [
-        process for process in psutil.process_iter(["cmdline"]) if argument in (process.info["cmdline"] or ())
-    ]
-    for process in found:
-        with contextlib.suppress(psutil.Error):
-            process.kill()
-    psutil.wait_procs(found, timeout=SECONDS_TO_END)
 
 
 def terminate_as_interrupt() -> None:

@@ -11,7 +11,6 @@ An entry points to the version that it is about, and its description says in wor
 from __future__ import annotations
 
 import json
-import socket
 import threading
 import uuid
 from collections.abc import Iterator
@@ -47,7 +46,7 @@ class Holder:
     def this(cls) -> Holder:
         """This process, with a token for one entry."""
         me = Started.this()
-        return cls(uuid.uuid4().hex, socket.gethostname(), me.pid, me.started)
+        return cls(uuid.uuid4().hex, me.host, me.pid, me.started)
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ class Entry:
 
     def gone(self, now: float) -> bool:
         """Whether its process has ended, as far as it can be known from here; `now` by the server's clock."""
-        here = self.holder.host == socket.gethostname()
-        ended = here and not Started(self.holder.pid, self.holder.started).alive()
+        ended = not Started(self.holder.pid, self.holder.started, self.holder.host).alive()
         return ended or now - self.seen > LEASE_SECONDS
 
 

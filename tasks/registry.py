@@ -6,10 +6,12 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from ssvh_model.errors import UserError
-from tasks.services import answers
+from tasks.databases import make_mlflow_database
+from tasks.services import answers, without_passwords
 from tasks.tracking import tracking_uri
 
 CHAMPION = "champion"
@@ -30,11 +32,14 @@ class Registry:
         self.uri, self.model = tracking_uri(), model
         # Asked first, because MLflow's own client would try again for minutes.
         if not self.answers():
-            raise UserError(f"MLflow at {self.uri} does not answer; the champion stays as it is")
+            raise UserError(
+                f"MLflow at {without_passwords(self.uri)} does not answer; the champion stays as it is"
+            )
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         with self.asked():
             from mlflow import MlflowClient
 
+            make_mlflow_database(self.uri, partial(print, flush=True))
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
             self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
@@ -51,9 +56,8 @@ class Registry:
             raise
         except Exception as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise UserError(
-                f"MLflow at {self.uri}: {first[:300]}; `ssvh models` shows how things stand"
-            ) from error
+            line = without_passwords(f"MLflow at {self.uri}: {first[:300]}")
+            raise UserError(f"{line}; `ssvh models` shows how things stand") from error
 
     def aliases(self) -> dict[str, str]:
         """Alias -> version.

@@ -38,9 +38,12 @@ from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.definition import Definition, Lock, look_up, read_definitions
 from tasks.disk import disk_full
+from tasks.dvc_files import keep_lock
+from tasks.last_line import await_prefect, print_last
 from tasks.params import Params, load_params
 from tasks.params_reading import read_yaml
 from tasks.prefect_task import PrefectIds, run_as_task
+from tasks.process_tree import end_with_root
 from tasks.processes import (
     end_with,
     kill_children,
@@ -99,11 +102,14 @@ def run_stage(name: str) -> None:
     terminate_as_interrupt()
     if (starter := pipeline_process()) is not None:
         end_with(starter, say)
+    end_with_root()
     if folder := os.environ.get(STARTED_VARIABLE):
         (Path(folder) / name).touch()
     with only_one(name, say):
+        keep_lock()
         remove_committed_work()
         work = open_work(definition, values)
+        work.remove_leftovers()
         run_as_task(
             name,
             lambda ids, log: _tracked(definition, params, values, work, ids, log),
@@ -127,25 +133,28 @@ def _tracked(
     ids: PrefectIds,
     say: Callable[[str], None],
 ) -> None:
-    from tasks.parent import find_parent, note_stages
+    from tasks.parent import find_parent, stage_tags
     from tasks.prefect_page import show_mlflow_run
     from tasks.system_metrics import watch_system
-    from tasks.tracking import SECONDS_WHEN_STOPPED, StageRun, Store, reported
+    from tasks.tracking import SECONDS_WHEN_STOPPED, StageRun, Store
 
     store = Store()
     parent = find_parent(store)
     lineage = _lineage(definition, ids)
     run = StageRun(store, store.create_run(definition.name, parent=parent, tags=lineage), parent)
-    store.set_status(parent, "RUNNING")
-    show_mlflow_run(store.experiment, run.id, f"Figures of stage {definition.name} in MLflow", say)
     status = "FAILED"
     try:
+        store.set_status(parent, "RUNNING")
+        show_mlflow_run(store.experiment, run.id, f"Figures of stage {definition.name} in MLflow", say)
         run.log_parameters(_parameters(definition, values))
         _log_inputs(run, definition)
         gc.enable()
         with watch_system(run):
             function, number = _function(definition.name)
             function(Stage(definition.name, number, params, work, run, say))
+        _publish_record(definition, run, work, lineage)
+        names = [one.name for one in read_definitions()]
+        run.tag_parent(**stage_tags(parent, names[: names.index(definition.name) + 1]))
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
@@ -156,12 +165,7 @@ def _tracked(
         raise
     finally:
         wait = params.running.wait_for_services if status == "FINISHED" else SECONDS_WHEN_STOPPED
-        told = run.close(status, with_parent=True, wait=wait)
-    _publish_record(definition, run, work, lineage)
-    if told:
-        names = [one.name for one in read_definitions()]
-        with reported(store.uri):
-            note_stages(store, parent, names[: names.index(definition.name) + 1])
+        run.close(status, with_parent=True, final=True, wait=wait)
 
 
 def _function(name: str) -> tuple[Callable[[Stage], None], int]:
@@ -229,7 +233,7 @@ def main(arguments: list[str]) -> int:
         run_stage(arguments[0])
     except UserError as error:
         _tell_flow(arguments[0], str(error), bad_input=True)
-        print(f"error: {error}", file=sys.stderr)
+        print_last(f"error: {error}")
         return 2
     except KeyboardInterrupt:
         print(f"stage {arguments[0]} was stopped; what is done so far is kept", file=sys.stderr)
@@ -238,10 +242,11 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         if (full := disk_full(error)) is not None:
             _tell_flow(arguments[0], full, bad_input=True)
-            print(f"error: {full}", file=sys.stderr)
+            print_last(f"error: {full}")
             return 2
         reason = f"stage {arguments[0]}: {type(error).__name__}: {' '.join(str(error).split())}"
         _tell_flow(arguments[0], reason, bad_input=False)
+        await_prefect()
         raise
     finally:
         leave_garbage()

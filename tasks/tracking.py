@@ -21,8 +21,12 @@ from typing import Any
 
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.databases import make_mlflow_database
 from tasks.errors import ServiceAway
 from tasks.journal import Journal, send_left_behind
+from tasks.owners import Owner, note_closed, note_opened, note_opening
+from tasks.processes import Started
+from tasks.services import without_passwords
 
 EXPERIMENT = "autossvh"
 PARENT_VARIABLE = "SSVH_PARENT_RUN_ID"
@@ -72,6 +76,7 @@ class Store:
         with reported(self.uri):
             from mlflow import MlflowClient
 
+            make_mlflow_database(self.uri, _say)
             # It tells of "Creating initial database tables", and shows a traceback of every error that it raises, too.
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             self.client = MlflowClient(tracking_uri=self.uri)
@@ -86,13 +91,45 @@ class Store:
         location = paths.MLFLOW_ARTIFACTS.resolve().as_uri() if embedded else None
         return str(self.client.create_experiment(name, artifact_location=location))
 
-    def create_run(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
-        """Start a run and return its id."""
+    def create_run(
+        self, name: str, *, parent: str | None, tags: Mapping[str, str], process: Started | None = None
+    ) -> str:
+        """Start a run and return its id.
+
+        Args:
+            name: of the run.
+            parent: id of the run that it belongs to.
+            tags: to begin with.
+            process: that it lives with, so that it is closed should that be killed; None for this one.
+        """
+        note_opening()
         with reported(self.uri):
-            all_tags = {**tags, "mlflow.runName": name}
+            all_tags = {**tags, **Owner.of(process or Started.this()).tag(), "mlflow.runName": name}
             if parent is not None:
                 all_tags["mlflow.parentRunId"] = parent
-            return str(self.client.create_run(self.experiment, tags=all_tags, run_name=name).info.run_id)
+            run = str(self.client.create_run(self.experiment, tags=all_tags, run_name=name).info.run_id)
+        note_opened(run)
+        return run
+
+    def reopen(self, run: str) -> None:
+        """Open a run again, which from now on lives with this process, too."""
+        note_opening()
+        note_opened(run)
+        self.tag(run, Owner.of(Started.this()).tag())
+        self.set_status(run, "RUNNING")
+
+    def running(self) -> list[Any]:
+        """All runs of the experiment that have not ended."""
+        found: list[Any] = []
+        token = None
+        with reported(self.uri):
+            while True:
+                page = self.client.search_runs(
+                    [self.experiment], "attributes.status = 'RUNNING'", page_token=token
+                )
+                found += page
+                if not (token := page.token):
+                    return found
 
     def status_of(self, run: str) -> str | None:
         """RUNNING, FINISHED, FAILED, KILLED, ...; None if there is no such run."""
@@ -115,6 +152,7 @@ class Store:
                 self.client.update_run(run, status="RUNNING")
             else:
                 self.client.set_terminated(run, status)
+                note_closed(run)
 
     def log_parameters(self, run: str, parameters: Mapping[str, Any]) -> None:
         """Log flat parameters, once a run (mlflow#7152)."""
@@ -151,8 +189,9 @@ def reported(uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        line = f"MLflow at {uri} can't be written: {first[0]}"
         raise ServiceAway(
-            f"MLflow at {uri} can't be written: {first[0]}; the work done so far is kept, and the next run goes on from there"
+            f"{without_passwords(line)}; the work done so far is kept, and the next run goes on from there"
         ) from error
 
 
@@ -222,26 +261,42 @@ class StageRun:
         """Set tags on this run."""
         self._journal.tags(self.id, tags)
 
+    def tag_parent(self, **tags: str) -> None:
+        """Set tags on the parent."""
+        self._journal.tags(self.parent, tags)
+
     def tag_both(self, **tags: str) -> None:
         """Set tags on this run and its parent."""
         for run in {self.id, self.parent}:
             self._journal.tags(run, tags)
 
-    def close(self, status: str, *, wait: float = SECONDS_WHEN_STOPPED, with_parent: bool = False) -> bool:
+    def close(
+        self,
+        status: str,
+        *,
+        wait: float = SECONDS_WHEN_STOPPED,
+        with_parent: bool = False,
+        final: bool = False,
+    ) -> bool:
         """Send what waits and end the run as FINISHED, FAILED or KILLED.
 
         Args:
             status: of the run.
             wait: seconds to wait for an MLflow that is away. What it has not taken then stays in the journal, which is said.
             with_parent: give the parent run the same status.
+            final: whatever status the run has meanwhile; otherwise one that has ended stays as it is.
 
         Returns:
             Whether MLflow has taken everything.
         """
-        for run in {self.id, *([self.parent] if with_parent else ())}:
-            self._journal.status(run, status)
+        runs = {self.id, *([self.parent] if with_parent else ())}
+        for run in runs:
+            self._journal.status(run, status, final=final and run == self.id)
         sent = self._journal.close(wait)
-        if not sent:
+        if sent:
+            for run in runs:
+                note_closed(run)
+        else:
             _say(
                 f"MLflow at {self.store.uri} is still away: part of the record of run {self.id} waits in {self._journal.path}; "
                 "the next run sends it, or ssvh send-records"
@@ -251,4 +306,4 @@ class StageRun:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    print(without_passwords(text), flush=True)

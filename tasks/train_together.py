@@ -23,8 +23,12 @@ from ssvh_model.features import FeatureFile
 from ssvh_model.progress import Progress
 from ssvh_model.training.checkpoint import CheckpointFolder
 from tasks.params import Params
-from tasks.processes import Started, end_with, kill_with_argument, terminate_as_interrupt
+from tasks.process_tree import kill_with_variable
+from tasks.processes import Started, end_with, terminate_as_interrupt
 
+ORDER_VARIABLE = (
+    "SSVH_TRAINING_ORDER"  # in the environment of all processes of a phase: the file with what they are told
+)
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_BETWEEN_PROGRESS = 1.0
 
@@ -107,7 +111,7 @@ def train_together(
                 progress(*values)
     finally:
         # Not its children: where torchrun itself was killed, the processes that it started have another parent.
-        kill_with_argument(str(file))
+        kill_with_variable(ORDER_VARIABLE, str(file))
         process.wait()
     for failed in sorted(folder.glob("failed-*.json")):
         raise UserError(json.loads(failed.read_text()))
@@ -131,7 +135,11 @@ def _torchrun(processes: int, file: Path, log: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))},
+            env={
+                **os.environ,
+                ORDER_VARIABLE: str(file),
+                "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads)),
+            },
         )
 
 

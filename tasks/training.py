@@ -227,21 +227,15 @@ class TrainingSession:
             )
         )
 
-    def _compress(self, trainer: Trainer) -> None:
-        hasher = trainer.model.hasher
-        if hasher.compression is not None:
-            codes = self.encode(hasher, self.train, compressed=False)
-            if self._ranks.first:
-                learn_compression(hasher, codes, seed=self.params.seed)
-            self._ranks.share_weights(hasher.compression)
-
     def measure(self, trainer: Trainer) -> dict[str, float]:
         """What tells whether training goes well: the state of the sampler, the codes and the clusters, the gap between training and
         validation videos and, where they have labels, how well validation videos find training videos.
+
+        The compression of codes that are trained longer is learnt here, from the same codes of the training videos.
         """
         model, seed = trainer.model, self.params.seed
         figures = sampler_state(model, self._probe(self.train, PROBE_VIDEOS), draws=PROBE_DRAWS, seed=seed)
-        codes = sign_codes(self.encode(model.hasher, self.train).numpy())
+        codes = sign_codes(self._compressed(model.hasher).numpy())
         figures |= code_figures(codes)
         figures |= cluster_figures(trainer.granularities)
         alike = min(PROBE_VIDEOS, len(self.train), len(self._validation))
@@ -258,6 +252,17 @@ class TrainingSession:
         if len(self._validation):
             figures |= self._validation_gmaps(model.hasher, codes)
         return figures
+
+    def _compressed(self, hasher: VideoHasher) -> Tensor:
+        """Soft codes of the training videos, by the compression that is learnt of them where they are trained longer."""
+        codes = self.encode(hasher, self.train, compressed=False)
+        if hasher.compression is None:
+            return codes
+        if self._ranks.first:
+            learn_compression(hasher, codes, seed=self.params.seed)
+        self._ranks.share_weights(hasher.compression)
+        compressed: Tensor = hasher.compression(codes.to(self.device))
+        return compressed.cpu()
 
     def _probe(self, source: FrameSource, most: int) -> Tensor:
         """Features of some videos, evenly over all of them: neighbours in the file may be of one kind."""
@@ -321,7 +326,6 @@ class TrainingSession:
             initialize=self._initialize,
             anchors=anchors,
             refresh=lambda trainer: self.cluster(trainer.model.hasher, counts),
-            compress=self._compress,
             measure=self.measure,
             on_epoch=on_epoch,
             checkpoints=CheckpointFolder(checkpoints),

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tasks.experiment import Training
-from tasks.parent import close_abandoned, note_parent
+from tasks.parent import close_abandoned
 from tasks.prefect_task import PrefectIds
-from tasks.processes import Started
 from tasks.tracking import StageRun, Store, git_commit
 
 TRIAL = "ssvh.trial"
@@ -35,9 +34,8 @@ def open_study_run(
             f"tuning {study}", parent=None, tags={"ssvh.git_commit": git_commit(), STUDY: study}
         )
         store.log_parameters(run, parameters)
-    store.set_status(run, "RUNNING")
+    store.reopen(run)
     store.tag(run, {"ssvh.prefect_flow_run": flow_run})
-    note_parent(run, Started.this())
     return run
 
 
@@ -62,7 +60,7 @@ def open_trial_run(store: Store, parent: str, training: Training, number: int, i
         tags = {TRIAL: str(number), "ssvh.training": training.key, "ssvh.git_commit": git_commit()}
         run = store.create_run(training.name, parent=parent, tags=tags)
         store.log_parameters(run, training.parameters)
-    store.set_status(run, "RUNNING")
+    store.reopen(run)
     store.tag(
         run,
         {

@@ -24,6 +24,7 @@ from sqlalchemy.pool import NullPool
 
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.services import without_passwords
 
 ADDRESS_VARIABLE = "OPTUNA_STORAGE"  # the name that Optuna's own command line uses
 WORKER = "ssvh.worker"  # attribute of a trial: who has begun it
@@ -65,7 +66,7 @@ def storage_address() -> str:
 
 def shown_address() -> str:
     """The address without a password."""
-    return make_url(storage_address()).render_as_string(hide_password=True)
+    return without_passwords(storage_address())
 
 
 def shares_workers() -> bool:
@@ -110,6 +111,12 @@ def open_storage(heartbeat: int) -> RDBStorage:
             raise UserError(
                 f"Optuna's storage {shown_address()} can't be reached: {_reason(error)}"
             ) from error
+
+
+def open_for_reading() -> RDBStorage:
+    """The storage as Optuna's pages use it, its tables made where there are none."""
+    with _turn_at(storage_address(), "tables"):
+        return RDBStorage(storage_address(), engine_kwargs={"pool_pre_ping": True})
 
 
 def take_up_again(study: Study, trial: FrozenTrial) -> None:

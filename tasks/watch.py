@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from tasks.device import pick_device, pick_workers
 from tasks.earlier import earlier_features, keep_features
 from tasks.params import Params
 from tasks.progress import ShownProgress
+from tasks.work import alone as alone_with
 
 if TYPE_CHECKING:
     from ssvh_model.retrieval.drift import Drift
@@ -59,6 +61,17 @@ class Decision:
 
     retrain: bool
     reason: str
+
+
+@contextlib.contextmanager
+def alone(say: Say) -> Iterator[None]:
+    """Be the only process that looks for new videos here; if another one does, say so and wait. All that follows is called within it."""
+
+    def waiting(holder: str) -> None:
+        say(f"process {holder} is looking for new videos already; waiting until it ends")
+
+    with alone_with(paths.WORK / f"{NAME}.lock", waiting):
+        yield
 
 
 def find_new_videos(params: Params, say: Say) -> NewVideos:
@@ -114,18 +127,15 @@ def extract_new(params: Params, new: Sequence[Video], say: Say) -> list[Video]:
     """Extract the features of new videos, those of earlier looks only once, and keep them for the next run of the pipeline.
 
     Returns:
-        `new` after decoding.
-
-    Raises:
-        UserError: not one of them can be read.
+        `new` after decoding. Perhaps not one of them can be read; then nothing is kept.
     """
     from ssvh_model.video.backbones import load_backbone
-    from ssvh_model.video.extraction import extract_features
+    from ssvh_model.video.extraction import Extraction
 
     settings = params.features
     backbone = load_backbone(settings.backbone, size=settings.size, device=pick_device(params.running.device))
     # They have no split yet; a feature file wants one.
-    videos = extract_features(
+    extraction = Extraction(
         [replace(video, split="database") if video.usable else video for video in new],
         Path(params.corpus.path),
         backbone,
@@ -133,10 +143,20 @@ def extract_new(params: Params, new: Sequence[Video], say: Say) -> list[Video]:
         batch_size=settings.batch_size,
         thumbnail=settings.thumbnail,
         folder=FOLDER,
+    )
+    extraction.make(
         workers=pick_workers(params.running.workers),
         progress=ShownProgress("new videos", say),
         earlier=earlier_features(),
+        wait=True,
     )
+    videos = extraction.outcomes()
+    for video in videos:
+        if not video.usable:
+            say(f"left out: {video.path}: {video.reason}")
+    if not any(video.usable for video in videos):
+        return videos
+    extraction.join()
     write_manifest(FOLDER / "manifest.csv", videos)
     files = {name: FOLDER / name for name in ("features.h5", "thumbnails.h5", "shards", "manifest.csv")}
     keep_features(NAME, files, only=False)

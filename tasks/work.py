@@ -16,13 +16,16 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from ssvh_model.files import atomic_path
+from ssvh_model.files import TEMPORARY, atomic_path
 from tasks import paths
 from tasks.definition import Definition, Lock, look_up
 
 PUBLISHED = "published.json"
+IN_USE = paths.WORK / "in-use.lock"
+
+_used: dict[Path, TextIO] = {}  # by project's folder; closed, and so unlocked, when the process ends
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,22 @@ class Work:
             temporary = self.folder / "publishing"
             _remove(temporary)
             if finished.is_dir():
-                shutil.copytree(finished, temporary, copy_function=link_or_copy)
+                # DVC would take what a killed process left half written for a part of the result.
+                left = shutil.ignore_patterns(TEMPORARY)
+                shutil.copytree(finished, temporary, copy_function=link_or_copy, ignore=left)
             else:
                 link_or_copy(finished, temporary)
             _remove(output)
             os.replace(temporary, output)
+
+    def remove_leftovers(self) -> None:
+        """Remove what killed processes left half written; for the one that holds the stage's lock.
+
+        Where processes share work (a folder `locks` beside it), each removes its own.
+        """
+        for path in sorted(self.folder.rglob(TEMPORARY)):
+            if not any((folder / "locks").is_dir() for folder in path.parents[:2]):
+                shutil.rmtree(path, ignore_errors=True)
 
     def note_published(self, run_record: Path) -> None:
         """Note that all outputs stand there, `run_record` among them. Its digest tells later whether DVC has taken them."""
@@ -98,23 +112,51 @@ def remove_committed_work() -> None:
             shutil.rmtree(note.parent, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def only_one(stage: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock of a stage; if another process holds it, say so and wait.
+def use_work() -> None:
+    """Keep `ssvh clean` from removing anything until this process ends, however it ends; waits if it is removing something just now.
 
-    The system frees the lock when its process ends, however it ends.
+    For whatever reads or writes in the work folder, for others' processes may do the same.
     """
     import fcntl
 
+    here = Path.cwd()
     paths.WORK.mkdir(exist_ok=True)
-    with open(paths.WORK / f"{stage.replace('@', '-')}.lock", "a+") as file:
+    if here in _used:
+        return
+    file = open(IN_USE, "a")  # noqa: SIM115 - stays open as long as the process
+    fcntl.flock(file, fcntl.LOCK_SH)
+    _used[here] = file
+
+
+@contextlib.contextmanager
+def only_one(stage: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of a stage; if another process holds it, say so and wait."""
+
+    def waiting(holder: str) -> None:
+        say(f"stage {stage} is being run by process {holder} already; waiting until it ends")
+
+    with alone(paths.WORK / f"{stage.replace('@', '-')}.lock", waiting):
+        yield
+
+
+@contextlib.contextmanager
+def alone(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock in the work folder, which the system frees when its process ends, however it ends.
+
+    Args:
+        path: of the lock's file; another machine or container may read it, so it holds the process's number for people only.
+        waiting: is told the number of the process that this one has to wait for.
+    """
+    import fcntl
+
+    use_work()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            say(
-                f"stage {stage} is being run by process {file.read().strip() or '?'} already; waiting until it ends"
-            )
+            waiting(file.read().strip() or "?")
             fcntl.flock(file, fcntl.LOCK_EX)
         file.truncate(0)
         file.write(str(os.getpid()))

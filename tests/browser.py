@@ -6,15 +6,21 @@ import base64
 import contextlib
 import itertools
 import json
+import re
 import shutil
 import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
+
+SECONDS_TO_ANSWER = 120.0
+SECONDS_TO_SHOW = 180.0
+NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -22,6 +28,10 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 def find_browser() -> str | None:
     """Path of a Chromium; None if there is none."""
     return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
+
+
+class Refused(Exception):
+    """The browser does not do what it was asked, such as while it goes from page to page."""
 
 
 class Page:
@@ -36,9 +46,10 @@ class Page:
         number = next(self._ids)
         self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
         while True:
-            said = json.loads(self._connection.recv(timeout=60))
+            said = json.loads(self._connection.recv(timeout=SECONDS_TO_ANSWER))
             if said.get("id") == number:
-                assert "error" not in said, said
+                if "error" in said:
+                    raise Refused(f"{method}: {said['error']}")
                 return dict(said["result"])
 
     def open(self, address: str) -> None:
@@ -52,19 +63,28 @@ class Page:
         """What can be read on the page."""
         return str(self.evaluate("document.body ? document.body.innerText : ''"))
 
-    def wait_for(self, script: str, what: str, seconds: float = 90) -> Any:
+    def wait_for(self, script: str, what: str) -> Any:
         """Wait until an expression is true, and return its value."""
-        until = time.monotonic() + seconds
-        while not (value := self.evaluate(script)):
+        until = time.monotonic() + SECONDS_TO_SHOW
+        while True:
+            with contextlib.suppress(Refused):
+                if value := self.evaluate(script):
+                    return value
             assert time.monotonic() < until, f"{what} is not on the page, which shows:\n{self.text()}"
             time.sleep(0.2)
-        return value
 
     def wait_for_text(self, *texts: str) -> None:
         for text in texts:
             self.wait_for(
                 f"document.body && document.body.innerText.includes({json.dumps(text)})", repr(text)
             )
+
+    def wait_for_number(self, name: str, expected: float) -> None:
+        """Wait until a number stands after the word `name`, and see that it is `expected`, cut or rounded to the digits that are shown."""
+        pattern = rf"(?<![\w/]){re.escape(name)}\s+({NUMBER})(?![\w.])"
+        found = f"document.body && document.body.innerText.match(new RegExp({json.dumps(pattern)}))"
+        shown = self.wait_for(f"({found} || [])[1]", f"a number after {name!r}")
+        assert agrees(shown, expected), f"{name}: the page shows {shown}, expected is {expected!r}"
 
     def wait_for_picture(self, what: str, width: int) -> tuple[int, int]:
         """Wait until a picture of at least `width` pixels is loaded; its width and height."""
@@ -91,6 +111,13 @@ class Page:
         path.write_bytes(base64.b64decode(shot["data"]))
 
 
+def agrees(shown: str, value: float) -> bool:
+    """True if a number as it is shown is `value`, cut or rounded to as many digits."""
+    digits = Decimal(1).scaleb(int(Decimal(shown).as_tuple().exponent))
+    ways = (ROUND_DOWN, ROUND_HALF_UP, ROUND_HALF_EVEN)
+    return Decimal(shown) in {Decimal(repr(value)).quantize(digits, rounding=way) for way in ways}
+
+
 @contextlib.contextmanager
 def browser(program: str, folder: Path) -> Iterator[Page]:
     """A tab of 1400 by 1200 pixels in a Chromium that ends with the block; its profile goes to `folder`."""
@@ -103,20 +130,20 @@ def browser(program: str, folder: Path) -> Iterator[Page]:
     )
     try:
         port = _port(folder / "DevToolsActivePort", process)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=20) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=SECONDS_TO_ANSWER) as response:
             tabs = json.load(response)
         address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
-        with connect(address, max_size=2**27) as connection:
+        with connect(address, max_size=2**27, open_timeout=SECONDS_TO_ANSWER) as connection:
             page = Page(connection)
             page.ask("Page.enable")
             yield page
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=SECONDS_TO_ANSWER)
 
 
 def _port(note: Path, process: subprocess.Popen[bytes]) -> int:
-    until = time.monotonic() + 60
+    until = time.monotonic() + SECONDS_TO_ANSWER
     while not (note.is_file() and note.read_text().strip()):
         assert process.poll() is None and time.monotonic() < until, "the browser did not start"
         time.sleep(0.1)

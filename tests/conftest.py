@@ -78,7 +78,8 @@ def task_runs(prefect_api: str) -> Callable[[str], dict[str, Any]]:
     def ask(flow_run: str, expected: int = 2, api: str = prefect_api) -> dict[str, Any]:
         found: dict[str, Any] = {}
         with SyncPrefectClient(api=api) as client:
-            for _ in range(100):  # the server takes them in by and by
+            until = time.monotonic() + 120
+            while time.monotonic() < until:  # the server takes them in by and by
                 runs = client.read_task_runs(
                     flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run]))
                 )

@@ -21,7 +21,7 @@ from flows.server import free_port
 # Debian keeps the server's programs out of the search path.
 PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt")
 UNPRIVILEGED = ("postgres", "nobody")
-SECONDS_TO_START = 60.0
+SECONDS_TO_START = 200.0
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
@@ -98,7 +98,7 @@ class PostgreSQL:
         """Stop the server as an administrator does it: whoever is connected loses the connection."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(timeout=60)
+            self._process.wait(timeout=150)
             self._process = None
 
     def remove(self) -> None:

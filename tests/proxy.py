@@ -1,12 +1,15 @@
-"""A proxy before a server, which calls the test when a certain request comes by: before it is passed on, or when its answer is there."""
+"""Proxies before a server: one calls the test when a certain request comes by, one lets certain connections wait."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
 
 from flows.server import HOST
@@ -118,3 +121,55 @@ class Proxy:
         finally:
             self._server.shutdown()
             self._server.server_close()
+
+
+class Gate:
+    """Passes every connection on to `upstream` as it is, websockets too; those that begin by asking for `path` wait until `open`.
+
+    Attributes:
+        address: to give to clients.
+    """
+
+    def __init__(self, upstream: str, path: str) -> None:
+        at = urlsplit(upstream)
+        assert at.hostname is not None and at.port is not None
+        where = (at.hostname, at.port)
+        self._opened = opened = threading.Event()
+
+        class Handler(BaseRequestHandler):
+            def handle(self) -> None:
+                asked = self.request.recv(2**16)
+                if path.encode() in asked.partition(b"\r\n")[0]:
+                    opened.wait()
+                with contextlib.suppress(OSError), socket.create_connection(where) as server:
+                    server.sendall(asked)
+                    threading.Thread(target=_pour, args=(server, self.request), daemon=True).start()
+                    _pour(self.request, server)
+
+        self._server = ThreadingTCPServer((HOST, 0), Handler)
+        self._server.daemon_threads = True
+        self.address = f"http://{HOST}:{self._server.server_address[1]}"
+
+    def open(self) -> None:
+        """Let all pass from now on."""
+        self._opened.set()
+
+    @contextmanager
+    def serving(self) -> Iterator[Gate]:
+        """Pass on within the block."""
+        thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.open()
+            self._server.shutdown()
+            self._server.server_close()
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    """Hand on what one end says until it ends."""
+    with contextlib.suppress(OSError):
+        while said := source.recv(2**16):
+            target.sendall(said)
+        target.shutdown(socket.SHUT_WR)

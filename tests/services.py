@@ -15,7 +15,7 @@ from flows.environment import NO_JOBS
 from flows.server import HOST, free_port
 from tasks.services import answers
 
-SECONDS_TO_START = 120
+SECONDS_TO_START = 250
 
 
 @dataclass

@@ -24,7 +24,7 @@ from ssvh_model.corpus.distortions import distort, draw_distortion
 from ssvh_model.corpus.game_list import GAMES, Game
 from ssvh_model.corpus.processes import WorkerDied, in_processes
 from ssvh_model.errors import UserError
-from ssvh_model.files import atomic_path, sha256_of
+from ssvh_model.files import atomic_path, remove_temporaries, sha256_of
 from ssvh_model.manifest import Video, format_bad_frames, parse_bad_frames
 from ssvh_model.progress import Progress
 
@@ -184,8 +184,7 @@ def _render_recording(plans: list[ClipPlan], *, spec: ArcadeSpec, folder: Path) 
 def _remove_half_written(folder: Path) -> None:
     """Remove what processes that were killed left; `atomic_path` had no chance to."""
     for name in ("clips", "rows"):
-        for path in (folder / name).glob(".*.tmp.*"):
-            path.unlink()
+        remove_temporaries(folder / name)
 
 
 def _finished(plan: ClipPlan, spec: ArcadeSpec, folder: Path) -> Video | None:

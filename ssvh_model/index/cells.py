@@ -73,7 +73,9 @@ class Cells:
 def make_cells(
     codes: np.ndarray, bits: int, *, cells: int, probes: int, seed: int
 ) -> tuple[np.ndarray, Cells]:
-    """Put codes into cells.
+    """Find cells for codes and put them into these.
+
+    Turning over the same bits of every code turns them over in the centres, and changes nothing else.
 
     Args:
         codes: [n, ceil(bits / 8)] uint8.
@@ -87,14 +89,31 @@ def make_cells(
     """
     generator = np.random.default_rng(seed)
     sample = np.sort(generator.permutation(len(codes))[: SAMPLE_PER_CELL * cells])
-    points = torch.from_numpy(unpack(codes[sample], bits)).float()
+    signs = unpack(codes[sample], bits)
+    points = torch.from_numpy(signs).float()
     found = kmeans(
         points, cells, iterations=ITERATIONS, restarts=1, points_per_centroid=SAMPLE_PER_CELL, seed=seed
     )
-    centres = as_words(pack(np.where(found.centroids.numpy() >= 0, 1, -1)))
+    # Where as many codes have a bit as have it not, the first code decides: a fixed value would prefer one of the two.
+    means = found.centroids.numpy()
+    centres = as_words(pack(np.where(means == 0, signs[0], np.sign(means)).astype(np.int8)))
+    return into_cells(codes, centres, probes)
+
+
+def into_cells(codes: np.ndarray, centres: np.ndarray, probes: int) -> tuple[np.ndarray, Cells]:
+    """Put codes into the cells of their nearest centres, in each in the order that they have.
+
+    Args:
+        codes: [n, ceil(bits / 8)] uint8.
+        centres: [c, words] uint64.
+        probes: cells that a query will look into; at most c.
+
+    Returns:
+        As `make_cells`.
+    """
     cell_of, _ = nearest(as_words(codes), centres, count=1)
     order = np.argsort(cell_of[:, 0], kind="stable")
-    ends = np.bincount(cell_of[:, 0], minlength=cells).cumsum()
+    ends = np.bincount(cell_of[:, 0], minlength=len(centres)).cumsum()
     return order, Cells(centres, ends, probes)
 
 

@@ -3,7 +3,7 @@
 index/current.json          which generation counts, and which of its changes files; renamed into place
 index/000002/codes.h5       the generation's codes, never changed
 index/000002/hasher/        a copy of the hasher that made them
-index/000002/removed.json   ids of its feature file's videos that were taken out before
+index/000002/removed.json   ids of videos that were taken out before
 index/000002/changes-000005.h5   what was added and removed since, as a whole
 index/added/                features of videos that were added one by one, for the next hasher
 """
@@ -15,15 +15,15 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.files import atomic_path
-from ssvh_model.index.cells import cells_as_data, make_cells
+from ssvh_model.files import atomic_path, check_regular, remove_temporaries
+from ssvh_model.index.cells import Cells, cells_as_data, into_cells, make_cells
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
 from ssvh_model.index.snapshot import (
     CODES,
@@ -31,6 +31,8 @@ from ssvh_model.index.snapshot import (
     HASHER,
     POINTER,
     REMOVED,
+    REMOVED_ADDED,
+    REMOVED_BEFORE,
     Pointer,
     Snapshot,
     open_snapshot,
@@ -38,7 +40,7 @@ from ssvh_model.index.snapshot import (
 from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS
 
 SETTINGS = "settings.json"
-REMOVED_BEFORE = "removed.json"
+LOCK = "lock"
 # A changes file is written as a whole at every change. Above this size, or share of the generation, a new generation takes it in.
 CHANGES_AT_ONCE = 10_000
 CHANGES_SHARE = 0.1
@@ -49,7 +51,7 @@ class IndexSettings:
     """How an index searches.
 
     Attributes:
-        exact_up_to: videos; with more, a query looks into some cells only.
+        exact_up_to: videos; an index that is made of more looks into some cells only. What is added or removed later does not change that.
         cells: number of cells then.
         probes: cells that a query looks into.
     """
@@ -70,11 +72,27 @@ class IndexFolder:
         self.folder = folder
 
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Hold the index's lock; the system frees it when the process ends, however it ends."""
+    def alone(self, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
+        """Hold the index's lock; the system frees it when the process ends, however it ends.
+
+        What a process that was killed has left in the folder is removed first.
+
+        Args:
+            say: takes a line if another process holds the lock, which is then waited for.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with open(self.folder / LOCK, "a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                holder = file.read().strip() or "?"
+                say(f"{self.folder}: process {holder} is changing this index; waiting until it is done")
+                fcntl.flock(file, fcntl.LOCK_EX)
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            self._remove_leftovers()
             yield
 
     def exists(self) -> bool:
@@ -82,19 +100,23 @@ class IndexFolder:
         return (self.folder / POINTER).is_file()
 
     def settings(self) -> IndexSettings:
-        """How the present generation searches.
+        """How the present generation searches. For whoever holds the lock: it may be gone the next moment otherwise.
 
         Raises:
             UserError: there is no index, or it is damaged.
         """
         path = Pointer.read(self.folder).folder(self.folder) / SETTINGS
         try:
-            return IndexSettings(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            check_regular(path)
+            settings = IndexSettings(**json.loads(path.read_text()))
+            if not all(type(value) is int and value >= 1 for value in vars(settings).values()):
+                raise ValueError("allowed are whole numbers from 1")
+            return settings
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not readable ({error}); `ssvh index` makes the index anew") from error
 
     def hasher_folder(self) -> Path:
-        """The present generation's copy of the hasher."""
+        """The present generation's copy of the hasher. For whoever holds the lock, as `settings`."""
         return Pointer.read(self.folder).folder(self.folder) / HASHER
 
     def replace(
@@ -115,12 +137,22 @@ class IndexFolder:
             seed: of the cells.
             removed: ids that were taken out, and are to stay out when the videos are encoded again.
         """
-        more = {}
+        cells: Cells | None = None
         if len(videos) > settings.exact_up_to and len(videos) >= settings.cells:
             order, cells = make_cells(
                 videos.codes, videos.bits, cells=settings.cells, probes=settings.probes, seed=seed
             )
-            videos, more = videos.rows(order), cells_as_data(cells)
+            videos = videos.rows(order)
+        self._replace(videos, cells, hasher, settings, removed)
+
+    def _replace(
+        self,
+        videos: CodedVideos,
+        cells: Cells | None,
+        hasher: Path,
+        settings: IndexSettings,
+        removed: Collection[str],
+    ) -> None:
         number = 1 + max((int(name) for name in self._generations()), default=0)
         generation = f"{number:06d}"
         temporary = self.folder / f".{generation}.tmp"
@@ -130,12 +162,12 @@ class IndexFolder:
             shutil.copyfile(hasher / name, temporary / HASHER / name)
         (temporary / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
         (temporary / REMOVED_BEFORE).write_text(json.dumps(sorted(removed)) + "\n")
-        write_coded_videos(temporary / CODES, videos, **more)
+        write_coded_videos(temporary / CODES, videos, **(cells_as_data(cells) if cells is not None else {}))
         _flush(temporary)
         os.replace(temporary, self.folder / generation)
         self._switch(Pointer(generation, 0))
 
-    def add(self, videos: CodedVideos, *, seed: int) -> None:
+    def add(self, videos: CodedVideos) -> None:
         """Add videos.
 
         Raises:
@@ -155,20 +187,26 @@ class IndexFolder:
                 )
             known.add(video)
         added = snapshot.added.whole().followed_by(videos) if snapshot.added is not None else videos
-        self._change(snapshot, added, snapshot.removed, seed)
+        self._change(snapshot, added, snapshot.removed)
 
-    def remove(self, ids: Sequence[str], *, seed: int) -> None:
-        """Take videos out.
+    def remove(self, ids: Sequence[str]) -> list[str]:
+        """Take videos out. Those that were taken out before stay out, so that a change that was killed can be asked for again.
+
+        Returns:
+            Ids that were taken out now.
 
         Raises:
-            UserError: there is no index, or it has no such video.
+            UserError: there is no index, or it never had such a video.
         """
         snapshot = open_snapshot(self.folder)
-        gone = set(ids)
-        if missing := sorted(gone.difference(snapshot.ids())):
+        here = set(snapshot.ids())
+        gone = here.intersection(ids)
+        if not here.issuperset(ids) and (missing := sorted({*ids} - here - snapshot.removed_ids())):
             raise UserError(
                 f"{self.folder}: has no video {missing[0]!r}; `ssvh search` and codes files show ids"
             )
+        if not gone:
+            return []
         removed = snapshot.removed.tolist()
         already = set(removed)
         removed += [
@@ -176,38 +214,51 @@ class IndexFolder:
         ]
         added = snapshot.added.whole() if snapshot.added is not None else snapshot.base.whole().rows([])
         added = added.rows([row for row, video in enumerate(added.ids) if video not in gone])
-        self._change(snapshot, added, np.array(sorted(removed), dtype=np.int64), seed)
+        self._change(snapshot, added, np.array(sorted(removed), dtype=np.int64))
+        return [video for video in dict.fromkeys(ids) if video in gone]
 
-    def removed_ids(self, snapshot: Snapshot) -> set[str]:
-        """Videos that were taken out and not added again."""
-        base = snapshot.base.ids()
-        before = json.loads((snapshot.pointer.folder(self.folder) / REMOVED_BEFORE).read_text())
-        return {*before, *(base[row] for row in snapshot.removed.tolist())}.difference(snapshot.ids())
-
-    def _change(self, snapshot: Snapshot, added: CodedVideos, removed: np.ndarray, seed: int) -> None:
-        if len(added) + len(removed) > max(CHANGES_AT_ONCE, CHANGES_SHARE * len(snapshot.base)):
+    def _change(self, snapshot: Snapshot, added: CodedVideos, removed: np.ndarray) -> None:
+        added_before = snapshot.added.ids() if snapshot.added is not None else []
+        removed_added = sorted({*snapshot.removed_added(), *added_before}.difference(added.ids))
+        changes = len(added) + len(removed) + len(removed_added)
+        if changes > max(CHANGES_AT_ONCE, CHANGES_SHARE * len(snapshot.base)):
             kept = np.delete(np.arange(len(snapshot.base)), removed)
             whole = snapshot.base.whole().rows(kept).followed_by(added)
-            gone = self.removed_ids(snapshot).union(snapshot.ids()).difference(whole.ids)
-            self.replace(whole, self.hasher_folder(), self.settings(), seed=seed, removed=gone)
+            out = snapshot.removed_ids().union(snapshot.ids()).difference(whole.ids)
+            # With the same cells, or none as before: an answer must not hang on how many changes there were.
+            cells = snapshot.cells
+            if cells is not None:
+                order, cells = into_cells(whole.codes, cells.centres, cells.probes)
+                whole = whole.rows(order)
+            self._replace(whole, cells, self.hasher_folder(), self.settings(), out)
             return
         pointer = Pointer(snapshot.pointer.generation, snapshot.pointer.changes + 1)
         path = pointer.changes_file(self.folder)
         assert path is not None
-        write_coded_videos(path, added, **{REMOVED: removed})
+        gone: dict[str, np.ndarray | list[str]] = {REMOVED: removed, REMOVED_ADDED: removed_added}
+        write_coded_videos(path, added, **gone)
         self._switch(pointer)
 
     def _switch(self, pointer: Pointer) -> None:
         """Make `pointer` count, then remove what counts no more."""
         with atomic_path(self.folder / POINTER) as temporary:
             temporary.write_text(json.dumps({"format": FORMAT, **vars(pointer)}) + "\n")
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """Remove what counts no more, and what a process was writing when it was killed. Nobody else is writing: the lock is held."""
+        try:
+            pointer = Pointer.read(self.folder)
+        except UserError:
+            return  # nothing is removed by what can't be read
         for name in self._generations():
             if name != pointer.generation:
                 shutil.rmtree(self.folder / name, ignore_errors=True)
-        for leftover in self.folder.glob(".*.tmp"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        for path in pointer.folder(self.folder).glob("changes-*.h5"):
-            if path != pointer.changes_file(self.folder):
+        generation, changes = pointer.folder(self.folder), pointer.changes_file(self.folder)
+        remove_temporaries(self.folder)
+        remove_temporaries(generation)
+        for path in generation.glob("changes-*.h5"):
+            if path != changes:
                 path.unlink(missing_ok=True)
 
     def _generations(self) -> list[str]:

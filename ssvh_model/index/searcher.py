@@ -16,9 +16,8 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.coded_videos import HasherIdentity
-from ssvh_model.index.snapshot import HASHER, Pointer, Snapshot, consistently
+from ssvh_model.index.snapshot import Pointer, Snapshot, consistently, open_hasher
 from ssvh_model.index.video_encoder import VideoEncoder
-from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,7 @@ class Searcher:
     def _open(self) -> _State:
         def load(pointer: Pointer) -> _State:
             snapshot = Snapshot(self.folder, pointer)
-            hasher = pointer.folder(self.folder) / HASHER
-            if hasher_digest(hasher) != snapshot.hasher.sha256:
-                raise UserError(
-                    f"{hasher}: not the hasher that made the codes of this index, {snapshot.hasher.name}"
-                )
-            return _State(snapshot, VideoEncoder(*load_saved_hasher(hasher)))
+            return _State(snapshot, VideoEncoder(*open_hasher(self.folder, snapshot)))
 
         return consistently(self.folder, load)
 
@@ -82,6 +76,11 @@ class Searcher:
 
     def __len__(self) -> int:
         return len(self._current().snapshot)
+
+    @property
+    def videos(self) -> int:
+        """Among how many videos was searched last; `len` tells how many there are now."""
+        return len(self._state.snapshot)
 
     @property
     def bits(self) -> int:

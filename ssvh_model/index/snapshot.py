@@ -7,22 +7,30 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.hdf5 import checked_data_set
+from ssvh_model.files import check_regular
+from ssvh_model.hdf5 import checked_data_set, damage_reported, read_texts
 from ssvh_model.index.cells import Cells, load_cells
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity
 from ssvh_model.index.scan import nearest
+from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher
 from ssvh_model.retrieval.hamming import as_words
+
+if TYPE_CHECKING:
+    from ssvh_model.features import FeatureMeta
+    from ssvh_model.model.hasher import VideoHasher
 
 POINTER = "current.json"
 CODES = "codes.h5"
 HASHER = "hasher"
-REMOVED = "removed_rows"
+REMOVED, REMOVED_ADDED = "removed_rows", "removed_ids"
+REMOVED_BEFORE = "removed.json"
 FORMAT = 1
+MOST_CHANGES = 10**18  # what is above is no number that was counted up to
 TRIES = 100  # a reader that is overtaken by so many switches in a row has another problem
 
 Loaded = TypeVar("Loaded")
@@ -49,18 +57,21 @@ class Pointer:
         """
         path = folder / POINTER
         try:
+            check_regular(path)
             content = json.loads(path.read_text(encoding="utf-8"))
             pointer = cls(content["generation"], content["changes"])
             known = content["format"] == FORMAT
         except FileNotFoundError:
             raise UserError(f"{folder}: there is no index; `ssvh index` makes one") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not readable ({error}); `ssvh index` makes the index anew") from None
         # It comes from a file, so that it must not lead out of the folder.
         if (
             not known
-            or not re.fullmatch(r"\d{6,}", str(pointer.generation))
-            or not isinstance(pointer.changes, int)
+            or not isinstance(pointer.generation, str)
+            or not re.fullmatch(r"[0-9]{6,20}", pointer.generation)
+            or type(pointer.changes) is not int
+            or not 0 <= pointer.changes < MOST_CHANGES
         ):
             raise UserError(
                 f"{path}: not of the form that this version writes; `ssvh index` makes the index anew"
@@ -86,13 +97,14 @@ def consistently(folder: Path, load: Callable[[Pointer], Loaded]) -> Loaded:
         pointer = Pointer.read(folder)
         try:
             return load(pointer)
-        except (FileNotFoundError, UserError) as error:
+        except (OSError, UserError) as error:
             if Pointer.read(folder) != pointer:
                 continue
             if isinstance(error, UserError):
                 raise
+            reason = "missing" if isinstance(error, FileNotFoundError) else f"not readable ({error.strerror})"
             raise UserError(
-                f"{error.filename or folder}: a file of the index is missing; `ssvh index` makes it anew"
+                f"{error.filename or folder}: a file of the index is {reason}; `ssvh index` makes it anew"
             ) from error
     raise UserError(f"{folder}: the index changes faster than it can be read")
 
@@ -129,7 +141,12 @@ class Snapshot:
                 raise UserError(
                     f"{changes}: its codes are by {self._added.hasher.name}, the index's by {self.hasher.name}"
                 )
-            self.removed = np.sort(checked_data_set(self._added.file, REMOVED)[:].astype(np.int64))
+            with damage_reported(self._added.path, "changes file"):
+                self.removed = np.sort(checked_data_set(self._added.file, REMOVED)[:].astype(np.int64))
+            if self.removed.ndim != 1:
+                raise UserError(
+                    f"{changes}: {REMOVED!r} has the shape {list(self.removed.shape)}; allowed is a list"
+                )
             if len(self.removed) and not 0 <= self.removed[0] <= self.removed[-1] < len(base):
                 raise UserError(f"{changes}: it removes rows that the index does not have")
         self._kept = np.delete(np.arange(len(base)), self.removed) if len(self.removed) else None
@@ -137,7 +154,11 @@ class Snapshot:
         self._from_base = len(self.words)
         if self._added is not None:
             self.words = np.concatenate([self.words, as_words(self._added.codes)])
-        self.cells: Cells | None = load_cells(self._base.file, len(base))
+        with damage_reported(self._base.path, "codes file"):
+            self.cells: Cells | None = load_cells(self._base.file, len(base))
+        self._removed_before = pointer.folder(folder) / REMOVED_BEFORE
+        check_regular(self._removed_before)
+        self._removed_before_content = self._removed_before.read_bytes()
 
     def __len__(self) -> int:
         return len(self.words)
@@ -196,11 +217,46 @@ class Snapshot:
         kept = base if self._kept is None else [base[row] for row in self._kept.tolist()]
         return kept + (self._added.ids() if self._added is not None else [])
 
+    def removed_ids(self) -> set[str]:
+        """Videos that were taken out and not added again.
+
+        Raises:
+            UserError: the list of those that were taken out before this generation is damaged.
+        """
+        try:
+            before = json.loads(self._removed_before_content)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{self._removed_before}: not readable ({error})") from error
+        if not isinstance(before, list) or not all(isinstance(video, str) for video in before):
+            raise UserError(f"{self._removed_before}: no list of ids; `ssvh index` makes the index anew")
+        base = self._base.ids()
+        since = {base[row] for row in self.removed.tolist()}
+        return since.union(before, self.removed_added()).difference(self.ids())
+
+    def removed_added(self) -> list[str]:
+        """Videos that were added since the generation was made, and taken out again."""
+        if self._added is None:
+            return []
+        with damage_reported(self._added.path, "changes file"):
+            return read_texts(self._added.file, REMOVED_ADDED) if REMOVED_ADDED in self._added.file else []
+
     def whole(self) -> CodedVideos:
         """All videos, in memory, in the order of the rows."""
         base = self._base.whole()
         kept = base if self._kept is None else base.rows(self._kept)
         return kept if self._added is None else kept.followed_by(self._added.whole())
+
+
+def open_hasher(folder: Path, snapshot: Snapshot) -> tuple[VideoHasher, FeatureMeta]:
+    """The hasher that made the codes of a snapshot, in evaluation mode on the CPU, and how its features were made. For `consistently`.
+
+    Raises:
+        OSError, UserError: it is missing, damaged, or another one.
+    """
+    hasher = snapshot.pointer.folder(folder) / HASHER
+    if hasher_digest(hasher) != snapshot.hasher.sha256:
+        raise UserError(f"{hasher}: not the hasher that made the codes of this index, {snapshot.hasher.name}")
+    return load_saved_hasher(hasher)
 
 
 def open_snapshot(folder: Path) -> Snapshot:

@@ -42,7 +42,6 @@ def train_phase(
     initialize: Callable[[Trainer], None],
     anchors: Sequence[Granularity],
     refresh: Callable[[Trainer], Sequence[Granularity]],
-    compress: Callable[[Trainer], None],
     measure: Callable[[Trainer], dict[str, float]],
     on_epoch: Callable[[dict[str, Any], float], None],
     checkpoints: CheckpointFolder,
@@ -58,8 +57,8 @@ def train_phase(
         initialize: makes the starting weights of a warm-up that begins; later phases have theirs from `start`.
         anchors: the clusterings that the phase begins with; empty for the warm-up, which has no P2Set term.
         refresh: makes new clusterings with the present weights.
-        compress: learns the compression of codes that are trained longer, before each measurement, and so at the end.
-        measure: named values to add to an epoch's row, such as the validation GMAP.
+        measure: named values to add to an epoch's row, such as the validation GMAP. What the weights settle without training, such as
+            the compression of longer codes, it may set: every last epoch is measured before its checkpoint is written.
         on_epoch: is given each row of the history, those of an interrupted run too, and the seconds that the epoch took (0 for rows that were trained before).
         checkpoints: where this phase's own checkpoints are.
         progress: told the videos that are done, over all epochs of the phase.
@@ -90,7 +89,6 @@ def train_phase(
         row = {"epoch": trainer.epoch, "phase": phase.name, **losses}
         last = done + 1 == phase.epochs
         if last or (done + 1) % phase.measure_every == 0:
-            compress(trainer)
             row.update(measure(trainer))
         history.append(row)
         if trainer.ranks.first and (last or (done + 1) % phase.checkpoint_every == 0):

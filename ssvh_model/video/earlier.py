@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
@@ -63,10 +64,16 @@ class EarlierFeatures:
                 )
 
     def find(self, sha256: str) -> Extracted | None:
-        """What was extracted from the video with this digest; None if nothing was."""
+        """What was extracted from the video with this digest; None if nothing was, or if it has been removed meanwhile."""
         if (found := self._rows.get(sha256)) is None:
             return None
-        with h5py.File(found.thumbnails, "r") as pictures:
-            jpegs = [jpeg.tobytes() for jpeg in pictures["thumbnails"][found.row]]
-        features = found.file.read([found.row])[0].numpy()
+        try:
+            with h5py.File(found.thumbnails, "r") as pictures:
+                jpegs = [jpeg.tobytes() for jpeg in pictures["thumbnails"][found.row]]
+            features = found.file.read([found.row])[0].numpy()
+        except (UserError, OSError, KeyError):
+            return None
+        # What a joined file points to and HDF5 does not find reads as "not a number", and as no bytes.
+        if not np.isfinite(features).all() or not all(jpegs):
+            return None
         return Extracted(features, found.file.frame_indices[found.row], jpegs, found.total, found.remark)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
-from ssvh_model.manifest import Video
+from ssvh_model.files import remove_temporaries
+from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.progress import Progress, part_of
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.earlier import EarlierFeatures
@@ -181,35 +182,36 @@ class Extraction:
                 return None
             if is_finished(path, key):
                 return False
-            _remove_abandoned(path)
+            remove_temporaries(path.parent, path.name)
             write_shard(path, key, extraction.run(self._shards[number], progress))
             return True
 
-    def join(self) -> list[Video]:
-        """Write the files that join the shards, which are all made; returns what `extract_features` does."""
+    def outcomes(self) -> list[Video]:
+        """All videos as they are after decoding, when every shard is made; perhaps not one of them can be read."""
         outcomes: dict[str, Video] = {}
         for path, shard in zip(self._paths, self._shards, strict=True):
             outcomes.update((video.id, video) for video in read_outcomes(path, shard))
-        result = [outcomes.get(video.id, video) for video in self._videos]
+        return [outcomes.get(video.id, video) for video in self._videos]
+
+    def join(self) -> list[Video]:
+        """Write the files that join the shards, which are all made; returns what `extract_features` does."""
+        result = self.outcomes()
         readable = [video for video in result if video.usable]
         if not readable:
-            first = next(iter(outcomes.values()))
-            raise UserError(
-                f"{self._root}: not one of {self._total} videos can be read; the first is {first.path}: {first.reason}"
+            tried = {video.id for shard in self._shards for video in shard}
+            first = next(video for video in result if video.id in tried)
+            raise NothingReadable(
+                f"{self._root}: not one of {self._total} videos can be read; the first is {first.path}: {first.reason}",
+                result,
             )
         shape = (self._frames, self._backbone.feature_size)
-        for name in ("features.h5", "thumbnails.h5"):
-            _remove_abandoned(self._folder / name)
-        join_shards(self._paths, readable, meta=self._meta, shape=shape, folder=self._folder)
+        with claimed(self._folder / "locks" / "join", wait=True):
+            for name in ("features.h5", "thumbnails.h5"):
+                remove_temporaries(self._folder, name)
+            join_shards(self._paths, readable, meta=self._meta, shape=shape, folder=self._folder)
         return result
 
 
 def _check_positive(section: str, name: str, value: int) -> None:
     if value < 1:
         raise UserError(f"{section}.{name}: {value}; allowed are whole numbers from 1")
-
-
-def _remove_abandoned(path: Path) -> None:
-    """Remove what runs that were killed while they wrote a file left beside it."""
-    for abandoned in path.parent.glob(f".{path.stem}.*.tmp.h5"):
-        abandoned.unlink(missing_ok=True)

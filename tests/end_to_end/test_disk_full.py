@@ -15,7 +15,7 @@ from ssvh_model.manifest import Video, write_manifest
 from ssvh_model.training.checkpoint import load_history, load_model
 from tests.end_to_end.conftest import Project, copy_project
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1500)
 
 MEGABYTES = 64
 EPOCHS = 300

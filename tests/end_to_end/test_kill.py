@@ -12,13 +12,13 @@ import pytest
 
 from tests.end_to_end.conftest import Project
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("kill")]
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("kill")]
 
 
 def kill_when(project: Project, happened: Callable[[], bool]) -> None:
     """Start `dvc repro` and kill it, with every process that it started, as soon as `happened`."""
     process = project.start("dvc", "repro")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not happened():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline, "the moment to kill never came"

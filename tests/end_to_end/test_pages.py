@@ -12,7 +12,7 @@ from tasks.prefect_page import PICTURE_WIDTH
 from tests.browser import Page, browser, find_browser
 from tests.end_to_end.conftest import STAGES, Project
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("pipeline")]
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def addresses(
         yield found
     finally:
         servers.send_signal(signal.SIGINT)
-        servers.communicate(timeout=150)
+        servers.communicate(timeout=300)
 
 
 def test_prefect_shows_the_run_its_stages_and_its_pictures_and_mlflow_too(
@@ -72,12 +72,14 @@ def test_prefect_shows_the_run_its_stages_and_its_pictures_and_mlflow_too(
     page.click_text("Artifacts")
     page.click_text("metrics")
     gmap = project.json("metrics/evaluation.json")["gmap"]
-    page.wait_for_text(f"{gmap:.4f}", "MAP@100")
+    page.wait_for_text("GMAP", "MAP@100")
+    page.wait_for_number("hasher", gmap)
     page.picture(tmp_path / "prefect-metrics.png")
 
     runs = f"{addresses['MLflow']}/#/experiments/1/runs"
     page.open(f"{runs}/{record['parent_run_id']}")
-    page.wait_for_text("pipeline", "map_at_100", f"{gmap:.3f}"[:5])
+    page.wait_for_text("pipeline", "map_at_100")
+    page.wait_for_number("gmap", gmap)
     page.picture(tmp_path / "mlflow-run.png")
     page.open(f"{runs}/{record['run_id']}/artifacts/pictures/neighbours.png")
     page.wait_for_picture("the picture of the nearest videos", 500)

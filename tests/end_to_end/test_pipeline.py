@@ -13,7 +13,7 @@ from ssvh_model.manifest import read_manifest
 from ssvh_model.retrieval.gmap import MAP_KS
 from tests.end_to_end.conftest import STAGES, TINY, Project
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("pipeline")]
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
 Clone = Callable[[], Project]
 
 

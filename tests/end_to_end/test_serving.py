@@ -20,7 +20,7 @@ from ssvh_model.training.checkpoint import load_hasher
 from tasks.services import answers
 from tests.end_to_end.conftest import Project
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("pipeline")]
+pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
 
 SECONDS_TO_START = 240
 

@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import Project
 from tests.postgresql import PostgreSQL
 from tests.tasks.tuning import SPACE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("flows")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("flows")]
 
 
 def test_what_a_pool_s_workers_found_is_what_the_pipeline_trains(
@@ -39,7 +39,7 @@ def test_what_a_pool_s_workers_found_is_what_the_pipeline_trains(
         output = project.run("flows.cli", "tune", "--pool", "cpu", "--workers", "2", "--apply")
     finally:
         os.killpg(worker.pid, signal.SIGINT)
-        worker.communicate(timeout=120)
+        worker.communicate(timeout=300)
     assert "the best of 4 trials" in output and "params.yaml:" in output
 
     (study,) = (project.folder / "results/tuning").iterdir()

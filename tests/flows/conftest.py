@@ -39,11 +39,11 @@ def run(stage):
         raise RuntimeError("loss is nan\\nat step 3")
     if how == "hang":
         pathlib.Path("hanging").write_text("yes")
-        time.sleep(120)
+        time.sleep(600)
     half = stage.work.folder / "half"
     if how == "hang with children":
         half.write_text("done")
-        children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) for _ in range(2)]
+        children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) for _ in range(2)]
         pathlib.Path("hanging").write_text("yes")
         children[0].wait()
     if half.exists():
@@ -96,7 +96,7 @@ class Project:
 
     def run(self, *command: str, **extra: str) -> tuple[int, str]:
         process = self.start(*command, **extra)
-        output, _ = process.communicate(timeout=200)
+        output, _ = process.communicate(timeout=600)
         return process.returncode, output
 
     def change(self, old: str, new: str) -> None:

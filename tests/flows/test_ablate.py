@@ -60,7 +60,7 @@ def test_a_killed_ablation_goes_on_under_the_same_parent_and_keeps_what_it_had(
     os.kill(flow.pid, signal.SIGKILL)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    _, alive = psutil.wait_procs(started, timeout=30)
+    _, alive = psutil.wait_procs(started, timeout=120)
     assert not alive, "no training goes on without its starter"
     kept = results(experiment)
     assert 1 <= len(kept) < 4

@@ -84,10 +84,10 @@ def test_the_three_pages_open_together_and_end_with_ctrl_c(stub_project: Project
                 break
         assert sorted(addresses) == ["MLflow", "Optuna", "Prefect"]
         for address in addresses.values():
-            with urllib.request.urlopen(address, timeout=20) as response:
+            with urllib.request.urlopen(address, timeout=120) as response:
                 assert response.status == 200
         pages.send_signal(signal.SIGINT)
-        output, _ = pages.communicate(timeout=150)  # three servers, each with its own patience
+        output, _ = pages.communicate(timeout=250)  # three servers, each with its own patience
         assert pages.returncode == 0, output
         for address in addresses.values():
             with pytest.raises(OSError):

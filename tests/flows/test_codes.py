@@ -7,6 +7,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,17 @@ from PIL import Image
 from flows.cli import app, exit_status
 from ssvh_model.features import FeatureMeta
 from ssvh_model.index.coded_videos import CodesFile
+from ssvh_model.index.searcher import Hit, Searcher
 from ssvh_model.model.hasher_file import load_saved_hasher, save_hasher
+from ssvh_model.progress import no_progress
 from ssvh_model.texts import printable
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.video.backbones import load_backbone
 from ssvh_model.video.encoding import write_video
 from ssvh_model.video.extraction import decode_for
+from tasks.index import build_index
+from tasks.params import load_params
 from tests.conftest import REPOSITORY
 from tests.hashers import write_hasher
 
@@ -90,6 +95,35 @@ def test_from_videos_to_what_is_found(project: Path, ssvh) -> None:  # type: ign
     assert ssvh("search", "clips/cats/0.mp4", "-k", "1").splitlines()[1].split()[3] == "dogs/3"
     assert ssvh("add", "clips/cats/0.mp4", "--label", "again").endswith("index: 6 videos\n")
     assert "again" in ssvh("search", "clips/cats/0.mp4", "-k", "2")
+
+
+def test_a_search_is_answered_by_one_version_of_an_index_that_is_switched_meanwhile(
+    project: Path,
+    ssvh,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ssvh("encode", "clips", "--hasher", "./hasher", "-o", "six.h5")
+    ssvh("encode", "clips/cats", "--hasher", "./hasher", "-o", "three.h5")
+    ssvh("index", "six.h5", "--hasher", "./hasher")
+    nearest = Searcher.nearest
+
+    def then_switched(searcher: Searcher, *arguments: Any) -> list[Hit]:
+        hits = nearest(searcher, *arguments)
+        build_index(
+            Path("index"),
+            Path("three.h5"),
+            load_params(),
+            hasher="./hasher",
+            say=print,
+            progress=lambda what: no_progress,
+        )
+        return hits
+
+    monkeypatch.setattr(Searcher, "nearest", then_switched)
+    found = json.loads(ssvh("search", "clips/cats/0.mp4", "--json", "--sheet", "sheet.png"))
+    assert found["videos"] == len(found["hits"]) == 6
+    found = json.loads(ssvh("search", "clips/cats/0.mp4", "--json"))
+    assert found["videos"] == len(found["hits"]) == 3
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,8 @@ def test_a_deployment_follows_a_run_of_another_flow(
     deployed(PROJECT)
     after = on_server(prefect_api, tmp_path.name)["after"]
     first = f"from prefect import flow; flow(name='{tmp_path.name}-other')(lambda: None)()"
-    subprocess.run([sys.executable, "-c", first], check=True, timeout=120)
-    until = time.monotonic() + 60
+    subprocess.run([sys.executable, "-c", first], check=True, timeout=250)
+    until = time.monotonic() + 250
     with SyncPrefectClient(api=prefect_api) as client:
         mine = DeploymentFilter(id=DeploymentFilterId(any_=[after.id]))
         while not client.read_flow_runs(deployment_filter=mine):

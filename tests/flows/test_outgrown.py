@@ -18,7 +18,7 @@ from tests.flows.conftest import Project
 from tests.postgresql import PostgreSQL
 from tests.services import Service, mlflow_service, prefect_service
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outgrown"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outgrown"), pytest.mark.timeout(1200)]
 
 
 def profile() -> dict[str, str]:

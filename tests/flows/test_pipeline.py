@@ -82,11 +82,10 @@ def test_dvc_repro_by_hand_keeps_the_same_records_without_a_server_and_a_second_
     assert [run.info.run_name for run in stages] == ["first", "second"]
     assert stub_project.record("second")["run_id"] == stages[1].info.run_id
     assert "Data and pipelines are up to date" in stub_project.run("dvc", "repro")[1]
-    began = time.monotonic()
+    assert not list((stub_project.folder / ".work/open-runs").glob("*")), "else MLflow is asked, for seconds"
     status, output = stub_project.run("flows.cli", "run")
     assert status == 0, output
-    assert output.startswith("nothing to do")
-    assert time.monotonic() - began < 5
+    assert output.startswith("nothing to do"), "and nothing was started for it"
     assert len(stub_project.runs()) == 3, "what was not run leaves no record"
 
     # Bad input: one line, both runs closed as failed, and DVC says no.
@@ -129,7 +128,7 @@ def test_cancelling_the_flow_ends_everything_that_it_started(stub_project: Proje
     try:
         started = wait_for_stage(flow.pid, stub_project.folder / "hanging")
         flow.send_signal(signal.SIGTERM)
-        flow.communicate(timeout=150)
+        flow.communicate(timeout=250)
         assert all_gone(started)
     finally:
         flow.kill()
@@ -145,7 +144,7 @@ def test_killing_the_flow_ends_everything_too_and_the_next_run_puts_the_records_
     flow = stub_project.start("flows.pipeline", PREFECT_API_URL=prefect_api)
     started = wait_for_stage(flow.pid, stub_project.folder / "hanging")
     flow.kill()
-    flow.communicate(timeout=150)
+    flow.communicate(timeout=250)
     assert all_gone(started)
 
     stub_project.behave("first", "")
@@ -159,7 +158,7 @@ def test_killing_the_flow_ends_everything_too_and_the_next_run_puts_the_records_
 
 def wait_for_stage(pid: int, sign: Path) -> list[psutil.Process]:
     """The processes that a flow has started, once its stage is at work."""
-    until = time.monotonic() + 90
+    until = time.monotonic() + 250
     while not sign.exists():
         assert time.monotonic() < until, "the stage did not start"
         time.sleep(0.1)
@@ -169,5 +168,5 @@ def wait_for_stage(pid: int, sign: Path) -> list[psutil.Process]:
 
 
 def all_gone(processes: list[psutil.Process]) -> bool:
-    gone, _ = psutil.wait_procs(processes, timeout=30)
+    gone, _ = psutil.wait_procs(processes, timeout=120)
     return len(gone) == len(processes)

@@ -19,7 +19,7 @@ from tests.flows.conftest import Project
 from tests.postgresql import PostgreSQL
 from tests.tasks.tuning import DEFAULT_IS_TOO_SHORT, write_tiny_tuning
 
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(600)]  # they share a Prefect server
+pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(1200)]  # they share a Prefect server
 
 COMMAND = ("flows.cli", "tune", "--features", "features.h5")
 ENDED = ("COMPLETE", "PRUNED")

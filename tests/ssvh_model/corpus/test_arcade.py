@@ -192,7 +192,8 @@ def test_files_do_not_depend_on_workers_or_interruptions(
     (tmp_path / "rows" / f"{videos[0].id}.json").unlink()
     (tmp_path / videos[1].path).unlink()
     (tmp_path / videos[2].path).write_bytes(b"half")
-    (tmp_path / "clips" / ".left.123.tmp.mp4").write_bytes(b"half")
+    (tmp_path / "clips" / ".left.mp4.123.tmp").mkdir()
+    (tmp_path / "clips" / ".left.mp4.123.tmp/left.mp4").write_bytes(b"half")
     untouched = (tmp_path / videos[3].path).stat().st_mtime_ns
     reports.clear()
     assert render_arcade(

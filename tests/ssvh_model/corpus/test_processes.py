@@ -48,7 +48,7 @@ def test_workers_end_when_their_parent_is_killed() -> None:
     code = """if __name__ == "__main__":
     import time
     from ssvh_model.corpus.processes import in_processes
-    list(in_processes(time.sleep, [0.01, 60, 60], workers=2))"""
+    list(in_processes(time.sleep, [0.01, 600, 600], workers=2))"""
     parent = subprocess.Popen(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
@@ -79,7 +79,7 @@ def test_workers_end_when_their_parent_is_killed() -> None:
             os.kill(process, signal.SIGKILL)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 15) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,24 +83,27 @@ def test_any_changes_leave_what_a_plain_dictionary_holds(
         index = made(root / "index", content, root / "hasher")
         searcher = Searcher(root / "index")
         plain = {video: code.tobytes() for video, code in zip(content.ids, content.codes, strict=True)}
+        out: set[str] = set()
         for what, values in steps:
             if what == "remove":
                 gone = list(dict.fromkeys(list(plain)[value % len(plain)] for value in values if plain))
                 with index.alone():
-                    index.remove(gone, seed=1)
+                    index.remove(gone)
                 for video in gone:
                     del plain[video]
+                out.update(gone)
                 continue
             content = videos(values)
             new = {video: code.tobytes() for video, code in zip(content.ids, content.codes, strict=True)}
             with index.alone():
                 if what == "add":
-                    index.add(content, seed=1)
+                    index.add(content)
                 else:
                     index.replace(content, root / "hasher", EXACT, seed=1)
-            plain = {**plain, **new} if what == "add" else new
+            plain, out = ({**plain, **new}, out) if what == "add" else (new, set())
         assert len(searcher) == len(plain)
         assert open_snapshot(root / "index").ids() == list(plain)
+        assert open_snapshot(root / "index").removed_ids() == out
         for query in (b"\x00\x00", b"\x0f\xf0", b"\xab\xcd"):
             hits = searcher.nearest_to_codes(np.frombuffer(query, np.uint8)[None], 5)[0]
             assert [(hit.id, hit.distance) for hit in hits] == naive_search(plain, query, 5)
@@ -111,11 +115,11 @@ def test_what_is_there_is_not_written_again(tmp_path: Path, coded: Coded, hasher
     codes = index.folder / Pointer.read(index.folder).generation / "codes.h5"
     before = codes.stat()
     with index.alone():
-        index.add(coded(3, seed=1, prefix="new"), seed=1)
-        index.remove(["video-4", "new-0"], seed=1)
+        index.add(coded(3, seed=1, prefix="new"))
+        index.remove(["video-4", "new-0"])
     assert (codes.stat().st_ino, codes.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     snapshot = open_snapshot(index.folder)
-    assert len(snapshot) == 51 and index.removed_ids(snapshot) == {"video-4"}
+    assert len(snapshot) == 51 and snapshot.removed_ids() == {"video-4", "new-0"}
     assert [path.name for path in sorted(codes.parent.glob("changes-*"))] == ["changes-000002.h5"]
 
 
@@ -126,13 +130,13 @@ def test_removed_videos_are_remembered_over_generations(
     index = made(tmp_path / "index", coded(5), hasher)
     for video in ("video-1", "video-3"):
         with index.alone():
-            index.remove([video], seed=1)
+            index.remove([video])
     snapshot = open_snapshot(index.folder)
     assert snapshot.pointer.generation == "000002"
-    assert index.removed_ids(snapshot) == {"video-1", "video-3"}
+    assert snapshot.removed_ids() == {"video-1", "video-3"}
     with index.alone():
-        index.add(coded(5).rows([3]), seed=1)
-    assert index.removed_ids(open_snapshot(index.folder)) == {"video-1"}
+        index.add(coded(5).rows([3]))
+    assert open_snapshot(index.folder).removed_ids() == {"video-1"}
 
 
 def test_codes_of_another_hasher_are_refused(
@@ -140,7 +144,7 @@ def test_codes_of_another_hasher_are_refused(
 ) -> None:
     index = made(tmp_path / "index", coded(5), hasher)
     with index.alone(), pytest.raises(UserError, match="codes of different hashers can't be compared"):
-        index.add(coded(1, prefix="new", by=other_hasher), seed=1)
+        index.add(coded(1, prefix="new", by=other_hasher))
     copy = tmp_path / "index/000001/hasher"
     for path in other_hasher.iterdir():
         shutil.copy(path, copy)
@@ -151,9 +155,9 @@ def test_codes_of_another_hasher_are_refused(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda index, coded: index.add(coded(1), seed=1), "has a video 'video-0' already"),
-        (lambda index, coded: index.remove(["video-9"], seed=1), "has no video 'video-9'"),
-        (lambda index, coded: index.remove(["video-1", "x"], seed=1), "has no video 'x'"),
+        (lambda index, coded: index.add(coded(1)), "has a video 'video-0' already"),
+        (lambda index, coded: index.remove(["video-9"]), "has no video 'video-9'"),
+        (lambda index, coded: index.remove(["video-1", "x"]), "has no video 'x'"),
     ],
 )
 def test_impossible_changes_change_nothing(
@@ -174,10 +178,13 @@ def test_a_writer_that_is_killed_leaves_the_index_as_it_was(
     shutil.copytree(index.folder / "000001", index.folder / ".000002.tmp")
     shutil.copytree(index.folder / "000001", index.folder / "000002")
     (index.folder / "000001/changes-000001.h5").write_bytes(b"half")
+    (index.folder / "000001/.changes-000001.99.tmp.h5").write_bytes(b"half")
+    (index.folder / ".current.99.tmp.json").write_bytes(b"half")
     assert len(open_snapshot(index.folder)) == 5
     with index.alone():
-        index.remove(["video-0"], seed=1)
+        index.remove(["video-0"])
     assert len(open_snapshot(index.folder)) == 4
+    assert {path.name for path in index.folder.rglob("*") if "changes" in path.name} == {"changes-000001.h5"}
     with index.alone():
         index.replace(coded(7), hasher, EXACT, seed=1)
     assert len(open_snapshot(index.folder)) == 7
@@ -251,6 +258,47 @@ def test_every_answer_is_wholly_from_one_version_while_the_index_is_replaced(
     assert all(seen.exists() for seen in enough), "they did read while the index was replaced"
 
 
+HOLDER = """
+import sys, time
+from pathlib import Path
+from ssvh_model.index.index_folder import IndexFolder
+with IndexFolder(Path(sys.argv[1])).alone():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_who_waits_for_another_process_says_for_whom(
+    tmp_path: Path, coded: Coded, hasher: Path, killed: bool
+) -> None:
+    index = made(tmp_path / "index", coded(3), hasher)
+    lines: list[str] = []
+    with index.alone(lines.append):
+        assert lines == [], "nobody holds it"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(index.folder)],
+        cwd=REPOSITORY,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None and holder.stdin is not None
+    assert holder.stdout.readline() == "held\n"
+
+    def free(line: str) -> None:
+        lines.append(line)
+        assert holder.poll() is None, "it is there while it is waited for"
+        holder.kill() if killed else holder.stdin.close()
+
+    with index.alone(free):
+        index.remove(["video-0"])
+    assert lines == [f"{index.folder}: process {holder.pid} is changing this index; waiting until it is done"]
+    assert holder.wait(timeout=120) == (-signal.SIGKILL if killed else 0)
+    assert open_snapshot(index.folder).ids() == ["video-1", "video-2"]
+
+
 def test_changes_of_two_processes_wait_for_each_other(tmp_path: Path, coded: Coded, hasher: Path) -> None:
     index = made(tmp_path / "index", coded(1), hasher)
     program = """
@@ -264,7 +312,7 @@ index, name = IndexFolder(Path(sys.argv[1])), sys.argv[2]
 one = open_snapshot(index.folder).whole().rows([0])
 for number in range(8):
     with index.alone():
-        index.add(replace(one, ids=[f"{name}-{number}"]), seed=1)
+        index.add(replace(one, ids=[f"{name}-{number}"]))
 """
     writers = [
         subprocess.Popen(

@@ -52,7 +52,7 @@ def test_repeated_positives_change_nothing_where_no_two_videos_share_a_cluster()
             p2set_loss(codes, index, [clusters], negatives="repeated").item(),
         )
 
-    assert both(apart)[0] == pytest.approx(both(apart)[1])
+    assert both(apart)[0] == pytest.approx(both(apart)[1], rel=1e-5)
     assert both(shared)[0] < both(shared)[1]
 
 

@@ -89,3 +89,14 @@ def test_what_was_made_otherwise_or_is_damaged_counts_for_nothing(root: Path, tm
         assert len(EarlierFeatures([tmp_path / name], meta=META, frames=4)) == 0, name
     for meta, frames in ((FeatureMeta("mean colours", "1" * 64, 32), 4), (META, 5)):
         assert len(EarlierFeatures([tmp_path / "good"], meta=meta, frames=frames)) == 0
+
+
+@pytest.mark.parametrize("gone", ["shards", "thumbnails.h5", "."])
+def test_what_another_process_removes_meanwhile_is_made_anew(root: Path, tmp_path: Path, gone: str) -> None:
+    videos = corpus(root, "ab")
+    extract(videos, root, tmp_path / "before", [])
+    earlier = EarlierFeatures([tmp_path / "before"], meta=META, frames=4)
+    path = tmp_path / "before" / gone
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    # HDF5 gives "not a number" for what a joined file points to and does not find.
+    assert [earlier.find(video.sha256) for video in videos] == [None, None]

@@ -36,11 +36,15 @@ from tests.ssvh_model.video.test_shared_extraction import extraction
 
 class Slow(MeanColours):
     def features(self, planes):
-        time.sleep(0.05)
+        time.sleep(float(sys.argv[5]))
         return super().features(planes)
 
 shards.SHARD_VIDEOS = 1
-made = extraction(Path(sys.argv[1]), Path(sys.argv[2]), Slow()).make(workers=1, progress=no_progress, wait=False)
+root, folder, name, others = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4]
+Path(f"{folder}-{name}").touch()
+while not all(Path(f"{folder}-{other}").exists() for other in others):
+    time.sleep(0.01)
+made = extraction(root, folder, Slow()).make(workers=1, progress=no_progress, wait=False)
 print(json.dumps(made))
 """
 
@@ -61,9 +65,10 @@ def extraction(root: Path, folder: Path, backbone: MeanColours | None = None) ->
     )  # type: ignore[arg-type]
 
 
-def start(root: Path, folder: Path) -> subprocess.Popen[str]:
+def start(root: Path, folder: Path, name: str, others: str, delay: float) -> subprocess.Popen[str]:
+    """A process that begins when `others` are there, too, and takes `delay` seconds a batch."""
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(root), str(folder)],
+        [sys.executable, "-c", PROGRAM, str(root), str(folder), name, others, str(delay)],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
@@ -71,7 +76,7 @@ def start(root: Path, folder: Path) -> subprocess.Popen[str]:
 
 
 def wait_for_shard(folder: Path, process: subprocess.Popen[str]) -> None:
-    until = time.monotonic() + 60
+    until = time.monotonic() + 250
     while not list(folder.glob("shards/[0-9]*.h5")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.005)
@@ -82,8 +87,8 @@ def test_two_processes_share_the_shards_out_and_the_joined_file_copies_nothing(
 ) -> None:
     monkeypatch.setattr(shards, "SHARD_VIDEOS", 1)
     folder = tmp_path / "features"
-    helpers = [start(root, folder), start(root, folder)]
-    made = [json.loads(helper.communicate(timeout=100)[0]) for helper in helpers]
+    helpers = [start(root, folder, name, "ab", delay=0.05) for name in "ab"]
+    made = [json.loads(helper.communicate(timeout=250)[0]) for helper in helpers]
     here = extraction(root, folder)
     made.append(here.make(workers=1, progress=no_progress, wait=True))
     assert sorted(number for numbers in made for number in numbers) == list(range(VIDEOS)), (
@@ -116,7 +121,7 @@ def test_the_shard_of_a_killed_process_is_made_by_who_waits_for_it(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shards, "SHARD_VIDEOS", 1)
-    helper = start(root, tmp_path)
+    helper = start(root, tmp_path, "a", "", delay=2)
     wait_for_shard(tmp_path, helper)
     helper.send_signal(signal.SIGKILL)
     assert helper.wait() == -signal.SIGKILL
