@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, write_feature_file
 from ssvh_model.files import remove_temporaries
-from ssvh_model.hdf5 import open_hdf5, read_texts
+from ssvh_model.hdf5 import damage_reported, open_hdf5, read_texts
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
 from ssvh_model.index.snapshot import HASHER, Pointer, Snapshot, consistently, open_hasher, open_snapshot
@@ -90,7 +90,8 @@ def is_codes_file(path: Path) -> bool:
         UserError: there is no such file, or it is not HDF5.
     """
     try:
-        with open_hdf5(path, "codes or feature file") as file:
+        what = "codes or feature file"
+        with damage_reported(path, what), open_hdf5(path, what) as file:
             return "codes" in file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; allowed is a codes file or a feature file") from None

@@ -5,7 +5,6 @@ python -m ssvh_model.corpus.mat_table labels.mat labels
 
 from __future__ import annotations
 
-import io
 import json
 import resource
 import subprocess
@@ -39,28 +38,26 @@ def read_mat_table(path: Path, key: str) -> np.ndarray:
     said = json.loads(head)
     if "problem" in said:
         raise UserError(f"{path}: {said['problem']}")
-    table: np.ndarray = np.load(io.BytesIO(values), allow_pickle=False)
-    return table
+    return np.frombuffer(values, dtype=said["dtype"]).reshape(said["shape"])
 
 
 def main(path: str, key: str) -> None:
-    """Print a line of JSON, then the variable as .npy, unless the line says what the problem is."""
+    """Print a line of JSON, then the variable's values, unless the line says what the problem is."""
     resource.setrlimit(resource.RLIMIT_DATA, (MOST_BYTES, MOST_BYTES))
     resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    table: Any = None
+    values = b""
+    said: dict[str, Any]
     try:
         table = _variable(path, key)
-        said = {}
+        said = {"dtype": table.dtype.str, "shape": table.shape}
+        values = table.tobytes()
     # A damaged file may raise almost anything there.
     except UserError as error:
         said = {"problem": str(error)}
     except Exception as error:
         said = {"problem": f"not a readable MATLAB file ({' '.join(str(error).split())[:200]})"}
-    sys.stdout.write(json.dumps(said) + "\n")
-    sys.stdout.flush()
-    if not said:
-        np.save(sys.stdout.buffer, table, allow_pickle=False)
+    sys.stdout.buffer.write(json.dumps(said).encode() + b"\n" + values)
 
 
 def _variable(path: str, key: str) -> np.ndarray:
@@ -80,7 +77,7 @@ def _variable(path: str, key: str) -> np.ndarray:
             )
         table = table.toarray()
     array = np.asarray(table)
-    if array.dtype.hasobject:
+    if array.dtype.kind not in "biuf":
         raise UserError(
             f"{key!r} has shape {list(array.shape)} of {array.dtype}; allowed is [videos, classes] of numbers"
         )

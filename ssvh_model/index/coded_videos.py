@@ -11,7 +11,7 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
-from ssvh_model.hdf5 import as_text, checked_data_set, open_hdf5, read_texts, write_texts
+from ssvh_model.hdf5 import as_text, checked_data_set, damage_reported, open_hdf5, read_texts, write_texts
 
 TEXTS = ("ids", "labels", "paths")
 
@@ -135,6 +135,11 @@ class CodesFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.file = open_hdf5(path, "codes file")
+        with damage_reported(path, "codes file"):
+            self._read()
+
+    def _read(self) -> None:
+        path = self.path
         codes = checked_data_set(self.file, "codes")
         attributes = self.file.attrs
         try:
@@ -168,30 +173,34 @@ class CodesFile:
 
     def ids(self) -> list[str]:
         """All ids, in the order of the rows."""
-        return read_texts(self.file, "ids")
+        with damage_reported(self.path, "codes file"):
+            return read_texts(self.file, "ids")
 
     def text(self, name: str, row: int) -> str:
         """One entry of `ids`, `labels` or `paths`."""
-        return as_text(self.file[name][row])
+        with damage_reported(self.path, "codes file"):
+            return as_text(self.file[name][row])
 
     def duration(self, row: int) -> float:
         """Seconds of one video; 0 if unknown."""
-        return float(self.file["durations"][row])
+        with damage_reported(self.path, "codes file"):
+            return float(self.file["durations"][row])
 
     def whole(self) -> CodedVideos:
         """Everything, in memory.
 
         Raises:
-            UserError: an id stands there twice.
+            UserError: an id stands there twice, or the file is damaged.
         """
-        videos = CodedVideos(
-            **{name: read_texts(self.file, name) for name in TEXTS},
-            codes=self.codes,
-            durations=self.file["durations"][:],
-            bits=self.bits,
-            hasher=self.hasher,
-            source=self.source,
-        )
+        with damage_reported(self.path, "codes file"):
+            videos = CodedVideos(
+                **{name: read_texts(self.file, name) for name in TEXTS},
+                codes=self.codes,
+                durations=self.file["durations"][:].astype(np.float32),
+                bits=self.bits,
+                hasher=self.hasher,
+                source=self.source,
+            )
         if len(set(videos.ids)) < len(videos):
             raise UserError(f"{self.path}: an id stands there twice; ids must be unique")
         return videos

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.files import atomic_path, remove_temporaries
+from ssvh_model.files import atomic_path, check_regular, remove_temporaries
 from ssvh_model.index.cells import Cells, cells_as_data, into_cells, make_cells
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
 from ssvh_model.index.snapshot import (
@@ -107,8 +107,12 @@ class IndexFolder:
         """
         path = Pointer.read(self.folder).folder(self.folder) / SETTINGS
         try:
-            return IndexSettings(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            check_regular(path)
+            settings = IndexSettings(**json.loads(path.read_text()))
+            if not all(type(value) is int and value >= 1 for value in vars(settings).values()):
+                raise ValueError("allowed are whole numbers from 1")
+            return settings
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not readable ({error}); `ssvh index` makes the index anew") from error
 
     def hasher_folder(self) -> Path:

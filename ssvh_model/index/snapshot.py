@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.hdf5 import checked_data_set, read_texts
+from ssvh_model.files import check_regular
+from ssvh_model.hdf5 import checked_data_set, damage_reported, read_texts
 from ssvh_model.index.cells import Cells, load_cells
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity
 from ssvh_model.index.scan import nearest
@@ -29,6 +30,7 @@ HASHER = "hasher"
 REMOVED, REMOVED_ADDED = "removed_rows", "removed_ids"
 REMOVED_BEFORE = "removed.json"
 FORMAT = 1
+MOST_CHANGES = 10**18  # what is above is no number that was counted up to
 TRIES = 100  # a reader that is overtaken by so many switches in a row has another problem
 
 Loaded = TypeVar("Loaded")
@@ -55,18 +57,21 @@ class Pointer:
         """
         path = folder / POINTER
         try:
+            check_regular(path)
             content = json.loads(path.read_text(encoding="utf-8"))
             pointer = cls(content["generation"], content["changes"])
             known = content["format"] == FORMAT
         except FileNotFoundError:
             raise UserError(f"{folder}: there is no index; `ssvh index` makes one") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not readable ({error}); `ssvh index` makes the index anew") from None
         # It comes from a file, so that it must not lead out of the folder.
         if (
             not known
-            or not re.fullmatch(r"\d{6,}", str(pointer.generation))
-            or not isinstance(pointer.changes, int)
+            or not isinstance(pointer.generation, str)
+            or not re.fullmatch(r"[0-9]{6,20}", pointer.generation)
+            or type(pointer.changes) is not int
+            or not 0 <= pointer.changes < MOST_CHANGES
         ):
             raise UserError(
                 f"{path}: not of the form that this version writes; `ssvh index` makes the index anew"
@@ -136,7 +141,12 @@ class Snapshot:
                 raise UserError(
                     f"{changes}: its codes are by {self._added.hasher.name}, the index's by {self.hasher.name}"
                 )
-            self.removed = np.sort(checked_data_set(self._added.file, REMOVED)[:].astype(np.int64))
+            with damage_reported(self._added.path, "changes file"):
+                self.removed = np.sort(checked_data_set(self._added.file, REMOVED)[:].astype(np.int64))
+            if self.removed.ndim != 1:
+                raise UserError(
+                    f"{changes}: {REMOVED!r} has the shape {list(self.removed.shape)}; allowed is a list"
+                )
             if len(self.removed) and not 0 <= self.removed[0] <= self.removed[-1] < len(base):
                 raise UserError(f"{changes}: it removes rows that the index does not have")
         self._kept = np.delete(np.arange(len(base)), self.removed) if len(self.removed) else None
@@ -144,8 +154,10 @@ class Snapshot:
         self._from_base = len(self.words)
         if self._added is not None:
             self.words = np.concatenate([self.words, as_words(self._added.codes)])
-        self.cells: Cells | None = load_cells(self._base.file, len(base))
+        with damage_reported(self._base.path, "codes file"):
+            self.cells: Cells | None = load_cells(self._base.file, len(base))
         self._removed_before = pointer.folder(folder) / REMOVED_BEFORE
+        check_regular(self._removed_before)
         self._removed_before_content = self._removed_before.read_bytes()
 
     def __len__(self) -> int:
@@ -213,7 +225,7 @@ class Snapshot:
         """
         try:
             before = json.loads(self._removed_before_content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{self._removed_before}: not readable ({error})") from error
         if not isinstance(before, list) or not all(isinstance(video, str) for video in before):
             raise UserError(f"{self._removed_before}: no list of ids; `ssvh index` makes the index anew")
@@ -223,9 +235,10 @@ class Snapshot:
 
     def removed_added(self) -> list[str]:
         """Videos that were added since the generation was made, and taken out again."""
-        if self._added is None or REMOVED_ADDED not in self._added.file:
+        if self._added is None:
             return []
-        return read_texts(self._added.file, REMOVED_ADDED)
+        with damage_reported(self._added.path, "changes file"):
+            return read_texts(self._added.file, REMOVED_ADDED) if REMOVED_ADDED in self._added.file else []
 
     def whole(self) -> CodedVideos:
         """All videos, in memory, in the order of the rows."""

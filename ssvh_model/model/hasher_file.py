@@ -99,5 +99,7 @@ def hasher_digest(folder: Path) -> str:
     Raises:
         OSError: a file is missing or can't be read.
     """
+    for name in (WEIGHTS, DESCRIPTION):
+        check_regular(folder / name)
     parts = f"{WEIGHTS} {sha256_of(folder / WEIGHTS)} {DESCRIPTION} {sha256_of(folder / DESCRIPTION)}"
     return hashlib.sha256(parts.encode()).hexdigest()

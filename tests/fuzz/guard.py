@@ -77,6 +77,8 @@ class Guard:
         if isinstance(path, int):
             return
         name = os.fsdecode(path)
+        if name == os.devnull:
+            return
         if folder_descriptor is not None and not os.path.isabs(name):
             name = os.path.join(os.readlink(f"/proc/self/fd/{folder_descriptor}"), name)
         if not f"{os.path.realpath(name)}{os.sep}".startswith(self._folders):

@@ -46,7 +46,9 @@ def read_video(folder: Path) -> str | None:
     from ssvh_model.video.decoding import sample_frames
     from ssvh_model.video.shard_extraction import encode_thumbnail
 
-    (path,) = find_videos(folder)[0]
+    path = next(
+        iter(find_videos(folder)[0]), "clip.mp4"
+    )  # a name that a list may have, and that is not there
     (video,) = look_into(folder, [Video(id=path, path=path)], 1, no_progress)
     if not video.usable:
         return video.reason
@@ -159,11 +161,10 @@ def read_index(folder: Path) -> None:
     whole = snapshot.whole()
     _inside([*whole.ids, *whole.labels, *whole.paths])
     index.settings()
-    index.removed_ids(snapshot)
-    ids = snapshot.ids()
-    if ids:
+    snapshot.removed_ids()
+    if ids := snapshot.ids():
         with index.alone():
-            index.remove(ids[:1], seed=1)
+            index.remove(ids[:1])
         open_snapshot(folder).whole()
 
 

@@ -279,8 +279,8 @@ def indexes(folder: Path) -> None:
         with index.alone():
             index.replace(_coded(hasher, 0, 12), hasher, settings, seed=1, removed=("gone",))
             if name != "exact":
-                index.add(_coded(hasher, 100, 3), seed=1)
-                index.remove(["video-2", "video-101"], seed=1)
+                index.add(_coded(hasher, 100, 3))
+                index.remove(["video-2", "video-101"])
         (folder / name / "lock").unlink(missing_ok=True)
 
 
