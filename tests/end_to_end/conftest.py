@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.projects import STAGES, TINY, Project, copy_project  # noqa: F401
+from tests.projects import Project, copy_project
 
 
 @pytest.fixture

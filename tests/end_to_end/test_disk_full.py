@@ -13,7 +13,7 @@ import pytest
 from ssvh_model.features import FeatureMeta, write_feature_file
 from ssvh_model.manifest import Video, write_manifest
 from ssvh_model.training.checkpoint import load_history, load_model
-from tests.end_to_end.conftest import Project, copy_project
+from tests.projects import Project, copy_project
 
 pytestmark = pytest.mark.timeout(1500)
 

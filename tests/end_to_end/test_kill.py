@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.end_to_end.conftest import Project
+from tests.projects import Project
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("kill")]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.prefect_page import PICTURE_WIDTH
 from tests.browser import Page, browser, find_browser
-from tests.end_to_end.conftest import STAGES, Project
+from tests.projects import STAGES, Project
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ssvh_model.manifest import read_manifest
 from ssvh_model.retrieval.gmap import MAP_KS
-from tests.end_to_end.conftest import STAGES, TINY, Project
+from tests.projects import STAGES, TINY, Project
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
 Clone = Callable[[], Project]

@@ -10,7 +10,7 @@ import pytest
 
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import read_manifest
-from tests.end_to_end.conftest import Project
+from tests.projects import Project
 from tests.published_files import FRAMES, features_of, write_published
 
 # All stages in one process: their imports take longer than they do.

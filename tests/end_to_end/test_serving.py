@@ -18,7 +18,7 @@ from ssvh_model.features import FeatureFile
 from ssvh_model.retrieval.codes import pack
 from ssvh_model.training.checkpoint import load_hasher
 from tasks.services import answers
-from tests.end_to_end.conftest import Project
+from tests.projects import Project
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
 

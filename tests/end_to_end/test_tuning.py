@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from tasks.params import load_params
-from tests.end_to_end.conftest import Project
 from tests.postgresql import PostgreSQL
+from tests.projects import Project
 from tests.tasks.tuning import SPACE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("flows")]

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from ssvh_model.features import FeatureFile
-from tests.end_to_end.conftest import copy_project
 from tests.flows.conftest import Project
 from tests.flows.test_worker import workers
+from tests.projects import copy_project
 from tests.ssvh_model.video.odd_videos import video_maker
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flows"), pytest.mark.timeout(1200)]
