@@ -93,7 +93,7 @@ class Campaign:
         self._folder = folder
         self._say = say
         self._templates = Templates(folder, say)
-        self._undisturbed: dict[str, tuple[Outcome, float]] = {}
+        self._undisturbed: dict[str, tuple[Outcome, int, float]] = {}
         self._services: dict[str, Any] = {}
         self._stack = contextlib.ExitStack()
 
@@ -106,7 +106,7 @@ class Campaign:
 
     def run(self, command: Command, seed: str) -> Scenario:
         """Run a scenario to its end."""
-        expected, duration = self._undisturbed_run(command)
+        expected, status, duration = self._undisturbed_run(command)
         random = Random(seed)
         scenario = Scenario(seed, command.name)
         project = self._project(command)
@@ -118,8 +118,8 @@ class Campaign:
                 if reader is not None:
                     scenario.failures += _reader_problems(reader)
             scenario.output = output
-            if root.returncode != 0:
-                scenario.failures.append(f"run again, it ended with status {root.returncode}")
+            if root.returncode != status:
+                scenario.failures.append(f"run again, it ended with status {root.returncode}, not {status}")
             else:
                 scenario.failures += _differences(expected, command.outcome(project))
             scenario.failures += problems(project, Tree(mark, root.pid))
@@ -196,16 +196,17 @@ class Campaign:
             project.environment |= self._service(service)
         return project
 
-    def _undisturbed_run(self, command: Command) -> tuple[Outcome, float]:
+    def _undisturbed_run(self, command: Command) -> tuple[Outcome, int, float]:
+        """What is left then, the exit status, and the seconds that it took."""
         if command.name not in self._undisturbed:
             project = self._project(command)
             began = time.monotonic()
             root, output = self._left_alone(command, project, f"undisturbed-{os.getpid()}")
-            if root.returncode != 0:
+            if root.returncode not in command.statuses:
                 raise RuntimeError(f"{command.name} fails undisturbed:\n{output}")
             duration = time.monotonic() - began
             self._say(f"{command.name}, undisturbed: {duration:.0f} s")
-            self._undisturbed[command.name] = command.outcome(project), duration
+            self._undisturbed[command.name] = command.outcome(project), root.returncode, duration
         return self._undisturbed[command.name]
 
     def _service(self, name: str) -> dict[str, str]:

@@ -22,12 +22,14 @@ SMALL: dict[str, Any] = {
     "model__start": "random",
     "promotion__confidence": 0.01,  # whichever is better on these few queries is promoted
     "promotion__resamples": 100,
+    "checks__patience": 1000,
     "index__hasher": "challenger",
 }
 # Better than the first one, which begins with random weights and hardly trains.
 SECOND_VERSION: dict[str, Any] = {"model__start": "itq"}
 ANY = ("everything", "the root alone", "any one", "all but one", "stopped for a while")
 Outcome = dict[str, Any]
+MODEL = "video-hasher"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Command:
         per_pipeline: whether it counts as a kill of the whole pipeline.
         afterwards: commands that finish what it begins, once it ended well.
         searched: whether the index is searched all the while.
+        statuses: with which it may end undisturbed; run again after kills, it must end with the same.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Command:
     per_pipeline: bool = False
     afterwards: tuple[tuple[str, ...], ...] = ()
     searched: bool = False
+    statuses: tuple[int, ...] = (0,)
 
 
 def pipeline_outcome(project: Project) -> Outcome:
@@ -79,9 +83,8 @@ def pipeline_outcome(project: Project) -> Outcome:
 def registered(project: Project) -> Outcome:
     """The versions of the model, and which of them the aliases name."""
     client = project.client()
-    model = "video-hasher"
-    versions = client.search_model_versions(f"name = '{model}'")
-    aliases = client.get_registered_model(model).aliases if versions else {}
+    versions = client.search_model_versions(f"name = '{MODEL}'")
+    aliases = client.get_registered_model(MODEL).aliases if versions else {}
     return {
         "versions": sorted(int(version.version) for version in versions),
         "aliases": {alias: int(version) for alias, version in aliases.items()},
@@ -178,7 +181,7 @@ COMMANDS = (
     Command("index", (CLI, "index"), "finished", index_outcome),
     Command("add", (CLI, "add", "new-clips"), "indexed", index_outcome, (*ANY, "a decoder or renderer")),
     Command("remove", (CLI, "remove", "REMOVED"), "indexed", index_outcome),
-    Command("promote", (CLI, "promote", "2"), "two versions", promotion_outcome),
+    Command("promote", (CLI, "promote", "2"), "two versions", promotion_outcome, statuses=(0, 1)),
     Command("rollback", (CLI, "rollback", "--to", "1", "--reason", "crash"), "promoted", promotion_outcome),
     Command(
         "tune, two workers",
