@@ -21,6 +21,23 @@ NAMES = {int: "a whole number", float: "a number", str: "text", bool: "true or f
 NAMES_OF_SEVERAL = {int: "whole numbers", float: "numbers", str: "texts"}
 
 
+def read_text(path: Path) -> str:
+    """A text file, whole.
+
+    Raises:
+        UserError: missing, no regular file, or not UTF-8.
+    """
+    try:
+        check_regular(path)
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file; it is in the project's folder, where `ssvh` must be started"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: can't be read ({error})") from None
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping.
 
@@ -31,19 +48,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     from ruamel.yaml.constructor import DuplicateKeyError
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    text = read_text(path)
     try:
-        check_regular(path)
-        text = path.read_text(encoding="utf-8")
         problem = problem_with_size(YAML(typ="safe").parse(text))
         if problem is not None:
             raise UserError(f"{path}: {problem}")
         content = YAML(typ="safe").load(text)
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file; it is in the project's folder, where `ssvh` must be started"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: can't be read ({error})") from None
     except DuplicateKeyError as error:
         # "while constructing a mapping ... found duplicate key "epochs" with value "4" (original value: "3")"
         raise UserError(

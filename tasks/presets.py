@@ -13,7 +13,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.params import Params, check_params
-from tasks.params_reading import read_yaml
+from tasks.params_reading import read_text, read_yaml
 
 # Its keys are chosen by whoever writes it; a preset's replace all that are there.
 REPLACED_AS_A_WHOLE = ("rounds",)
@@ -40,11 +40,12 @@ class Preset:
 
 
 def all_presets() -> list[Preset]:
-    """Every preset that there is, by name."""
-    return [
-        Preset(path.stem, path, path.read_text(encoding="utf-8"))
-        for path in sorted(paths.PRESETS.glob("*.yaml"))
-    ]
+    """Every preset that there is, by name.
+
+    Raises:
+        UserError: one can't be read.
+    """
+    return [Preset(path.stem, path, read_text(path)) for path in sorted(paths.PRESETS.glob("*.yaml"))]
 
 
 def find_preset(name: str) -> Preset:

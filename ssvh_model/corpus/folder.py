@@ -210,7 +210,7 @@ def _path_finder(root: Path, labels_csv: str, paths: Sequence[str]) -> Callable[
             return meant[0], ""
         if meant:
             return plain, f"not clear which file is meant: {', '.join(meant[:3])}"
-        if (root / plain).is_file():
+        if os.path.isfile(root / plain):  # false for a name that no file can have
             return (
                 plain,
                 f"not looked at: a video's name ends in one of {' '.join(EXTENSIONS)}, and no part of its path is hidden",

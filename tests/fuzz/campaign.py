@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.fuzz.inputs import Inputs, keep, kept, packed
@@ -72,7 +72,7 @@ def fuzz(
         work: a folder for seeds and inputs.
         numbers: of the new inputs.
         seed: of their damage.
-        keep_failed: put those that fail into the corpus.
+        keep_failed: put one that fails into the corpus for each cause.
         progress: told the counts so far, after each input.
     """
     inputs, counts, began = Inputs(kind, seed, work), Counts(), time.monotonic()
@@ -106,5 +106,7 @@ def _count(
     elif answer.outcome == "refused":
         counts.refused += 1
     else:
-        place = str(keep(kind, content) or "") if keep_failed else which.kept
-        counts.failures.append(Failure(which.kind, which.seed, which.number, which.done, answer.text, place))
+        failure = replace(which, text=answer.text)
+        if keep_failed and failure.cause not in {one.cause for one in counts.failures}:
+            failure = replace(failure, kept=str(keep(kind, content) or ""))
+        counts.failures.append(failure)

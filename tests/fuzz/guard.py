@@ -24,6 +24,7 @@ CHANGES = (
     *("os.chmod", "os.chown", "os.utime", "os.setxattr"),
 )
 OWN_PROCESS = [sys.executable, "-m", "ssvh_model.corpus.mat_table"]  # in which the product reads MATLAB files
+OF_CYTHON = (b"_getframe()", "_getframe()")  # how it finds the caller for a traceback
 CODE = tuple(
     str(Path(place).resolve())
     for place in {*sysconfig.get_paths().values(), sys.base_prefix, Path(__file__).parents[2]}
@@ -70,7 +71,7 @@ class Guard:
             self._seen.append(f"import of {arguments[0]}")
         elif event == "exec" and not _known(arguments[0].co_filename):
             self._seen.append(f"exec of {arguments[0].co_filename}")
-        elif event == "compile" and not _known(arguments[1]):
+        elif event == "compile" and arguments[0] not in OF_CYTHON and not _known(arguments[1]):
             self._seen.append(f"compile of {str(arguments[0])[:200]}")
 
     def _note_outside(self, event: str, path: Any, folder_descriptor: int | None = None) -> None:

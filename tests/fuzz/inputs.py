@@ -94,9 +94,8 @@ def _files(folder: Path) -> list[Path]:
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     if (folder / "labels.csv").is_file():  # its clips are there to be found
         return [folder / "labels.csv"]
-    if (folder / "presets").is_dir():
-        return sorted((folder / "presets").iterdir()) * 4 + [folder / "params.yaml"]
-    return files
+    # A preset is the input four times out of five.
+    return [path for path in files for _ in range(4 if path.parent.name == "presets" else 1)]
 
 
 def _other_thing(path: Path, rng: Random) -> str:

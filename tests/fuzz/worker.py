@@ -42,7 +42,12 @@ def read(kind: str, folder: Path, guard: Guard, desk: Path) -> dict[str, Any]:
     began = time.perf_counter()
     outcome, text = "accepted", ""
     failure: BaseException | None = None
-    names = [folder.name, *(path.name for path in folder.rglob("*"))]
+    files = (
+        folder,
+        *folder.rglob("*"),
+        *(desk / "seeds" / kind).rglob("*"),
+    )  # of the seeds, for one that is gone
+    names = {path.name for path in files}
     with guard.watching(folder, desk) as seen:
         try:
             reason = READERS[kind](folder)
