@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from flows import children
 from ssvh_model.errors import UserError
 from tasks import paths
-from tasks.dvc_files import await_others, keep_lock, restore_lock
+from tasks.dvc_files import await_others, keep_lock, lock_is_cut_off, restore_lock
 from tasks.work import alone
 
 DVC = (sys.executable, "-m", "dvc")
@@ -24,8 +24,10 @@ def out_of_date() -> set[str]:
         UserError: DVC can't tell.
     """
     with _turn():
+        if lock_is_cut_off():
+            restore_lock(_say)
         asked = _status()
-        if asked.returncode != 0 and _lock_is_cut_off(asked.stderr):
+        if asked.returncode != 0 and _lock_is_refused(asked.stderr):
             restore_lock(_say)
             asked = _status()
         if asked.returncode == 0:
@@ -41,7 +43,7 @@ def _status() -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
 
 
-def _lock_is_cut_off(said: str) -> bool:
+def _lock_is_refused(said: str) -> bool:
     """True if DVC says of its lock file, and not of dvc.yaml, that it is of no valid form."""
     return f"{paths.LOCK}' is invalid" in said or f"{paths.LOCK}' validation failed" in said
 

@@ -33,6 +33,16 @@ def keep_lock() -> None:
             shutil.copyfile(paths.LOCK, temporary)
 
 
+def lock_is_cut_off() -> bool:
+    """True if dvc.lock does not end as DVC ends it, and there is a whole one to put back.
+
+    What is left of one may be of a valid form, so that DVC takes it, and makes what it lacks anew.
+    """
+    if not paths.LOCK.is_file() or not KEPT_LOCK.is_file():
+        return False
+    return not paths.LOCK.read_bytes().endswith(b"\n")
+
+
 def restore_lock(say: Callable[[str], None]) -> None:
     """Put the last whole dvc.lock in the place of one that was cut off, which is kept; without one, DVC makes it anew from its cache."""
     os.replace(paths.LOCK, CUT_OFF_LOCK)

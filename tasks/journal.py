@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 from urllib.parse import urlsplit
 
+from ssvh_model.files import check_regular
 from tasks import paths
 from tasks.journal_entry import is_entry
 from tasks.services import answers
@@ -228,6 +229,7 @@ def _still_there(path: Path, file: TextIO) -> bool:
 def _left_behind(path: Path) -> Iterator[TextIO | None]:
     """A journal whose process has ended, for this process alone; None if that is alive, or another process is sending or has sent it."""
     try:
+        check_regular(path)
         # To write, because some file systems give locks on nothing else.
         file = open(path, "r+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed below
     except FileNotFoundError:
@@ -242,18 +244,12 @@ def _left_behind(path: Path) -> Iterator[TextIO | None]:
         yield file if _still_there(path, file) else None
 
 
-def _journals() -> list[Path]:
-    return [
-        path for path in sorted(paths.UNSENT.glob("*.jsonl")) if path.is_file()
-    ]  # a folder or a pipe is none
-
-
 def send_left_behind(client: Any, uri: str, say: Callable[[str], None]) -> bool:
     """Send what processes that have ended could not; False if MLflow does not take it now either.
 
     What is for another store stays, and is said once a process.
     """
-    for path in _journals():
+    for path in sorted(paths.UNSENT.glob("*.jsonl")):
         try:
             with _left_behind(path) as file:
                 problem = None if file is None else _send_file(client, uri, path, file, say)
@@ -320,7 +316,7 @@ def _say_once(path: Path, line: str, say: Callable[[str], None]) -> None:
 def waiting_for() -> list[str]:
     """What waits, in words: a line a store, and one for the journals of processes that are alive."""
     counts: dict[str, int] = {}
-    for path in _journals():
+    for path in sorted(paths.UNSENT.glob("*.jsonl")):
         where = "of runs that go on"
         try:
             with _left_behind(path) as file:

@@ -103,19 +103,18 @@ def test_what_killed_ones_hold_of_dvc_s_files_is_dropped(
 def test_a_dvc_lock_that_is_cut_off_is_made_whole(
     stub_project: Project, prefect_api: str, share: float
 ) -> None:
-    """Where DVC can read what is left it takes the rest from its cache; where it can't, the last whole one is put back."""
+    """Whether DVC could read what is left or not, the last whole one is put back."""
     status, output = stub_project.run("flows.pipeline", "--at-once", PREFECT_API_URL=prefect_api)
     assert status == 0, output
     lock = stub_project.folder / "dvc.lock"
     whole = lock.read_bytes()
-    left = whole[: int(share * len(whole))]
+    left = whole[: int(share * len(whole))].rstrip()  # a buffer's end is hardly ever that of a line
     lock.write_bytes(left)
     status, output = stub_project.run("flows.cli", "run", PREFECT_API_URL=prefect_api)
     assert status == 0, output
     assert lock.read_bytes() == whole
-    if not left:
-        assert "dvc.lock was cut off by a kill" in output
-        assert (stub_project.folder / dvc_files.CUT_OFF_LOCK).read_bytes() == left
+    assert "dvc.lock was cut off by a kill" in output
+    assert (stub_project.folder / dvc_files.CUT_OFF_LOCK).read_bytes() == left
 
 
 def test_a_cut_off_lock_without_a_copy_is_made_anew(stub_project: Project, prefect_api: str) -> None:

@@ -79,7 +79,7 @@ def test_features_that_fit_are_held_once() -> None:
     folder, rows = Path("published"), 3 * BYTES_AT_ONCE // (FRAMES * 4096 * 4)
     folder.mkdir()
     with h5py.File(folder / "train_feats.h5", "w") as written:
-        written.create_dataset("feats", (rows, FRAMES, 4096), np.float32, fillvalue=0.5)
+        written["feats"] = np.full((rows, FRAMES, 4096), 0.5, np.float32)
     source = FeatureSource("published/train_feats.h5", (rows, FRAMES, 4096), "")
     videos = [Video(str(row), "train_feats.h5", split="train") for row in range(rows)]
     link_features(Path("f/features.h5"), [source], videos, dataset="activitynet", readable_in=Path("f"))

@@ -178,8 +178,9 @@ def test_a_writer_that_is_killed_leaves_the_index_as_it_was(
     shutil.copytree(index.folder / "000001", index.folder / ".000002.tmp")
     shutil.copytree(index.folder / "000001", index.folder / "000002")
     (index.folder / "000001/changes-000001.h5").write_bytes(b"half")
-    (index.folder / "000001/.changes-000001.99.tmp.h5").write_bytes(b"half")
-    (index.folder / ".current.99.tmp.json").write_bytes(b"half")
+    for half in ("000001/.changes-000001.h5.x9.tmp/changes-000001.h5", ".current.json.x9.tmp/current.json"):
+        (index.folder / half).parent.mkdir()
+        (index.folder / half).write_bytes(b"half")
     assert len(open_snapshot(index.folder)) == 5
     with index.alone():
         index.remove(["video-0"])
