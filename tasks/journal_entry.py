@@ -18,7 +18,7 @@ def is_entry(entry: Any) -> bool:
         case {"tags": dict(tags), **rest} if tags:
             return not rest and all(_is_text(text) for pair in tags.items() for text in pair)
         case {"status": status, "end_time": end_time, **rest}:
-            return not rest and status in STATUSES and _is_count(end_time)
+            return rest in ({}, {"final": True}) and status in STATUSES and _is_count(end_time)
     return False
 
 

@@ -17,9 +17,8 @@ from typing import Any
 import psutil
 
 SECONDS = 10.0  # of processor time that one input may take; more is a hang
-SECONDS_BY_THE_CLOCK = (
-    60.0  # for an input that waits instead of working; other work on the machine must not count as a hang
-)
+# For an input that waits instead of working: other work on the machine must not count as a hang.
+SECONDS_BY_THE_CLOCK = 60.0
 SECONDS_TO_START = 600.0
 INPUTS_OF_A_PROCESS = 2000  # what leaks in libraries must not add up
 
