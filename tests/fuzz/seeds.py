@@ -363,7 +363,7 @@ def journals(folder: Path) -> None:
         {"run": RUN, "metrics": [["loss", 0.5, 1700000000000, 0], ["gmap", 0.25, 1700000000000, 0]]},
         {"run": RUN, "metrics": [["loss", 0.4, 1700000001000, 1]]},
         {"run": RUN, "tags": {"ssvh.stage": "warmup", "mlflow.note.content": "a note"}},
-        {"run": RUN, "status": "FINISHED", "end_time": 1700000002000},
+        {"run": RUN, "status": "FINISHED", "end_time": 1700000002000, "final": True},
     ]
     assert all(hasattr(Journal, name) for name in ("metrics", "tags", "status"))
     place = folder / "plain" / ".unsent"
