@@ -315,7 +315,13 @@ def summary(scenarios: Sequence[Scenario], seed: str) -> dict[str, Any]:
         "needed_a_person": [scenario.seed for scenario in scenarios if scenario.failures],
         "kills_by_command": dict(Counter(command for command, _ in kills)),
         "hits_by_victim": dict(Counter(hit.victim for _, hit in hits)),
-        "kills_by_moment": dict(Counter("first 15 s" if hit.after < EARLY else "later" for _, hit in kills)),
+        "kills_of_the_pipeline_by_victim_and_moment": dict(
+            Counter(
+                f"{hit.victim}, {'in the first 15 s' if hit.after < EARLY else 'later'}"
+                for command, hit in kills
+                if command in pipeline
+            )
+        ),
     }
 
 
