@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,9 @@ pytestmark = [pytest.mark.xdist_group("fuzz"), pytest.mark.timeout(3600)]
 NEW = 24
 NEW_OF_SLOW = 8
 SLOW = ("mat", "preset", "state", "index")
+
+# The same inputs every time: a library that reads HDF5 may loop for ever on one in thousands, which `make fuzz` is there to find.
+SEED = 1
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,7 @@ def run(kind: str, reader: Reader, work: Path, *, new: int, seed: int) -> Counts
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_inputs_are_read_or_refused_in_a_line(kind: str, reader: Reader, work: Path) -> None:
     new = NEW_OF_SLOW if kind in SLOW else NEW
-    counts = run(kind, reader, work, new=new, seed=time.time_ns() % 10**9)
+    counts = run(kind, reader, work, new=new, seed=SEED)
     assert not counts.failures, "\n".join(map(str, counts.failures))
     assert counts.inputs >= new
 
