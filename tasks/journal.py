@@ -22,6 +22,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from ssvh_model.files import check_regular
+from ssvh_model.texts import printable
 from tasks import paths
 from tasks.journal_entry import is_entry
 from tasks.services import answers
@@ -182,15 +183,20 @@ def send(client: Any, uri: str, batch: Sequence[Entry], say: Callable[[str], Non
     try:
         _tell(client, batch)
     except MlflowException as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        line = _first_line(error)
         if error.error_code not in REFUSALS:
             return line
         if len(batch) > 1:  # what one of them is refused for, the others need not suffer from
             return next(filter(None, (send(client, uri, [one], say) for one in batch)), None)
         say(f"MLflow refuses a record of run {batch[0]['run']}: {line}")
     except Exception as error:
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return _first_line(error)
     return None
+
+
+def _first_line(error: Exception) -> str:
+    # MLflow repeats what it does not take, however long that is.
+    return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:300])
 
 
 def _tell(client: Any, batch: Sequence[Entry]) -> None:
@@ -302,7 +308,7 @@ def _knows(client: Any, uri: str, run: str) -> tuple[bool, str | None]:
     except MlflowException as error:
         if error.error_code in REFUSALS:
             return False, None
-        return False, (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return False, _first_line(error)
     return True, None
 
 

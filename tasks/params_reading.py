@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular
-from tasks.yaml_limits import problem_with_size
+from tasks.yaml_limits import has_huge_number, problem_with_size
 
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
 
@@ -54,6 +54,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         if problem is not None:
             raise UserError(f"{path}: {problem}")
         content = YAML(typ="safe").load(text)
+        if has_huge_number(content):
+            raise UserError(f"{path}: has a number of more than 300 digits")
     except DuplicateKeyError as error:
         # "while constructing a mapping ... found duplicate key "epochs" with value "4" (original value: "3")"
         raise UserError(

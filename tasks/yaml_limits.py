@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 DEEPEST = 50  # sections within each other; the parser's own stack ends somewhere above a thousand
+LARGEST = (
+    2**1024
+)  # of numbers, about what a floating-point number reaches; Python does not even print much larger ones
 MOST = 100_000  # values, those that references repeat counted each time
 
 
@@ -40,3 +43,12 @@ def problem_with_size(events: Any) -> str | None:
         if total > MOST or size > MOST:
             return f"it stands for more than {MOST} values"
     return None
+
+
+def has_huge_number(value: Any) -> bool:
+    """True if a whole number of `LARGEST` or above is anywhere in what a YAML file has become."""
+    if isinstance(value, dict):
+        return any(has_huge_number(part) for pair in value.items() for part in pair)
+    if isinstance(value, list | tuple | set):
+        return any(map(has_huge_number, value))
+    return isinstance(value, int) and abs(value) >= LARGEST

@@ -19,6 +19,7 @@ LAUGHS = "".join(
         ("a: " + "[" * 30_000 + "]" * 30_000, "within each other more than 50 times"),
         ("".join(f"{' ' * level}a:\n" for level in range(900)), "within each other more than 50 times"),
         ("a: &a [1, *a]", "*a refers to what is not there before it"),
+        (f"a: [{{b: 0x{'f' * 5000}}}]", "a number of more than 300 digits"),
         ("a: !!int x", "not YAML"),
         ("a: !!bool x", "not YAML"),
         ("a: !!int ''", "not YAML"),
