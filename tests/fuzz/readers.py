@@ -230,8 +230,9 @@ def read_preset(folder: Path) -> None:
 
 def read_journal(folder: Path) -> str | None:
     """As every process that opens MLflow's store."""
-    from tasks.journal import send_left_behind
+    from tasks.journal import _told, send_left_behind
 
+    _told.clear()  # each input is the first that a process meets
     client, uri = mlflow_client(None)
     said: list[str] = []
     os.chdir(folder)
