@@ -55,6 +55,11 @@ def damage_reported(path: Path | str, what: str) -> Iterator[None]:
         raise UserError(f"{path}: no readable {what}, it is damaged ({reason})") from error
 
 
+def is_group(file: h5py.File, name: str) -> bool:
+    """Whether that is a group of the file itself. A link is not followed: it may lead to a pipe, and whoever opens that waits."""
+    return isinstance(file.get(name, getlink=True), h5py.HardLink) and isinstance(file[name], h5py.Group)
+
+
 def checked_data_set(file: h5py.File, name: str, *, virtual: bool = False) -> h5py.Dataset:
     """A data set that lies in this very file and is no larger than the file can hold.
 

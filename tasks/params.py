@@ -155,7 +155,7 @@ class Training(Section):
 class Warmup(Section):
     """Stage warmup."""
 
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=100_000)
 
 
 class Round(Section):
@@ -163,7 +163,7 @@ class Round(Section):
 
     after: str
     clusters: tuple[int, ...] = Field(strict=False, min_length=1)
-    epochs: int = Field(ge=1)
+    epochs: int = Field(ge=1, le=100_000)
     refresh_every: int = Field(ge=1)
 
 

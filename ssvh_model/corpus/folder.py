@@ -117,7 +117,8 @@ def find_videos(root: Path) -> tuple[list[str], list[str]]:
             if name.startswith(".") or path.suffix.lower() not in EXTENSIONS:
                 continue
             relative = path.relative_to(root).as_posix()
-            (inside if path.resolve().is_relative_to(real_root) else outside).append(relative)
+            real = Path(os.path.realpath(path))  # of a link to itself that too, which `resolve` does not like
+            (inside if real.is_relative_to(real_root) else outside).append(relative)
     return sorted(inside), sorted(outside)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ssvh_model.corpus.mat_table import read_mat_table
 from ssvh_model.errors import UserError
-from ssvh_model.hdf5 import checked_data_set, damage_reported, open_hdf5
+from ssvh_model.hdf5 import checked_data_set, damage_reported, is_group, open_hdf5
 
 
 def read_mat_labels(path: Path, key: str, *, videos: int, features: Path) -> list[tuple[str, ...]]:
@@ -52,7 +52,7 @@ def _v73(path: Path, key: str) -> np.ndarray:
         names = [name for name in file if not name.startswith("#")]
         if key not in names:
             raise _no_variable(path, key, names)
-        if isinstance(file.get(key), h5py.Group):
+        if is_group(file, key):
             raise UserError(f"{path}: {key!r} is sparse or a structure; allowed is a full matrix")
         return np.asarray(checked_data_set(file, key)[()]).T  # MATLAB counts columns first
 

@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import h5py
-
 from ssvh_model.corpus.mat_labels import read_mat_labels
 from ssvh_model.corpus.published_sets import FEATURES_KEY, PUBLISHED_SETS, PublishedPart, PublishedSet
 from ssvh_model.corpus.splits import SplitSpec, assign_splits
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
-from ssvh_model.hdf5 import checked_data_set, damage_reported, open_hdf5
+from ssvh_model.hdf5 import checked_data_set, damage_reported, is_group, open_hdf5
 from ssvh_model.manifest import Video
 from ssvh_model.progress import Progress, no_progress
 
@@ -120,15 +118,15 @@ def feature_shape(path: Path) -> tuple[int, int, int]:
             raise UserError(
                 f"{path}: data set {FEATURES_KEY!r} is missing; there is {', '.join(file) or 'nothing'}"
             )
-        data = file[FEATURES_KEY]
-        if not isinstance(data, h5py.Dataset) or data.ndim != 3 or data.dtype.kind != "f":
-            found = (
-                f"shape {list(data.shape)} of {data.dtype}" if isinstance(data, h5py.Dataset) else "a group"
-            )
+        allowed = "allowed is [videos, frames, size] of float32"
+        if is_group(file, FEATURES_KEY):
+            raise UserError(f"{path}: {FEATURES_KEY!r} is a group; {allowed}")
+        data = checked_data_set(file, FEATURES_KEY)
+        if data.ndim != 3 or data.dtype.kind != "f":
             raise UserError(
-                f"{path}: {FEATURES_KEY!r} is {found}; allowed is [videos, frames, size] of float32"
+                f"{path}: {FEATURES_KEY!r} is shape {list(data.shape)} of {data.dtype}; {allowed}"
             )
-        shape = tuple(int(length) for length in checked_data_set(file, FEATURES_KEY).shape)
+        shape = tuple(int(length) for length in data.shape)
     if 0 in shape:
         raise UserError(f"{path}: {FEATURES_KEY!r} has shape {list(shape)}; it must not be empty")
     return shape[0], shape[1], shape[2]

@@ -85,8 +85,7 @@ def fuzz(
             Failure(kind, seed, -1, archive.name, "", str(archive)),
             False,
         )
-    for number in numbers:
-        folder, done = inputs.make(number)
+    for number, (folder, done) in zip(numbers, inputs.each(numbers), strict=True):
         _count(counts, reader, kind, folder, Failure(kind, seed, number, done, "", ""), keep_failed)
         counts.seconds = time.monotonic() - began
         progress(counts)

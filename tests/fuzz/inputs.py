@@ -7,8 +7,9 @@ import io
 import os
 import shutil
 import signal
+import traceback
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 
@@ -23,6 +24,7 @@ FAILED = Path(__file__).parent / "failed"
 MANY = 0.1  # share of the inputs of several files in which two are damaged
 NAMES = 0.03  # share of the inputs in which a file is gone, empty, or another kind of thing
 SECONDS_TO_MAKE = 20
+AT_ONCE = 50  # inputs that are made before the first of them is read
 LARGEST = 2**20  # bytes of an input that is kept
 
 
@@ -43,23 +45,42 @@ class Inputs:
         if not seeds.is_dir():
             make_seeds(kind, seeds)
         self._seeds = sorted(seeds.iterdir())
-        (work / "inputs").mkdir(exist_ok=True)
         make_outside(work / "outside")
 
     def make(self, number: int) -> tuple[Path, str]:
-        """The folder of an input, and what was done to it. The folder before it is no longer there."""
-        for structured in (True, False):
-            folder, said = self._fresh(number), self._work / "said.txt"
-            said.unlink(missing_ok=True)
-            # In a process of its own, because the libraries that write files may be brought down by their own damage.
-            if (child := os.fork()) == 0:
+        """The folder of an input, and what was done to it. Those before it are no longer there."""
+        return next(self.each([number]))
+
+    def each(self, numbers: Sequence[int]) -> Iterator[tuple[Path, str]]:
+        """The same for many; a folder is there until the next one is asked for."""
+        for start in range(0, len(numbers), AT_ONCE):
+            some = numbers[start : start + AT_ONCE]
+            self._clear()
+            for place, number in enumerate(some):
+                said = self._said(number)
+                if not said.is_file():
+                    self._make_in_a_process(some[place:], structured=True)
+                if not said.is_file():  # it was brought down by the first of them
+                    self._make_in_a_process([number], structured=False)
+                yield self._folder(number), said.read_text()
+                shutil.rmtree(self._folder(number), ignore_errors=True)
+
+    def _make_in_a_process(self, numbers: Sequence[int], *, structured: bool) -> None:
+        """Make inputs in a process of its own, because libraries that write files may be brought down by their own damage."""
+        if (child := os.fork()) != 0:
+            os.waitpid(child, 0)
+            return
+        try:
+            os.chdir(self._work)  # relative paths that damage puts into a file must not mean the project's
+            for number in numbers:
                 signal.alarm(SECONDS_TO_MAKE)
-                said.write_text(self._damage(number, folder, structured))
-                os._exit(0)
-            _, status = os.waitpid(child, 0)
-            if status == 0:
-                return folder, said.read_text()
-        raise RuntimeError(f"input {number} of {self.kind}, seed {self.seed}, can't be made")
+                shutil.rmtree(self._folder(number), ignore_errors=True)
+                done = self._damage(number, self._folder(number), structured)
+                self._said(number).write_text(done)
+        except Exception:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
 
     def _damage(self, number: int, folder: Path, structured: bool) -> str:
         rng = Random(f"{self.seed} {self.kind} {number}")
@@ -79,15 +100,22 @@ class Inputs:
 
     def unpack(self, archive: Path) -> Path:
         """The folder of a kept input."""
-        folder = self._fresh(0)
+        self._clear()
+        folder = self._folder(0)
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(folder)
         return folder
 
-    def _fresh(self, number: int) -> Path:
-        shutil.rmtree(self._work / "inputs", ignore_errors=True)
-        (self._work / "inputs").mkdir()
+    def _clear(self) -> None:
+        for name in ("inputs", "said"):
+            shutil.rmtree(self._work / name, ignore_errors=True)
+            (self._work / name).mkdir()
+
+    def _folder(self, number: int) -> Path:
         return self._work / "inputs" / f"{self.kind.replace(' ', '-')}-{number}"
+
+    def _said(self, number: int) -> Path:
+        return self._work / "said" / str(number)
 
 
 def _files(folder: Path) -> list[Path]:

@@ -5,6 +5,7 @@ All chance comes from the `random.Random` that is handed in, so that the same on
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 from collections.abc import Callable, Sequence
@@ -33,7 +34,9 @@ def mutate(path: Path, others: Sequence[Path], rng: Random, *, structured: bool)
     if structured and rng.random() < STRUCTURED:
         change = structured_mutation(path, data)
         for _ in range(rng.choice((1, 1, 1, 2, 3))):
-            data = change(data, rng)
+            # What an earlier one has left may be too damaged for it.
+            with contextlib.suppress(Exception):
+                data = change(data, rng)
         done.append(change.__name__)
         if rng.random() >= BOTH:
             path.write_bytes(data)

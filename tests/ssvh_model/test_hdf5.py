@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -178,3 +179,33 @@ def test_a_compressed_data_set_is_no_lie(tmp_path: Path) -> None:
         file.create_dataset("zeros", data=np.zeros(10**6), compression="gzip")
     with h5py.File(path) as file:
         assert checked_data_set(file, "zeros")[:].sum() == 0
+
+
+def test_a_link_to_a_pipe_is_refused_and_nobody_waits_at_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for name, key in (("labels.mat", "labels"), ("feats.h5", "feats")):
+        with h5py.File(tmp_path / name, "w") as file:
+            file[key] = h5py.ExternalLink(str(tmp_path / "pipe"), f"/{key}")
+    script = """
+from pathlib import Path
+from ssvh_model.corpus.mat_labels import read_mat_labels
+from ssvh_model.corpus.published import feature_shape
+from ssvh_model.errors import UserError
+for read in (
+    lambda: read_mat_labels(Path("labels.mat"), "labels", videos=3, features=Path("feats.h5")),
+    lambda: feature_shape(Path("feats.h5")),
+):
+    try:
+        read()
+    except UserError as error:
+        print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.count("points to another place") == 2, done.stderr

@@ -79,6 +79,8 @@ def test_parameters_can_not_be_changed() -> None:
 
 # key, value, what the message must hold beside the key
 ONE_WRONG_VALUE = [
+    ("warmup.epochs", 10**18, ["up to 100000"]),
+    ("rounds.1.epochs", 10**18, ["up to 100000"]),
     ("seed", -1, ["-1", "whole number from 0"]),
     ("seed", "one", ["'one'", "whole number"]),
     ("seed", True, ["True", "whole number"]),

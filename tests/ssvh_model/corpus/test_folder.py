@@ -98,6 +98,14 @@ def test_links_out_of_the_folder_are_refused(tmp_path: Path) -> None:
     assert videos["own.mp4"].usable and videos["inside.mp4"].usable
 
 
+def test_a_link_to_itself_is_left_out_and_the_others_are_read(tmp_path: Path) -> None:
+    add_video(tmp_path / "good.mp4")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    videos = scan(tmp_path)
+    assert videos["good.mp4"].usable and not videos["loop.mp4"].usable
+    assert videos["loop.mp4"].reason == "missing: a link that leads nowhere"
+
+
 def test_a_csv_gives_labels_groups_and_splits(tmp_path: Path) -> None:
     for name in ("a.mp4", "clips/b.mp4", "clips/deep/c.mp4", "clips/d.mp4", "unnamed.mp4"):
         add_video(tmp_path / name)
