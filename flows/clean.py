@@ -16,10 +16,9 @@ import psutil
 
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.owners import NOTES
 from tasks.work import IN_USE
 
-# By these a later run finds the MLflow runs that killed ones left open, and closes them.
-NOTES = (paths.WORK / "parents", paths.WORK / "open-runs")
 COMMAND_SHOWN = 80  # characters
 
 
@@ -89,7 +88,7 @@ def _remove_files(folder: Path, *, keep: set[Path]) -> None:
     """Remove what is in a folder but locks, `keep` and `NOTES`, and the folders that are empty then."""
     for path in folder.iterdir():
         if path.is_dir() and not path.is_symlink():
-            if path not in NOTES:
+            if path != NOTES:
                 _remove_files(path, keep=keep)
                 with contextlib.suppress(OSError):  # a lock is in there
                     path.rmdir()

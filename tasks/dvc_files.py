@@ -46,12 +46,12 @@ def lock_is_cut_off() -> bool:
 def restore_lock(say: Callable[[str], None]) -> None:
     """Put the last whole dvc.lock in the place of one that was cut off, which is kept; without one, DVC makes it anew from its cache."""
     os.replace(paths.LOCK, CUT_OFF_LOCK)
+    done = "there is no whole one to put back, it is made anew"
     if KEPT_LOCK.is_file():
+        done = "its last whole content is put back"
         with atomic_path(paths.LOCK) as temporary:
             shutil.copyfile(KEPT_LOCK, temporary)
-    say(
-        f"{paths.LOCK} was cut off by a kill: its last whole content is put back; what was found is in {CUT_OFF_LOCK}"
-    )
+    say(f"{paths.LOCK} was cut off by a kill: {done}; what was found is in {CUT_OFF_LOCK}")
 
 
 def await_others(say: Callable[[str], None]) -> None:

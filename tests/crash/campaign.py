@@ -384,9 +384,11 @@ def _record(path: Path, counts: dict[str, Any]) -> None:
     """Put the counts of a seed among those of others; a campaign in another process may do so at this moment."""
     import fcntl
 
-    with open(path.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        campaigns = json.loads(path.read_text())["campaigns"] if path.is_file() else []
+    with open(path, "a+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        text = file.read()
+        campaigns = json.loads(text)["campaigns"] if text else []
         campaigns = [one for one in campaigns if one["seed"] != counts["seed"]] + [counts]
         total: dict[str, Any] = {
             key: sum(one[key] for one in campaigns) for key in ("scenarios", "kills", "of_the_pipeline")
@@ -394,7 +396,8 @@ def _record(path: Path, counts: dict[str, Any]) -> None:
         total["needed_a_person"] = sum(len(one["needed_a_person"]) for one in campaigns)
         for key in ("kills_by_command", "hits_by_victim", "kills_of_the_pipeline_by_victim_and_moment"):
             total[key] = dict(sum((Counter(one[key]) for one in campaigns), Counter()))
-        path.write_text(json.dumps({**total, "campaigns": campaigns}, indent=2) + "\n")
+        file.truncate(0)
+        file.write(json.dumps({**total, "campaigns": campaigns}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

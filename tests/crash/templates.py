@@ -34,17 +34,16 @@ class Templates:
         if name not in self._made:
             self._say(f"making the project {name!r} to start from")
             made = getattr(self, f"_{name.replace(' ', '_')}")()
-            self._empty_place(keep=True)
             shutil.copytree(self.place, self._kept / name, symlinks=True)
             self._made[name] = made
         self._empty_place()
         shutil.copytree(self._kept / name, self.place, symlinks=True, dirs_exist_ok=True)
         return replace(self._made[name], environment=dict(self._made[name].environment))
 
-    def _empty_place(self, *, keep: bool = False) -> None:
+    def _empty_place(self) -> None:
         """Remove what is there, but not the folder: it may be a disk of its own."""
         self.place.mkdir(parents=True, exist_ok=True)
-        for path in [] if keep else self.place.iterdir():
+        for path in self.place.iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
     def _fresh(self) -> Project:

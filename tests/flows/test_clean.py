@@ -155,7 +155,7 @@ def test_nothing_to_clean_and_records_stay(stub_project: Project) -> None:
     status, output = stub_project.run("flows.cli", "clean")
     assert status == 0, output
     assert not (stub_project.folder / ".work").exists()
-    note = stub_project.folder / ".work/parents/1-2.00.json"
+    note = stub_project.folder / ".work/open-runs/1-2.00.json"
     note.parent.mkdir(parents=True)
     note.write_text("{}")
     status, output = stub_project.run("flows.cli", "clean")
