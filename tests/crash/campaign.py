@@ -144,7 +144,7 @@ class Campaign:
     ) -> None:
         for _ in range(random.randint(1, command.most_kills)):
             victim = random.choice(command.victims)
-            moment = duration * random.random() ** 1.5
+            moment = duration * random.random() ** command.haste
             with self._started(command, project, mark) as (root, log):
                 began = time.monotonic()
                 with contextlib.suppress(subprocess.TimeoutExpired):

@@ -45,6 +45,7 @@ class Command:
         changes: of params.yaml before it.
         services: it needs: "prefect", "postgresql".
         most_kills: before it is left alone.
+        haste: above 1, earlier moments are drawn more often.
         per_pipeline: whether it counts as a kill of the whole pipeline.
         afterwards: commands that finish what it begins, once it ended well.
         searched: whether the index is searched all the while.
@@ -58,7 +59,8 @@ class Command:
     victims: tuple[str, ...] = ANY
     changes: dict[str, Any] | None = None
     services: tuple[str, ...] = ()
-    most_kills: int = 4
+    most_kills: int = 12
+    haste: float = 1.0  # short ones spend their first seconds on imports
     per_pipeline: bool = False
     afterwards: tuple[tuple[str, ...], ...] = ()
     searched: bool = False
@@ -156,7 +158,8 @@ COMMANDS = (
         "fresh",
         pipeline_outcome,
         (*OF_PIPELINE, "full disk"),
-        most_kills=6,
+        most_kills=8,
+        haste=1.5,
         per_pipeline=True,
     ),
     Command(
@@ -166,6 +169,8 @@ COMMANDS = (
         pipeline_outcome,
         (*OF_PIPELINE, "torchrun", "a trainer"),
         changes={"running__gpus": 2},
+        most_kills=6,
+        haste=1.5,
         per_pipeline=True,
     ),
     Command(
@@ -176,6 +181,8 @@ COMMANDS = (
         (*ANY, "a worker", "the stage", "dvc", "the flow"),
         changes=SECOND_VERSION,
         services=("prefect",),
+        most_kills=6,
+        haste=1.5,
         per_pipeline=True,
     ),
     Command("index", (CLI, "index"), "finished", index_outcome),
@@ -196,6 +203,7 @@ COMMANDS = (
             "tuning__heartbeat": 5,
         },
         services=("postgresql",),
+        most_kills=6,
     ),
     Command(
         "extract, two workers",
