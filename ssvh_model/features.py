@@ -57,6 +57,7 @@ class FeatureFile:
             raise UserError(f"{path}: no such feature file")
         self._handle: h5py.File | None = None
         self._handle_process = -1
+        self._checked = False
         with damage_reported(self.path, "feature file"):
             self._read_table()
 
@@ -91,7 +92,9 @@ class FeatureFile:
 
     def _open(self) -> h5py.File:
         if self._handle is None or self._handle_process != os.getpid():
-            self._handle = open_hdf5(self.path, "feature file")
+            # Other processes, which get this object, need not look for damage again: the file may be large.
+            self._handle = open_hdf5(self.path, "feature file", checked=self._checked)
+            self._checked = True
             self._handle_process = os.getpid()
         return self._handle
 

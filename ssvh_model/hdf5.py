@@ -12,18 +12,20 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular
+from ssvh_model.hdf5_heaps import endless_heap
 
 MOST_COMPRESSED = (
     1100  # deflate, the strongest of HDF5's usual filters, makes data at most 1032 times smaller
 )
 
 
-def open_hdf5(path: Path, what: str) -> h5py.File:
+def open_hdf5(path: Path, what: str, *, checked: bool = False) -> h5py.File:
     """Open a file to read.
 
     Args:
         path: the file.
         what: it should be, such as "codes file", for the message.
+        checked: that this very file has been opened here before; it is not looked through again.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -31,12 +33,19 @@ def open_hdf5(path: Path, what: str) -> h5py.File:
     """
     try:
         check_regular(path)
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
+        endless = None if checked else endless_heap(file)
     except FileNotFoundError:
         raise
     except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: not a readable HDF5 file, so no {what} ({reason})") from error
+    if endless is not None:
+        file.close()
+        raise UserError(
+            f"{path}: no readable {what}, it is damaged at byte {endless} (HDF5 would read the texts there without an end)"
+        )
+    return file
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from tests.crash.beside import called_beside
 from tests.crash.checks import problems
 from tests.crash.commands import COMMANDS, Command, Outcome
 from tests.crash.templates import NEW_CLIPS, Templates, removed_ids
@@ -121,7 +122,7 @@ class Campaign:
             if root.returncode != status:
                 scenario.failures.append(f"run again, it ended with status {root.returncode}, not {status}")
             else:
-                scenario.failures += _differences(expected, command.outcome(project))
+                scenario.failures += _differences(expected, called_beside(command.outcome, project))
             scenario.failures += problems(project, Tree(mark, root.pid))
         except subprocess.TimeoutExpired as late:
             scenario.failures.append(f"was not over after {late.timeout:g} s")
@@ -206,7 +207,8 @@ class Campaign:
                 raise RuntimeError(f"{command.name} fails undisturbed:\n{output}")
             duration = time.monotonic() - began
             self._say(f"{command.name}, undisturbed: {duration:.0f} s")
-            self._undisturbed[command.name] = command.outcome(project), root.returncode, duration
+            outcome = called_beside(command.outcome, project)
+            self._undisturbed[command.name] = outcome, root.returncode, duration
         return self._undisturbed[command.name]
 
     def _service(self, name: str) -> dict[str, str]:

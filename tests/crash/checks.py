@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 
+from tests.crash.beside import called_beside
 from tests.crash.victims import Tree
 from tests.projects import Project
 
@@ -44,15 +45,21 @@ def _locks(project: Project) -> Iterator[str]:
 
 def _open_runs(project: Project) -> Iterator[str]:
     if (project.folder / "mlflow.db").is_file():
-        client = project.client()
-        experiments = [one.experiment_id for one in client.search_experiments()]
-        for run in client.search_runs(experiments, max_results=1000):
-            if run.info.status == "RUNNING":
-                yield f"MLflow run {run.info.run_id} ({run.info.run_name}) is open"
+        yield from called_beside(_open_in_mlflow, project)
     if _open_in_prefect(project):
         # The next server of the project closes them, before anybody can see them.
         project.run("tests.crash.look_at_prefect")
         yield from _open_in_prefect(project)
+
+
+def _open_in_mlflow(project: Project) -> list[str]:
+    client = project.client()
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    return [
+        f"MLflow run {run.info.run_id} ({run.info.run_name}) is open"
+        for run in client.search_runs(experiments, max_results=1000)
+        if run.info.status == "RUNNING"
+    ]
 
 
 def _open_in_prefect(project: Project) -> list[str]:

@@ -45,7 +45,7 @@ class Command:
         changes: of params.yaml before it.
         services: it needs: "prefect", "postgresql".
         most_kills: before it is left alone.
-        haste: above 1, earlier moments are drawn more often.
+        haste: above 1, earlier moments are drawn more often: of long commands, more can be killed so.
         per_pipeline: whether it counts as a kill of the whole pipeline.
         afterwards: commands that finish what it begins, once it ended well.
         searched: whether the index is searched all the while.
@@ -60,7 +60,7 @@ class Command:
     changes: dict[str, Any] | None = None
     services: tuple[str, ...] = ()
     most_kills: int = 12
-    haste: float = 1.0  # short ones spend their first seconds on imports
+    haste: float = 1.0
     per_pipeline: bool = False
     afterwards: tuple[tuple[str, ...], ...] = ()
     searched: bool = False
@@ -158,8 +158,8 @@ COMMANDS = (
         "fresh",
         pipeline_outcome,
         (*OF_PIPELINE, "full disk"),
-        most_kills=8,
-        haste=1.5,
+        most_kills=16,
+        haste=2.5,
         per_pipeline=True,
     ),
     Command(
@@ -169,8 +169,8 @@ COMMANDS = (
         pipeline_outcome,
         (*OF_PIPELINE, "torchrun", "a trainer"),
         changes={"running__gpus": 2},
-        most_kills=6,
-        haste=1.5,
+        most_kills=12,
+        haste=2.5,
         per_pipeline=True,
     ),
     Command(
@@ -181,8 +181,8 @@ COMMANDS = (
         (*ANY, "a worker", "the stage", "dvc", "the flow"),
         changes=SECOND_VERSION,
         services=("prefect",),
-        most_kills=6,
-        haste=1.5,
+        most_kills=12,
+        haste=2.5,
         per_pipeline=True,
     ),
     Command("index", (CLI, "index"), "finished", index_outcome),

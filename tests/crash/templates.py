@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from tests.crash.beside import called_beside
 from tests.crash.commands import CLI, MODEL, SECOND_VERSION, SMALL
 from tests.projects import Project, copy_project
 
@@ -78,14 +79,14 @@ class Templates:
 
     def _two_versions(self) -> Project:
         project = self.project("finished")
-        _crown(project, 1)
+        called_beside(_crown, project, 1)
         project.set(**SECOND_VERSION)
         project.run(CLI, "run")
         return project
 
     def _promoted(self) -> Project:
         project = self.project("two versions")
-        _crown(project, 2)
+        called_beside(_crown, project, 2)
         return project
 
 
