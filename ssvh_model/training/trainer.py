@@ -214,8 +214,10 @@ class Trainer:
                 if not moments:
                     continue  # no step was made yet
                 for name in ("exp_avg", "exp_avg_sq"):
-                    if moments[name].shape != weight.shape or moments[name].dtype != weight.dtype:
-                        raise ValueError(f"the optimizer's {name} has the shape {list(moments[name].shape)}")
+                    moment = moments[name]
+                    found, allowed = ((of.layout, of.dtype, list(of.shape)) for of in (moment, weight))
+                    if found != allowed:
+                        raise ValueError(f"the optimizer's {name} is {found}; allowed is {allowed}")
                 if moments["step"].numel() != 1 or not 0 < float(moments["step"]) < 2**53:
                     raise ValueError(f"the optimizer's step is {moments['step']}")
 

@@ -209,25 +209,3 @@ for read in (
         timeout=120,
     )
     assert done.stdout.count("points to another place") == 2, done.stderr
-
-
-def seconds_to_open(path: Path, kind: str) -> subprocess.CompletedProcess[str]:
-    """Open a file in a process of its own, which is ended if it takes a minute of processor time."""
-    reading = {
-        "features": "from ssvh_model.features import FeatureFile; FeatureFile(path).meta",
-        "codes": "from ssvh_model.index.coded_videos import CodesFile; CodesFile(path).whole()",
-    }[kind]
-    code = f"""
-import resource, sys
-from pathlib import Path
-from ssvh_model.errors import UserError
-resource.setrlimit(resource.RLIMIT_CPU, (60, 60))
-path = Path(sys.argv[1])
-try:
-    {reading}
-except UserError as error:
-    print(error)
-"""
-    return subprocess.run(
-        [sys.executable, "-c", code, str(path)], cwd=REPOSITORY, capture_output=True, text=True
-    )
