@@ -10,7 +10,9 @@ STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 
 def is_entry(entry: Any) -> bool:
     """True for what `Journal` writes; MLflow would take offence at anything else again and again, and all that follows would wait."""
-    if not isinstance(entry, dict) or not re.fullmatch(r"[\w-]{1,256}", str(entry.get("run")), re.ASCII):
+    if not isinstance(entry, dict) or not isinstance(run := entry.get("run"), str):
+        return False
+    if not re.fullmatch(r"[\w-]{1,256}", run, re.ASCII):
         return False
     match {name: value for name, value in entry.items() if name != "run"}:
         case {"metrics": list(metrics), **rest} if metrics:
