@@ -130,7 +130,16 @@ def copy_project(folder: Path) -> Project:
         if (REPOSITORY / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(REPOSITORY / name, folder / name)
-    environment = {
+    project = Project(folder, environment_in(folder))
+    project.set(**{key.replace(".", "__"): value for key, value in TINY.items()})
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
+        subprocess.run(["git", *command], cwd=folder, env=project.environment, check=True)
+    return project
+
+
+def environment_in(folder: Path) -> dict[str, str]:
+    """The variables with which a project's programs are started."""
+    return {
         **{
             name: value
             for name, value in os.environ.items()
@@ -149,8 +158,3 @@ def copy_project(folder: Path) -> Project:
         "GIT_COMMITTER_NAME": "test",
         "GIT_COMMITTER_EMAIL": "test@localhost",
     }
-    project = Project(folder, environment)
-    project.set(**{key.replace(".", "__"): value for key, value in TINY.items()})
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):
-        subprocess.run(["git", *command], cwd=folder, env=environment, check=True)
-    return project

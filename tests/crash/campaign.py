@@ -99,6 +99,8 @@ class Campaign:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Campaign:
+        import mlflow  # noqa: F401 - once, for all that is called in forks of this process
+
         self._stack.enter_context(_small_disk(self._templates.place, self._say))
         return self
 
@@ -143,7 +145,7 @@ class Campaign:
         duration: float,
         scenario: Scenario,
     ) -> None:
-        for _ in range(random.randint(1, command.most_kills)):
+        for _ in range(random.randint(command.most_kills // 4, command.most_kills)):
             victim = random.choice(command.victims)
             moment = duration * random.random() ** command.haste
             with self._started(command, project, mark) as (root, log):

@@ -59,8 +59,8 @@ class Command:
     victims: tuple[str, ...] = ANY
     changes: dict[str, Any] | None = None
     services: tuple[str, ...] = ()
-    most_kills: int = 12
-    haste: float = 1.0
+    most_kills: int = 20
+    haste: float = 1.5
     per_pipeline: bool = False
     afterwards: tuple[tuple[str, ...], ...] = ()
     searched: bool = False

@@ -1,15 +1,17 @@
-"""Projects to start from, each made once a campaign, all in the same folder: records hold absolute paths."""
+"""Projects to start from, each made once, all in the same folder: records hold absolute paths.
+
+What an earlier campaign made in that folder is used again.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from tests.crash.beside import called_beside
 from tests.crash.commands import CLI, MODEL, SECOND_VERSION, SMALL
-from tests.projects import Project, copy_project
+from tests.projects import Project, copy_project, environment_in
 
 NEW_CLIPS = "new-clips"  # folder of what `add` adds
 ADDED = 3
@@ -28,18 +30,19 @@ class Templates:
         self.place = folder / "project"
         self._kept = folder / "templates"
         self._say = say
-        self._made: dict[str, Project] = {}
 
     def project(self, name: str) -> Project:
         """A copy of a template, at the place where all work is done."""
-        if name not in self._made:
+        if not (self._kept / name).is_dir():
             self._say(f"making the project {name!r} to start from")
-            made = getattr(self, f"_{name.replace(' ', '_')}")()
-            shutil.copytree(self.place, self._kept / name, symlinks=True)
-            self._made[name] = made
+            getattr(self, f"_{name.replace(' ', '_')}")()
+            half = self._kept / f".{name}"
+            shutil.rmtree(half, ignore_errors=True)
+            shutil.copytree(self.place, half, symlinks=True)
+            half.rename(self._kept / name)
         self._empty_place()
         shutil.copytree(self._kept / name, self.place, symlinks=True, dirs_exist_ok=True)
-        return replace(self._made[name], environment=dict(self._made[name].environment))
+        return Project(self.place, environment_in(self.place))
 
     def _empty_place(self) -> None:
         """Remove what is there, but not the folder: it may be a disk of its own."""
