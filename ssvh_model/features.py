@@ -14,7 +14,15 @@ import torch
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path, check_regular
-from ssvh_model.hdf5 import checked_data_set, damage_reported, native, open_hdf5, read_texts, write_texts
+from ssvh_model.hdf5 import (
+    attribute_text,
+    checked_data_set,
+    damage_reported,
+    native,
+    open_hdf5,
+    read_texts,
+    write_texts,
+)
 from ssvh_model.manifest import SPLITS, split_labels
 
 # Rows are read so many bytes at a time: beside the result, no more than this is in memory.
@@ -153,12 +161,12 @@ class FeatureFile:
     def meta(self) -> FeatureMeta:
         """How the features were made; empty where the file does not tell."""
         with damage_reported(self.path, "feature file"):
-            attributes = self._open().attrs
-            return FeatureMeta(
-                str(attributes.get("backbone", "")),
-                str(attributes.get("weights_sha256", "")),
-                int(attributes.get("size", 0)),
+            file = self._open()
+            backbone, weights = (
+                attribute_text(file, name) if name in file.attrs else ""
+                for name in ("backbone", "weights_sha256")
             )
+            return FeatureMeta(backbone, weights, int(file.attrs.get("size", 0)))
 
     def rows(self, *splits: str) -> np.ndarray:
         """Indices of the rows in any of `splits`, ascending, int64."""

@@ -128,6 +128,17 @@ def as_text(value: bytes | str) -> str:
     return value.decode("utf-8", errors="backslashreplace") if isinstance(value, bytes) else str(value)
 
 
+def attribute_text(file: h5py.File, name: str) -> str:
+    """An attribute as a text, like `as_text`.
+
+    Raises:
+        KeyError: the file has no such attribute.
+    """
+    value = file.attrs[name]
+    # h5py hides bytes that are no UTF-8 in what can't be written again.
+    return as_text(value.encode("utf-8", errors="surrogateescape") if isinstance(value, str) else value)
+
+
 def write_texts(file: h5py.File, name: str, texts: list[str]) -> None:
     """Add a data set of UTF-8 texts."""
     file.create_dataset(name, data=np.array(texts, dtype=object), dtype=h5py.string_dtype("utf-8"))

@@ -11,7 +11,15 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
-from ssvh_model.hdf5 import as_text, checked_data_set, damage_reported, open_hdf5, read_texts, write_texts
+from ssvh_model.hdf5 import (
+    as_text,
+    attribute_text,
+    checked_data_set,
+    damage_reported,
+    open_hdf5,
+    read_texts,
+    write_texts,
+)
 
 TEXTS = ("ids", "labels", "paths")
 
@@ -141,12 +149,14 @@ class CodesFile:
     def _read(self) -> None:
         path = self.path
         codes = checked_data_set(self.file, "codes")
-        attributes = self.file.attrs
         try:
-            self.bits = int(attributes["bits"])
-            self.source = str(attributes["source"])
+            self.bits = int(self.file.attrs["bits"])
+            self.source = attribute_text(self.file, "source")
             self.hasher = HasherIdentity(
-                **{field.name: str(attributes[f"hasher_{field.name}"]) for field in fields(HasherIdentity)}
+                **{
+                    field.name: attribute_text(self.file, f"hasher_{field.name}")
+                    for field in fields(HasherIdentity)
+                }
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: no codes file, its attributes are not complete ({error})") from error

@@ -209,3 +209,13 @@ for read in (
         timeout=120,
     )
     assert done.stdout.count("points to another place") == 2, done.stderr
+
+
+def test_attributes_that_are_no_utf_8_can_be_written_again(tmp_path: Path) -> None:
+    codes(tmp_path / "codes.h5")
+    with h5py.File(tmp_path / "codes.h5", "a") as file:
+        file.attrs.create("hasher_model", b"caf\xe9\xff", dtype=h5py.string_dtype("utf-8"))
+    videos = CodesFile(tmp_path / "codes.h5").whole()
+    assert videos.hasher.model == r"caf\xe9\xff"
+    write_coded_videos(tmp_path / "again.h5", videos)
+    assert CodesFile(tmp_path / "again.h5").whole().hasher == videos.hasher
