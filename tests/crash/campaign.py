@@ -32,6 +32,7 @@ from tests.crash.victims import GENTLE, MARK, VICTIMS, Tree
 from tests.projects import Project
 
 SECONDS_TO_END = 1800  # of a command that was hit, or is left alone, on a busy machine
+SECONDS_TO_APPEAR = 15.0  # that a victim is waited for, before any other is hit
 EARLY = 15.0  # seconds: kills before are counted apart
 DISK_MEGABYTES = 1500
 # Drawn as often as this says; the whole pipeline takes longest.
@@ -153,10 +154,13 @@ class Campaign:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     root.wait(timeout=moment)
                     return  # it was faster than usual, or what it did before is kept
-                if not VICTIMS[victim](Tree(mark, root.pid), random, project.folder):
-                    victim = "any one"  # that one was not there
-                    if not VICTIMS[victim](Tree(mark, root.pid), random, project.folder):
+                tree = Tree(mark, root.pid)
+                while not VICTIMS[victim](tree, random, project.folder):
+                    if root.poll() is not None:
                         return
+                    if time.monotonic() - began > moment + SECONDS_TO_APPEAR:
+                        victim = "any one"
+                    time.sleep(0.1)
                 scenario.hits.append(Hit(victim, time.monotonic() - began))
                 root.wait(timeout=SECONDS_TO_END)
                 scenario.output = log.read_text(errors="replace")
