@@ -169,7 +169,9 @@ def restore_trainer(folder: Path, trainer: Trainer) -> History:
     try:
         check_regular(folder / TRAINING)
         with open(folder / TRAINING, "rb") as file:
-            if file.read(len(ZIP)) != ZIP:  # torch would try older forms, and unpack one of them in the temporary folder
+            if (
+                file.read(len(ZIP)) != ZIP
+            ):  # torch would try older forms, and unpack one of them in the temporary folder
                 raise ValueError(f"{TRAINING} is not what torch.save writes")
         state: Mapping[str, Any] = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
         trainer.restore(load_weights(folder), state, unpack_granularities(state["granularities"]))

@@ -28,11 +28,12 @@ from tests.crash.beside import called_beside
 from tests.crash.checks import problems
 from tests.crash.commands import COMMANDS, Command, Outcome
 from tests.crash.templates import NEW_CLIPS, Templates, removed_ids
-from tests.crash.victims import GENTLE, MARK, VICTIMS, Tree
+from tests.crash.victims import GENTLE, MARK, REFUSED, VICTIMS, Tree
 from tests.projects import Project
 
 SECONDS_TO_END = 1800  # of a command that was hit, or is left alone, on a busy machine
 SECONDS_TO_APPEAR = 15.0  # that a victim is waited for, before any other is hit
+SECONDS_REFUSED = (0.5, 8.0)
 EARLY = 15.0  # seconds: kills before are counted apart
 DISK_MEGABYTES = 1500
 # Drawn as often as this says; the whole pipeline takes longest.
@@ -155,7 +156,7 @@ class Campaign:
                     root.wait(timeout=moment)
                     return  # it was faster than usual, or what it did before is kept
                 tree = Tree(mark, root.pid)
-                while not VICTIMS[victim](tree, random, project.folder):
+                while not self._strike(victim, command, tree, random, project.folder):
                     if root.poll() is not None:
                         return
                     if time.monotonic() - began > moment + SECONDS_TO_APPEAR:
@@ -164,6 +165,17 @@ class Campaign:
                 scenario.hits.append(Hit(victim, time.monotonic() - began))
                 root.wait(timeout=SECONDS_TO_END)
                 scenario.output = log.read_text(errors="replace")
+
+    def _strike(self, victim: str, command: Command, tree: Tree, random: Random, folder: Path) -> bool:
+        """Hit; false if there is nothing of that kind to be hit."""
+        if victim != REFUSED:
+            return VICTIMS[victim](tree, random, folder)
+        for name in command.services:
+            self._services[name].stop()
+        time.sleep(random.uniform(*SECONDS_REFUSED))
+        for name in command.services:
+            self._services[name].start()
+        return True
 
     def _left_alone(
         self, command: Command, project: Project, mark: str
@@ -341,7 +353,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="SEED/NUMBER of one scenario, to repeat it")
     parser.add_argument("--command", action="append", help=f"of {', '.join(one.name for one in COMMANDS)}")
     parser.add_argument(
-        "--victim", action="append", choices=VICTIMS, help="what is hit, instead of all kinds"
+        "--victim", action="append", choices=(*VICTIMS, REFUSED), help="what is hit, instead of all kinds"
     )
     parser.add_argument("--folder", type=Path, help="where to work, and where projects that failed are kept")
     parser.add_argument("--results", type=Path, help="JSON file that the counts are added to")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.crash.victims import REFUSED
 from tests.projects import Project
 
 # Smaller still than what the end-to-end tests run: a kill costs the time that the command has run for.
@@ -41,7 +42,7 @@ class Command:
         words: what is typed after `python -m`.
         template: of the project that it starts from; see `templates.py`.
         outcome: what must be as after an undisturbed run.
-        victims: names in `victims.VICTIMS`, as often as they are to be drawn.
+        victims: names in `victims.VICTIMS`, or `REFUSED`, as often as they are to be drawn.
         changes: of params.yaml before it.
         services: it needs: "prefect", "postgresql".
         most_kills: before it is left alone.
@@ -178,7 +179,7 @@ COMMANDS = (
         ("tests.crash.on_a_worker",),
         "finished",
         pipeline_outcome,
-        (*ANY, "a worker", "the stage", "dvc", "the flow"),
+        (*ANY, "a worker", "the stage", "dvc", "the flow", REFUSED),
         changes=SECOND_VERSION,
         services=("prefect",),
         most_kills=20,
@@ -195,7 +196,7 @@ COMMANDS = (
         (CLI, "tune", "--workers", "2"),
         "finished",
         study_outcome,
-        (*ANY, "a tuning worker", "the Prefect server"),
+        (*ANY, "a tuning worker", "the Prefect server", REFUSED),
         changes={
             "tuning__trials": 4,
             "tuning__search": ["losses.beta"],

@@ -132,8 +132,9 @@ VICTIMS: dict[str, Callable[[Tree, Random, Path], bool]] = {
     "stopped for a while": stopped,
     "full disk": full_disk,
 }
-# What kills nothing.
-GENTLE = ("stopped for a while", "full disk")
+REFUSED = "connections refused"  # by the service that the command needs, for a while: the campaign stops and starts it
+# What kills nothing of the command.
+GENTLE = ("stopped for a while", "full disk", REFUSED)
 
 
 def _kill_one(found: list[psutil.Process], random: Random) -> bool:
