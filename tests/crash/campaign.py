@@ -25,7 +25,7 @@ from random import Random
 from typing import Any
 
 from tests.crash.beside import called_beside
-from tests.crash.checks import problems
+from tests.crash.checks import open_on, problems
 from tests.crash.commands import COMMANDS, Command, Outcome
 from tests.crash.templates import NEW_CLIPS, Templates, removed_ids
 from tests.crash.victims import GENTLE, MARK, REFUSED, VICTIMS, Tree
@@ -34,6 +34,7 @@ from tests.projects import Project
 SECONDS_TO_END = 1800  # of a command that was hit, or is left alone, on a busy machine
 SECONDS_TO_APPEAR = 15.0  # that a victim is waited for, before any other is hit
 SECONDS_REFUSED = (0.5, 8.0)
+SECONDS_TO_BE_MISSED = 600
 EARLY = 15.0  # seconds: kills before are counted apart
 DISK_MEGABYTES = 1500
 # Drawn as often as this says; the whole pipeline takes longest.
@@ -98,6 +99,7 @@ class Campaign:
         self._templates = Templates(folder, say)
         self._undisturbed: dict[str, tuple[Outcome, int, float]] = {}
         self._services: dict[str, Any] = {}
+        self._apis: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Campaign:
@@ -165,6 +167,15 @@ class Campaign:
                 scenario.hits.append(Hit(victim, time.monotonic() - began))
                 root.wait(timeout=SECONDS_TO_END)
                 scenario.output = log.read_text(errors="replace")
+
+    def left_open(self) -> list[str]:
+        """Runs on the server of the workers that nobody has closed, once it has had time to miss their heartbeats."""
+        if "prefect" not in self._services:
+            return []
+        until = time.monotonic() + SECONDS_TO_BE_MISSED
+        while (left := open_on(self._apis["prefect"])) and time.monotonic() < until:
+            time.sleep(5)
+        return left
 
     def _strike(self, victim: str, command: Command, tree: Tree, random: Random, folder: Path) -> bool:
         """Hit; false if there is nothing of that kind to be hit."""
@@ -238,9 +249,9 @@ class Campaign:
                 server, api = prefect_service(self._folder)
                 self._stack.callback(server.stop)
                 server.start()
-                self._services[name] = api
+                self._services[name], self._apis[name] = server, api
             return {
-                "PREFECT_API_URL": self._services[name],
+                "PREFECT_API_URL": self._apis[name],
                 "PREFECT_HOME": str(self._folder / "prefect-client"),
             }
         from tests.postgresql import PostgreSQL, find_programs
@@ -387,6 +398,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 _record(options.results, summary(scenarios, seed))
             if options.only:
                 break
+        left_open = campaign.left_open()
     failed = [scenario for scenario in scenarios if scenario.failures]
     print(json.dumps(summary(scenarios, seed), indent=2))
     again = "".join(f" --victim {victim!r}" for victim in options.victim or ())
@@ -395,9 +407,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(
             f"{_told(scenario)}\n    repeat it: python -m tests.crash.campaign --only {scenario.seed}{again}"
         )
+    for run in left_open:
+        print(f"FAILED: left open on the server of the workers: {run}")
     if not failed and options.folder is None:
         shutil.rmtree(folder, ignore_errors=True)
-    return int(bool(failed))
+    return int(bool(failed or left_open))
 
 
 def _record(path: Path, counts: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import sqlite3
 import time
+import urllib.request
 from collections.abc import Iterator
 
 from tests.crash.beside import called_beside
@@ -60,6 +61,19 @@ def _open_in_mlflow(project: Project) -> list[str]:
         for run in client.search_runs(experiments, max_results=1000)
         if run.info.status == "RUNNING"
     ]
+
+
+def open_on(api: str) -> list[str]:
+    """Flow and task runs that are open on a server, by name and state."""
+    found = []
+    for kind in ("flow_runs", "task_runs"):
+        question = {kind: {"state": {"type": {"any_": OPEN_STATES}}}}
+        request = urllib.request.Request(
+            f"{api}/{kind}/filter", json.dumps(question).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:
+            found += [f"{kind} {run['name']} is {run['state_type']}" for run in json.loads(response.read())]
+    return found
 
 
 def _open_in_prefect(project: Project) -> list[str]:
