@@ -47,7 +47,8 @@ def test_equals_the_naive_form(monkeypatch: pytest.MonkeyPatch, seeds: int) -> N
     assert fast.gmap == pytest.approx(np.mean(whole))
     assert fast.difference == pytest.approx(fast.gmap - fast.other_gmap)
     monkeypatch.setattr(bootstrap, "INDICES_AT_ONCE", 100)
-    assert paired_difference(first, second, resamples=60, confidence=0.8, seed=5) == fast
+    in_parts = paired_difference(first, second, resamples=60, confidence=0.8, seed=5)
+    assert in_parts.record() == pytest.approx(fast.record())  # sums of another order have other last digits
 
 
 def test_pairing_tells_apart_what_the_spread_of_queries_would_hide() -> None:
