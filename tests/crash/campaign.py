@@ -156,7 +156,10 @@ class Campaign:
                 began = time.monotonic()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     root.wait(timeout=moment)
-                    return  # it was faster than usual, or what it did before is kept
+                    # It was faster than usual, or what it did before is kept. A pipeline has nothing more to do then.
+                    if command.per_pipeline:
+                        return
+                    continue
                 tree = Tree(mark, root.pid)
                 while not self._strike(victim, command, tree, random, project.folder):
                     if root.poll() is not None:
