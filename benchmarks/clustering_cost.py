@@ -28,8 +28,9 @@ from ssvh_model.clustering.anchors import Granularity, make_anchors
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.pictures.style import BLUE, GREY, ORANGE, dress, heading, new_figure, save
 from ssvh_model.training.frame_source import FrameSource
-from tasks.params import Params, load_params
-from tasks.training import TrainingSession
+from tasks.params.load import load_params
+from tasks.params.sections import Params
+from tasks.training.settings import training_session
 
 CHUNK = 1 << 18
 PROTOTYPES = 2000  # kinds of videos among the made-up codes
@@ -64,13 +65,13 @@ def speeds(params: Params, *, layers: int, feature_size: int, videos: int, repea
             meta=FeatureMeta("", "", 0),
         )
         model = params.model.model_copy(update={"layers": layers})
-        session = TrainingSession(params.model_copy(update={"model": model}), FeatureFile(path))
+        session = training_session(params.model_copy(update={"model": model}), FeatureFile(path))
         # Held in memory, whatever is free just now.
-        session.train = FrameSource.from_tensor(session.train.ids, features.half())
+        session.videos = FrameSource.from_tensor(session.videos.ids, features.half())
     trainer = session.trainer()
 
     def encoding() -> None:
-        session.encode(trainer.model.hasher, session.train)
+        session.encode(trainer.model.hasher, session.videos)
 
     training, coding = best(trainer.train_epoch, repeats), best(encoding, repeats)
     return {

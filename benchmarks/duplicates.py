@@ -34,11 +34,12 @@ from ssvh_model.index.video_encoder import VideoEncoder, backbone_of
 from ssvh_model.model.hasher_file import load_saved_hasher
 from ssvh_model.progress import no_progress
 from ssvh_model.retrieval.hamming import as_words, hamming_distances
+from ssvh_model.training.encoded import mean_features
 from ssvh_model.video.extraction import extract_features
 from tasks import paths
-from tasks.device import pick_workers
-from tasks.encoded import mean_features
-from tasks.params import Params, load_params
+from tasks.machine.device import pick_workers
+from tasks.params.load import load_params
+from tasks.params.sections import Params
 
 RADII = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
 

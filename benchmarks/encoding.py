@@ -28,8 +28,8 @@ from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.frame_source import FrameSource
-from tasks.presets import params_with_presets
-from tasks.training import hasher_config
+from tasks.params.presets import params_with_presets
+from tasks.training.settings import hasher_config
 
 DEMO_FEATURES = 1280  # D of EfficientNet-Lite0
 PRESETS: dict[str, list[str]] = {

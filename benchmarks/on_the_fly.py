@@ -33,9 +33,10 @@ from ssvh_model.training.checkpoint import load_hasher
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.video.backbones import load_backbone
 from ssvh_model.video.extraction import decode_for
-from tasks.both_phases import train_rounds, train_warmup
-from tasks.params import Params, Warmup, load_params
-from tasks.training import TrainingSession
+from tasks.params.load import load_params
+from tasks.params.sections import Params, Warmup
+from tasks.training.both_phases import train_rounds, train_warmup
+from tasks.training.settings import training_session
 
 
 def shortened(params: Params, epochs: int) -> Params:
@@ -71,9 +72,9 @@ def source(file: FeatureFile, rows: np.ndarray, features: Tensor | None) -> Fram
 
 def train(params: Params, file: FeatureFile, features: Tensor | None) -> tuple[VideoHasher, float]:
     """A hasher trained on stored features, or on those given, and its training videos a second."""
-    session = TrainingSession(params, file)
+    session = training_session(params, file)
     if features is not None:
-        session.train = source(file, file.rows("train"), features)
+        session.videos = source(file, file.rows("train"), features)
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
@@ -85,11 +86,11 @@ def train(params: Params, file: FeatureFile, features: Tensor | None) -> tuple[V
             seconds.append(now - last[0])
             last[0] = now
 
-        state = train_warmup(session, folder / "warmup", watch)
-        state = train_rounds(session, state, folder, watch)
+        state = train_warmup(session, params, folder / "warmup", watch)
+        state = train_rounds(session, params, state, folder, watch)
         hasher = load_hasher(state).to(session.device)
     # The median leaves out the epochs that were measured, saved or clustered as well.
-    return hasher, len(session.train) / float(np.median(seconds))
+    return hasher, len(session.videos) / float(np.median(seconds))
 
 
 def gmap_of(params: Params, file: FeatureFile, codes: np.ndarray) -> float:
@@ -139,7 +140,7 @@ def main() -> None:
         hashers[name], speeds[name] = train(settings, file, features)
         print(name, f"{speeds[name]:.1f} training videos a second", flush=True)
 
-    session = TrainingSession(params, file)
+    session = training_session(params, file)
     codes = {
         f"trained on {name}, codes of {form}": sign_codes(session.encode(hasher, videos).numpy())
         for name, hasher in hashers.items()

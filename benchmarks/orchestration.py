@@ -19,17 +19,18 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from benchmarks.machine import machine, write_result  # noqa: E402
-from flows import children, server  # noqa: E402
-from flows.environment import prepare_environment  # noqa: E402
-from tasks.tracking import Store  # noqa: E402
+from flows.running.environment import prepare_environment  # noqa: E402
+from flows.servers import server  # noqa: E402
+from tasks.machine import programs  # noqa: E402
+from tasks.records.store import Store  # noqa: E402
 
 MOST_A_STAGE = 5.0
 MOST_UNCHANGED = 15.0
 
 PROGRAM = """
 import sys
-import tasks
-tasks.__path__.append("stages")
+import tasks.stages
+tasks.stages.__path__.append("stages")
 from tasks.stage import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -42,7 +43,8 @@ def run(stage):
     import numpy as np
     import torch
     from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
-    from tasks.training import TrainingSession
+    from tasks.training.phase import run_phase
+    from tasks.training.settings import training_session
 
     features = stage.work.folder / "features.h5"
     write_feature_file(
@@ -53,8 +55,8 @@ def run(stage):
     def on_epoch(row, seconds):
         stage.run.log_metrics({{"loss": row["loss"]}}, step=row["epoch"])
 
-    TrainingSession(stage.params, FeatureFile(features)).run_phase(
-        "warmup", epochs=5, checkpoints=stage.work.folder, on_epoch=on_epoch, progress=lambda done, total: None
+    run_phase(
+        training_session(stage.params, FeatureFile(features)), stage.params, "warmup", epochs=5, checkpoints=stage.work.folder, on_epoch=on_epoch, progress=lambda done, total: None
     )
     library = {{"seconds": time.perf_counter() - began, "processor_seconds": time.process_time() - worked}}
     out = stage.work.folder / "out"
@@ -87,7 +89,7 @@ def write_project(folder: Path, stages: int) -> list[str]:
 def timed_run(*command: str) -> dict[str, float]:
     """Wall and processor seconds of a command and all that it started."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    if status := children.run([sys.executable, "-m", *command], extra={}):
+    if status := programs.run([sys.executable, "-m", *command], extra={}):
         raise SystemExit(f"{' '.join(command)} ended with status {status}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -28,19 +28,18 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from ssvh_model.corpus.other_features import as_feature_file
 from ssvh_model.files import atomic_path
-from ssvh_model.progress import no_progress
 from ssvh_model.retrieval.report import evaluate_hasher
 from ssvh_model.training.checkpoint import load_hasher
-from tasks.both_phases import train_rounds, train_warmup
-from tasks.changes import parse_changes
-from tasks.encoded import encode_videos, mean_features
-from tasks.experiment_training import begin_process
-from tasks.feature_input import as_feature_file
-from tasks.params import Params
-from tasks.presets import params_with_presets
-from tasks.processes import Started, kill_children, terminate_as_interrupt
-from tasks.training import TrainingSession
+from ssvh_model.training.encoded import mean_features
+from tasks.experiments.run import begin_process
+from tasks.machine.processes import Started, kill_children, terminate_as_interrupt
+from tasks.params.changes import parse_changes
+from tasks.params.presets import params_with_presets
+from tasks.params.sections import Params
+from tasks.training.both_phases import train_rounds, train_warmup
+from tasks.training.settings import training_session, video_set
 
 # Sections of params.yaml that the figures depend on, given a feature file.
 COUNTS = {"seed", "model", "sampler", "losses", "training", "warmup", "rounds", "clustering", "evaluate"}
@@ -59,14 +58,14 @@ def measure(params: Params, path: Path) -> dict[str, Any]:
     try:
         file = as_feature_file(path, folder)
         began = time.perf_counter()
-        session = TrainingSession(params, file)
-        warm = train_warmup(session, folder / "warmup", lambda row, seconds: None)
-        state = train_rounds(session, warm, folder, lambda row, seconds: None)
+        session = training_session(params, file)
+        warm = train_warmup(session, params, folder / "warmup", lambda row, seconds: None)
+        state = train_rounds(session, params, warm, folder, lambda row, seconds: None)
         seconds = time.perf_counter() - began
-        hasher = load_hasher(state).to(session.device)
+        hasher = load_hasher(state)
         record = evaluate_hasher(
-            encode_videos(session, hasher, file, file.rows(*params.evaluate.query), no_progress),
-            encode_videos(session, hasher, file, file.rows(*params.evaluate.database), no_progress),
+            video_set(params, hasher, file, file.rows(*params.evaluate.query)),
+            video_set(params, hasher, file, file.rows(*params.evaluate.database)),
             train_features=mean_features(file, file.rows("train")),
             exclude_self=params.evaluate.exclude_self,
             itq_seed=params.seed,
@@ -74,7 +73,7 @@ def measure(params: Params, path: Path) -> dict[str, Any]:
         labellings = {"label": record, "fine label": record["fine"]}
         return {
             **identity(params, path),
-            "training_videos": len(session.train),
+            "training_videos": len(session.videos),
             "training_seconds": round(seconds, 1),
             "labels": {name: figures(part) for name, part in labellings.items() if part is not None},
         }

@@ -30,9 +30,11 @@ from ssvh_model.pictures.style import BLUE, GREY, INK, ORANGE, PALE, dress, head
 from ssvh_model.progress import no_progress
 from ssvh_model.training.checkpoint import load_model
 from ssvh_model.training.diagnostics import hidden_frame_errors, mean_rank_correlation
-from tasks.evaluation_pictures import Thumbnails
-from tasks.params import Params, load_params
-from tasks.training import TrainingSession
+from ssvh_model.training.session import TrainingSession
+from ssvh_model.video.thumbnails import Thumbnails
+from tasks.params.load import load_params
+from tasks.params.sections import Params
+from tasks.training.settings import phase, training_session
 
 GOOD = "good"
 DRAWS = 256
@@ -73,9 +75,9 @@ def look_at(model: AutoSSVH, session: TrainingSession) -> dict[str, np.ndarray]:
     """How often each frame of the training videos is shown, its score and its reconstruction error while hidden, [n, M] each."""
     generator = torch.Generator(device=session.device).manual_seed(0)
     found: dict[str, list[np.ndarray]] = {"shown": [], "score": [], "error": []}
-    for start in range(0, len(session.train), VIDEOS_AT_ONCE):
-        rows = np.arange(start, min(start + VIDEOS_AT_ONCE, len(session.train)))
-        features = model.hasher.center(session.train.fetch(rows).to(session.device).float())
+    for start in range(0, len(session.videos), VIDEOS_AT_ONCE):
+        rows = np.arange(start, min(start + VIDEOS_AT_ONCE, len(session.videos)))
+        features = model.hasher.center(session.videos.fetch(rows).to(session.device).float())
         embedded = model.hasher.embed(features)
         shown = torch.stack(
             [model.select(embedded, reversal=0.0, generator=generator).weights for _ in range(DRAWS)]
@@ -149,12 +151,11 @@ def main() -> None:
     quiet = [("cooperative", 0.0, 0.1), ("adversarial", 0.0, 0.1)]
     rows: list[dict[str, Any]] = []
     for kind, delta, gumbel in [*plain, *noisy, *quiet]:
-        session = TrainingSession(changed(params, kind=kind, noise=delta, gumbel=gumbel), file)
+        session = training_session(changed(params, kind=kind, noise=delta, gumbel=gumbel), file)
         with tempfile.TemporaryDirectory() as work:
             began = time.perf_counter()
             state = session.run_phase(
-                "warmup",
-                epochs=arguments.epochs,
+                phase(params, "warmup", epochs=arguments.epochs),
                 checkpoints=Path(work),
                 on_epoch=lambda row, seconds: None,
                 progress=no_progress,

@@ -8,9 +8,9 @@ from ssvh_model.features import FeatureFile
 from ssvh_model.model.hasher_file import save_hasher
 from ssvh_model.training.checkpoint import load_hasher
 from tasks import paths
-from tasks.index import build_index
-from tasks.params import load_params
-from tasks.progress import ShownProgress
+from tasks.index.build import build_index
+from tasks.machine.progress import ShownProgress
+from tasks.params.load import load_params
 
 
 def make_trained_index(folder: Path) -> Path:

@@ -19,13 +19,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)]
 
 from benchmarks.machine import machine, write_result  # noqa: E402
-from flows import children  # noqa: E402
-from flows.environment import prepare_environment  # noqa: E402
-from flows.server import prefect_server  # noqa: E402
+from flows.running.environment import prepare_environment  # noqa: E402
+from flows.servers.server import prefect_server  # noqa: E402
 from ssvh_model.features import FeatureMeta, write_feature_file  # noqa: E402
 from tasks import paths  # noqa: E402
+from tasks.machine import programs  # noqa: E402
 from tests.postgresql import PostgreSQL, find_programs  # noqa: E402
-from tests.tasks.experiments import features, write_tiny_params  # noqa: E402
+from tests.tasks.experiments.small import features, write_tiny_params  # noqa: E402
 
 MOST = 0.6
 EPOCHS = 12
@@ -55,11 +55,11 @@ def seconds(workers: int, trials: int, storage: str) -> tuple[float, int]:
     command = ["-m", "flows.cli", "tune", "--features", "features.h5", "--study", name]
     options = ["--trials", str(trials), "--workers", str(workers)]
     with open(os.devnull, "wb") as nowhere:
-        process = children.start([sys.executable, *command, *options], extra=extra, output=nowhere)
+        process = programs.start([sys.executable, *command, *options], extra=extra, output=nowhere)
     try:
         assert process.wait() == 0
     finally:
-        children.stop(process)
+        programs.stop(process)
     ended = optuna.load_study(study_name=name, storage=storage).get_trials()
     assert len(ended) == trials and all(trial.state.name == "COMPLETE" for trial in ended)
     began = min(trial.datetime_start for trial in ended if trial.datetime_start)
@@ -76,11 +76,11 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--videos", type=int, default=1000, help="Of which six tenths are for training.")
     options = parser.parse_args()
-    programs = find_programs()
-    if programs is None:
+    postgresql = find_programs()
+    if postgresql is None:
         print("PostgreSQL's programs initdb and postgres are not on this machine: nothing measured")
         return 0
-    server = PostgreSQL(programs)
+    server = PostgreSQL(postgresql)
     measured: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

@@ -9,15 +9,16 @@ from typing import Any
 from prefect import flow
 from prefect.states import State
 
-from flows.ending import bad_input
-from flows.experiment import main, run_experiment, wide_console
+from flows.running.console import wide_console
+from flows.running.ending import bad_input
+from flows.running.experiments import main, run_experiment
 from ssvh_model.errors import UserError
-from tasks.ablation_report import finish_ablation, plan_ablation
-from tasks.ablation_table import notes, table
-from tasks.changes import parse_changes, with_changes
-from tasks.experiment import Measure
-from tasks.experiment_plan import parse_seeds
-from tasks.params import load_params
+from tasks.experiments.ablation.report import finish_ablation, plan_ablation
+from tasks.experiments.ablation.table import notes, table
+from tasks.experiments.one_training import Measure
+from tasks.experiments.plan import parse_seeds
+from tasks.params.changes import parse_changes, with_changes
+from tasks.params.load import load_params
 
 
 @flow(name="ablation", persist_result=False)

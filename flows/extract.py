@@ -14,11 +14,12 @@ from prefect.deployments import run_deployment
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows import children, dvc
-from flows.ending import bad_input, exit_status
-from flows.environment import prepare_environment, refuse_nested
+from flows.running.ending import bad_input, exit_status
+from flows.running.environment import prepare_environment, refuse_nested
+from flows.running.reproduce import reproduce
 from ssvh_model.errors import UserError
-from tasks.extract_share import extract_share
+from tasks.extraction.share import extract_share
+from tasks.machine import programs
 
 SHARE = "extract-share"
 SHARE_DEPLOYMENT = f"{SHARE}/{SHARE}"
@@ -53,7 +54,7 @@ def extract(workers: int = 2, on_pool: bool = True) -> State[Any]:
         refuse_nested()
     except UserError as error:
         return bad_input(error)
-    if dvc.reproduce("corpus", single=False, extra={}) != 0:
+    if reproduce("corpus", single=False, extra={}) != 0:
         return Failed(message="stage corpus failed")
     one = _on_pool if on_pool else _here
     shares = [
@@ -78,7 +79,7 @@ def _on_pool(number: int) -> State[Any]:
 @task(cache_policy=NO_CACHE, persist_result=False)
 def _here(number: int) -> State[Any]:
     """A process of this machine."""
-    status = children.run([sys.executable, "-m", "flows.extract", SHARE], extra={})
+    status = programs.run([sys.executable, "-m", "flows.extract", SHARE], extra={})
     return Completed() if status == 0 else Failed(message=f"share {number} ended with status {status}")
 
 

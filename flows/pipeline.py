@@ -1,7 +1,7 @@
 """The pipeline as a Prefect flow: the stages of dvc.yaml in their order, each reproduced through DVC.
 
 DVC decides what is out of date. A stage that is runs as a task of this flow (in a process of its own, see
-`tasks/prefect_task.py`); one that is not shows as a task in the state Cached. `python -m flows.pipeline` starts it by hand.
+`tasks/records/prefect_task.py`); one that is not shows as a task in the state Cached. `python -m flows.pipeline` starts it by hand.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, State
 
-from flows import dvc
-from flows.ending import BAD_INPUT, bad_input, exit_status
-from flows.environment import AT_ONCE, prepare_environment, refuse_nested
+from flows.running.ending import BAD_INPUT, bad_input, exit_status
+from flows.running.environment import AT_ONCE, prepare_environment, refuse_nested
+from flows.running.reproduce import out_of_date, reproduce
 from ssvh_model.errors import UserError
-from tasks.definition import read_definitions
-from tasks.params import load_params
-from tasks.parent import close_parent, create_parent, stage_tags
-from tasks.prefect_page import show_mlflow_run
-from tasks.prefect_task import FLOW_RUN_VARIABLE
-from tasks.processes import leave_garbage
-from tasks.stage import STARTED_VARIABLE
-from tasks.tracking import PARENT_VARIABLE, SECONDS_WHEN_STOPPED, Store
+from tasks.machine.processes import leave_garbage
+from tasks.params.load import load_params
+from tasks.pipeline.definition import read_definitions
+from tasks.pipeline.stage import STARTED_VARIABLE
+from tasks.records.parents import close_parent, create_parent, stage_tags
+from tasks.records.prefect_page import show_mlflow_run
+from tasks.records.prefect_task import FLOW_RUN_VARIABLE
+from tasks.records.store import PARENT_VARIABLE, SECONDS_WHEN_STOPPED, Store
 
 
 @flow(name="pipeline", persist_result=False)
@@ -49,7 +49,7 @@ def pipeline(one_by_one: bool = True) -> State[Any]:
         refuse_nested()
         params = load_params()
         stages = [definition.name for definition in read_definitions()]
-        stale = dvc.out_of_date()
+        stale = out_of_date()
         store = Store()
         tags = {"ssvh.prefect_flow_run": str(context.flow_run.id)}
         parent = create_parent(store, "prefect flow" if one_by_one else "ssvh run", tags)
@@ -90,7 +90,7 @@ def _reproduce(
         stages = stages[first:]
     if stages:
         names = stages if one_by_one else ()
-        status = dvc.reproduce(*names, single=one_by_one, extra=extra)
+        status = reproduce(*names, single=one_by_one, extra=extra)
         if status != 0:
             return _failure(started, f"dvc repro ended with status {status}")
     _show_cached([stage for stage in stages if not (started / stage).exists()])

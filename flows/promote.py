@@ -8,9 +8,9 @@ from prefect import flow, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.states import Completed, State
 
-from flows.by_hand import person, promote_here
-from flows.ending import bad_input
-from flows.environment import prepare_environment
+from flows.running.ending import bad_input
+from flows.running.environment import prepare_environment
+from flows.running.promotion import person, promote_here
 from ssvh_model.errors import UserError
 
 PROMOTED, KEPT = "Promoted", "Kept"

@@ -11,14 +11,15 @@ from prefect.states import State
 from rich.box import SIMPLE
 from rich.table import Table
 
-from flows.ending import bad_input
-from flows.experiment import main, run_experiment, wide_console
+from flows.running.console import wide_console
+from flows.running.ending import bad_input
+from flows.running.experiments import main, run_experiment
 from ssvh_model.errors import UserError
-from tasks.ablation_table import spread
-from tasks.changes import parse_changes, with_changes
-from tasks.experiment_plan import parse_seeds
-from tasks.params import load_params
-from tasks.sensitivity import finish_sensitivity, plan_sensitivity
+from tasks.experiments.plan import parse_seeds
+from tasks.experiments.sensitivity import finish_sensitivity, plan_sensitivity
+from tasks.experiments.tables import spread
+from tasks.params.changes import parse_changes, with_changes
+from tasks.params.load import load_params
 
 
 @flow(name="sensitivity", persist_result=False)

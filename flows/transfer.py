@@ -11,14 +11,15 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, State
 
-from flows.ending import bad_input
-from flows.experiment import main, wide_console
+from flows.running.console import wide_console
+from flows.running.ending import bad_input
+from flows.running.experiments import main
 from ssvh_model.errors import UserError
 from tasks import paths
-from tasks.params import load_params
-from tasks.progress import ShownProgress
-from tasks.transfer import transfer as measure
-from tasks.transfer_report import keep_transfer, sentence, table
+from tasks.experiments.transfer import transfer as measure
+from tasks.experiments.transfer_report import keep_transfer, sentence, table
+from tasks.machine.progress import ShownProgress
+from tasks.params.load import load_params
 
 
 @flow(name="transfer", persist_result=False)

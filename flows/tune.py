@@ -20,22 +20,22 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.flow_engine import run_flow
 from prefect.states import Completed, Failed, State
 
-from flows.ending import bad_input, exit_status
-from flows.environment import prepare_environment
+from flows.running.ending import bad_input, exit_status
+from flows.running.environment import prepare_environment
 from ssvh_model.errors import UserError
 from tasks import paths
-from tasks.changes import parse_changes, with_changes
-from tasks.params import load_params
-from tasks.prefect_task import PrefectIds
-from tasks.processes import terminate_as_interrupt
-from tasks.tracking import Store
-from tasks.tuning_apply import apply_best
-from tasks.tuning_plan import TuningPlan, plan_tuning
-from tasks.tuning_record import open_study_run
-from tasks.tuning_report import report_study
-from tasks.tuning_storage import turn
-from tasks.tuning_study import MLFLOW_RUN, REPORTED, OpenStudy, open_study, work
-from tasks.tuning_trial import first_number, reason, run_trial
+from tasks.machine.processes import terminate_as_interrupt
+from tasks.params.changes import parse_changes, with_changes
+from tasks.params.load import load_params
+from tasks.records.prefect_task import PrefectIds
+from tasks.records.store import Store
+from tasks.tuning.apply import apply_best
+from tasks.tuning.plan import TuningPlan, plan_tuning
+from tasks.tuning.record import open_study_run
+from tasks.tuning.report import report_study
+from tasks.tuning.storage import turn
+from tasks.tuning.study import MLFLOW_RUN, REPORTED, OpenStudy, open_study, work
+from tasks.tuning.trial import first_number, reason, run_trial
 
 
 def read_plan(features: str, study: str, changes: list[str]) -> TuningPlan:

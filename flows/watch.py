@@ -12,22 +12,27 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Completed, Failed, State
 
-from flows import children
-from flows.ending import bad_input, exit_status
-from flows.environment import prepare_environment, refuse_nested
 from flows.pipeline import pipeline
-from flows.server import prefect_server
+from flows.running.ending import bad_input, exit_status
+from flows.running.environment import ONLY_LOOK, prepare_environment, refuse_nested
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video
 from tasks import paths
-from tasks.params import Params, load_params
-from tasks.prefect_page import show_table
-from tasks.watch import Decision, NewVideos, alone, decide, extract_new, find_new_videos, new_drift
+from tasks.extraction.new_videos import (
+    Decision,
+    NewVideos,
+    alone,
+    decide,
+    extract_new,
+    find_new_videos,
+    new_drift,
+)
+from tasks.params.load import load_params
+from tasks.params.sections import Params
+from tasks.records.prefect_page import show_table
 
 if TYPE_CHECKING:
     from ssvh_model.retrieval.drift import Drift
-
-ONLY_LOOK = "--only-look"
 
 
 @flow(name="watch", persist_result=False)
@@ -113,22 +118,6 @@ def codes(params: Params) -> Drift:
     ]
     show_table("drift", rows, f"{drift.videos} new videos", logger.info)
     return drift
-
-
-def start(*, only_look: bool) -> int:
-    """Run the flow in a process of its own, which has sent all its logs when it ends, before the server does.
-
-    Raises:
-        UserError: this is no project's folder, a stage started it, or params.yaml is not in order.
-    """
-    prepare_environment()
-    refuse_nested()
-    paths.check_project_folder()
-    load_params()
-    with prefect_server():
-        return children.run(
-            [sys.executable, "-m", "flows.watch", *([ONLY_LOOK] if only_look else [])], extra={}
-        )
 
 
 def main(arguments: list[str]) -> int:

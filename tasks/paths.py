@@ -38,7 +38,7 @@ PREFECT_HOME = Path(".prefect")
 MLFLOW_STORE = Path("mlflow.db")
 MLFLOW_ARTIFACTS = Path("mlartifacts")
 OPTUNA_STORE = Path("optuna.db")
-UNSENT = Path(".unsent")  # what MLflow has not taken yet (tasks/journal.py)
+UNSENT = Path(".unsent")  # what MLflow has not taken yet (tasks/records/journal.py)
 
 
 def state(name: str) -> Path:

@@ -1,11 +1,11 @@
 """What runs a stage: `python -m tasks.stage <name>`, the command of every stage in dvc.yaml.
 
 It checks params.yaml, waits for its turn, finds the work folder, opens the MLflow run and starts the Prefect task; then it calls
-the stage's own function and puts the MLflow run's record among the outputs. So a stage's file, `tasks/<name>.py`, holds one
+the stage's own function and puts the MLflow run's record among the outputs. So a stage's file, `tasks/stages/<name>.py`, holds one
 function and no ceremony:
 
     def run(stage: Stage) -> None:
-        spec = ...(stage.params.warmup)                                      # typed parameters (tasks/params.py)
+        spec = ...(stage.params.warmup)                                      # typed parameters (tasks/params/sections.py)
         checkpoints = stage.work.folder / "checkpoints"                      # is found again after a kill
         result = train(..., seed=stage.params.seed, progress=stage.progress("epochs"))
         stage.run.log_metrics({"loss": 0.5}, step=epoch)                     # to the stage's MLflow run
@@ -29,61 +29,35 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
-from tasks.definition import Definition, Lock, look_up, read_definitions
-from tasks.disk import disk_full
-from tasks.dvc_files import keep_lock
-from tasks.last_line import await_prefect, print_last
-from tasks.params import Params, load_params
-from tasks.params_reading import read_yaml
-from tasks.prefect_task import PrefectIds, run_as_task
-from tasks.process_tree import end_with_root
-from tasks.processes import (
+from tasks.machine.disk import disk_full
+from tasks.machine.last_line import await_prefect, print_last
+from tasks.machine.process_tree import end_with_root
+from tasks.machine.processes import (
     end_with,
     kill_children,
     leave_garbage,
     pipeline_process,
     terminate_as_interrupt,
 )
-from tasks.progress import ShownProgress
-from tasks.work import Work, only_one, open_work, remove_committed_work
-
-STARTED_VARIABLE = "SSVH_STARTED_FOLDER"
+from tasks.params.keys import look_up
+from tasks.params.load import load_params
+from tasks.params.reading import read_yaml
+from tasks.params.sections import Params
+from tasks.pipeline.definition import Definition, Lock, read_definitions
+from tasks.pipeline.dvc_files import keep_lock
+from tasks.pipeline.stage import STARTED_VARIABLE, Stage
+from tasks.pipeline.work import Work, only_one, open_work, remove_committed_work
+from tasks.records.prefect_task import PrefectIds, run_as_task
 
 # Before torch is imported: threads that have nothing to do sleep instead of spinning. Where another process wants the cores too,
 # spinning made training several times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What a stage's function works with.
-
-    Attributes:
-        name: as in dvc.yaml, such as "features" or "p2set@2".
-        round: number of the round, from 1; 0 for stages that belong to none.
-        params: the whole of params.yaml.
-        work: the folder that outlives a kill, and the way to the declared outputs.
-        run: the stage's MLflow run.
-        say: logs one line.
-    """
-
-    name: str
-    round: int
-    params: Params
-    work: Work
-    run: Any  # tasks.tracking.StageRun; named so late because MLflow takes seconds to import
-    say: Callable[[str], None]
-
-    def progress(self, what: str) -> ShownProgress:
-        """A progress to hand to the library; `what` is counted, such as "videos"."""
-        return ShownProgress(what, self.say)
 
 
 def run_stage(name: str) -> None:
@@ -133,10 +107,10 @@ def _tracked(
     ids: PrefectIds,
     say: Callable[[str], None],
 ) -> None:
-    from tasks.parent import find_parent, stage_tags
-    from tasks.prefect_page import show_mlflow_run
-    from tasks.system_metrics import watch_system
-    from tasks.tracking import SECONDS_WHEN_STOPPED, StageRun, Store
+    from tasks.records.parents import find_parent, stage_tags
+    from tasks.records.prefect_page import show_mlflow_run
+    from tasks.records.store import SECONDS_WHEN_STOPPED, StageRun, Store
+    from tasks.records.system_metrics import watch_system
 
     store = Store()
     parent = find_parent(store)
@@ -171,18 +145,18 @@ def _tracked(
 def _function(name: str) -> tuple[Callable[[Stage], None], int]:
     """The function of a stage, and the number of its round."""
     base, _, number = name.partition("@")
-    return importlib.import_module(f"tasks.{base}").run, int(number or 0)
+    return importlib.import_module(f"tasks.stages.{base}").run, int(number or 0)
 
 
 def _parameters(definition: Definition, values: dict[str, Any]) -> dict[str, Any]:
-    from tasks.tracking import flatten
+    from tasks.params.keys import flatten
 
     return flatten({key: look_up(values, key) for key in (*definition.parameters, "running")})
 
 
 def _lineage(definition: Definition, ids: PrefectIds) -> dict[str, str]:
     """Where a result comes from, as tags: commit, stage, digest of every input, Prefect runs."""
-    from tasks.tracking import git_commit
+    from tasks.records.store import git_commit
 
     lock = Lock.read()
     digests = {path: digest for one in definition.inputs for path, digest in lock.digests_under(one).items()}
@@ -197,7 +171,7 @@ def _lineage(definition: Definition, ids: PrefectIds) -> dict[str, str]:
 
 def _log_inputs(run: Any, definition: Definition) -> None:
     """Log the data sets among a stage's inputs."""
-    from tasks.datasets import log_corpus, log_features
+    from tasks.records.data_sets import log_corpus, log_features
 
     lock = Lock.read().outputs()
     for path in definition.inputs:

@@ -41,7 +41,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prefect server that all tests share."""
-    from flows.server import prefect_server
+    from flows.servers.server import prefect_server
 
     folder = tmp_path_factory.mktemp("prefect")
     before, address, home = (

@@ -10,7 +10,8 @@ import torch
 from ssvh_model.features import FeatureMeta
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
 from ssvh_model.model.hasher_file import hasher_digest, save_hasher
-from tasks.hasher_source import HASH_TAG, PLACE_IN_MODEL
+from tasks.records.tags import HASH_TAG
+from tasks.registry.find_hasher import PLACE_IN_MODEL
 
 META = FeatureMeta("efficientnet_lite0", "00ff", 64)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from flows.server import free_port
+from flows.servers.server import free_port
 
 # Debian keeps the server's programs out of the search path.
 PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt")

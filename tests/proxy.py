@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
 
-from flows.server import HOST
+from flows.servers.server import HOST
 
 Hook = Callable[[], None]
 MATTERS_TO_ONE_CONNECTION = ("connection", "keep-alive", "transfer-encoding", "content-length")

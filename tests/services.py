@@ -10,10 +10,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flows import children
-from flows.environment import NO_JOBS
-from flows.server import HOST, free_port
-from tasks.services import answers
+from flows.running.environment import NO_JOBS
+from flows.servers.server import HOST, free_port
+from tasks.machine import programs
+from tasks.machine.services import answers
 
 SECONDS_TO_START = 250
 
@@ -30,7 +30,7 @@ class Service:
 
     def start(self) -> Service:
         with open(self.log, "ab") as log:
-            self.process = children.start(self.command, extra=self.extra, output=log)
+            self.process = programs.start(self.command, extra=self.extra, output=log)
         until = time.monotonic() + SECONDS_TO_START
         while not answers(self.health):
             assert self.process.poll() is None and time.monotonic() < until, self.log.read_text()[-2000:]
@@ -45,7 +45,7 @@ class Service:
 
     def stop(self) -> None:
         if self.process is not None:
-            children.stop(self.process)
+            programs.stop(self.process)
 
 
 def mlflow_service(

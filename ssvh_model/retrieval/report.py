@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -204,3 +205,21 @@ def _retrieval_record(retrieval: Retrieval | None) -> dict[str, Any]:
         "map_at_k": {str(k): value for k, value in retrieval.map_at_k.items()},
         "map_at_k_standard": {str(k): value for k, value in retrieval.map_at_k_standard.items()},
     }
+
+
+def evaluation_figures(record: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of an evaluation under the names that MLflow shows: `gmap`, `map_at_5`, `float_gmap`, `fine_gmap`, ..."""
+    figures: dict[str, float] = {}
+    for prefix, part in (("", record), ("fine_", record["fine"] or {})):
+        for name, result in (
+            ("", part),
+            *((f"{name}_", one) for name, one in part.get("yardsticks", {}).items()),
+        ):
+            if result.get("gmap") is not None:
+                figures[f"{prefix}{name}gmap"] = result["gmap"]
+        for k, value in (part.get("map_at_k") or {}).items():
+            figures[f"{prefix}map_at_{k}"] = value
+    figures |= {
+        name: value for name, value in record["code_statistics"].items() if isinstance(value, int | float)
+    }
+    return figures

@@ -16,6 +16,10 @@ from ssvh_model.model.sampler import select_at_random
 from ssvh_model.retrieval.bits import bit_statistics
 from ssvh_model.retrieval.codes import pack
 
+# How well validation videos find training videos, by the coarse and by the fine labels.
+VALIDATION_GMAP = "validation_gmap"
+VALIDATION_GMAP_FINE = "validation_gmap_fine"
+
 
 def code_figures(codes: np.ndarray) -> dict[str, float]:
     """Named figures of the training videos' codes, in {-1, +1}, [n, K] int8.
@@ -126,3 +130,14 @@ def _losses(
             first.soft_codes, second.soft_codes, temperature=temperature, tau_plus=tau_plus
         ).item()
     return {"reconstruction": reconstruction / draws, "view_contrastive": contrast / draws}
+
+
+def anchor_figures(anchors: Sequence[Granularity]) -> dict[str, float]:
+    """Named figures of clusterings: smallest and largest cluster and empty ones, by cluster count."""
+    figures: dict[str, float] = {}
+    for clusters in anchors:
+        count, sizes = len(clusters.anchors), clusters.sizes
+        figures[f"clusters_{count}_smallest"] = int(sizes.min())
+        figures[f"clusters_{count}_largest"] = int(sizes.max())
+        figures[f"clusters_{count}_empty"] = int((sizes == 0).sum())
+    return figures

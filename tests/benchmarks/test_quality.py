@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.tasks.experiments import write_tiny_features, write_tiny_params
+from tests.tasks.experiments.small import write_tiny_features, write_tiny_params
 
 pytestmark = pytest.mark.timeout(700)
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from flows import children
-from flows.deploy import deploy
+from flows.servers.deploy import deploy
+from tasks.machine import programs
 
 
 def main() -> int:
     """Start the worker and the run, and wait for the run; its exit status."""
     deploy()
-    worker = children.start([sys.executable, "-m", "flows.cli", "worker", "--pool", "gpu"], extra={})
+    worker = programs.start([sys.executable, "-m", "flows.cli", "worker", "--pool", "gpu"], extra={})
     try:
-        return children.run(
+        return programs.run(
             [sys.executable, "-m", "prefect", "deployment", "run", "pipeline/train", "--watch"], extra={}
         )
     finally:
-        children.stop(worker)
+        programs.stop(worker)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.prefect_page import PICTURE_WIDTH
+from tasks.records.prefect_page import PICTURE_WIDTH
 from tests.browser import Page, browser, find_browser
 from tests.projects import STAGES, Project
 

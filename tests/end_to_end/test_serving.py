@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from flows import children
-from flows.server import HOST, free_port
+from flows.servers.server import HOST, free_port
 from ssvh_model.features import FeatureFile
 from ssvh_model.retrieval.codes import pack
 from ssvh_model.training.checkpoint import load_hasher
-from tasks.services import answers
+from tasks.machine import programs
+from tasks.machine.services import answers
 from tests.projects import Project
 
 pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
@@ -57,7 +57,7 @@ def test_the_champion_is_served_and_answers_features_with_codes(
         codes = pack(load_hasher(project.folder / "states/round-2").codes(features).numpy())
         assert answer == {"predictions": codes.tolist()}
     finally:
-        children.stop(server)
+        programs.stop(server)
         project.client().delete_registered_model_alias("video-hasher", "champion")
 
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tasks.params import load_params
+from tasks.params.load import load_params
 from tests.postgresql import PostgreSQL
 from tests.projects import Project
-from tests.tasks.tuning import SPACE
+from tests.tasks.tuning.small import SPACE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("flows")]
 

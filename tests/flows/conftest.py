@@ -19,8 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 STUB = """
 import sys
-import tasks
-tasks.__path__.append("stubs")
+import tasks.stages
+tasks.stages.__path__.append("stubs")
 from tasks.stage import main
 sys.exit(main(sys.argv[1:]))
 """

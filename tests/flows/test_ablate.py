@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.flows.conftest import Project
-from tests.tasks.experiments import write_tiny_features, write_tiny_params
+from tests.tasks.experiments.small import write_tiny_features, write_tiny_params
 
 pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
 

@@ -9,7 +9,7 @@ import pytest
 
 from ssvh_model.features import FeatureFile
 from tests.flows.conftest import Project
-from tests.flows.test_worker import workers
+from tests.flows.servers.test_worker import workers
 from tests.projects import copy_project
 from tests.ssvh_model.video.odd_videos import video_maker
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.flows.conftest import Project
-from tests.tasks.registered import MODEL, register, save_hasher_that_is_blind, write_project
+from tests.tasks.registry.registered import MODEL, register, save_hasher_that_is_blind, write_project
 
 pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
 

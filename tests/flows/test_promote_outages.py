@@ -21,7 +21,7 @@ import pytest
 from tests.conftest import REPOSITORY
 from tests.proxy import Proxy
 from tests.services import Service, mlflow_service
-from tests.tasks.registered import MODEL, register, save_hasher_that_is_blind, write_project
+from tests.tasks.registry.registered import MODEL, register, save_hasher_that_is_blind, write_project
 
 pytestmark = [pytest.mark.xdist_group("promotion-server"), pytest.mark.timeout(1200)]
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from flows.environment import refuse_nested
+from flows.running.environment import refuse_nested
 from ssvh_model.errors import UserError
 from tests.flows.conftest import Project
 

@@ -17,7 +17,7 @@ from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
 from tests.flows.conftest import Project
 from tests.postgresql import PostgreSQL
-from tests.tasks.tuning import DEFAULT_IS_TOO_SHORT, write_tiny_tuning
+from tests.tasks.tuning.small import DEFAULT_IS_TOO_SHORT, write_tiny_tuning
 
 pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(1200)]  # they share a Prefect server
 
@@ -103,7 +103,7 @@ def test_one_worker_tunes_reports_and_applies(
     assert set((tuning.folder / ".work/experiments").iterdir()) == trained
     after = (tuning.folder / "params.yaml").read_text()
     assert table["best"]["trial"] != 0 and after != before
-    from tasks.params import load_params
+    from tasks.params.load import load_params
 
     params = load_params(tuning.folder / "params.yaml")
     assert params.losses.beta == table["best"]["changes"]["losses.beta"]

@@ -28,7 +28,7 @@ stages:
 """
 WATCHING = """
 import sys
-from tasks.watch import alone
+from tasks.extraction.new_videos import alone
 with alone(print):
     print("watching", flush=True)
     sys.stdin.readline()

@@ -72,7 +72,7 @@ def read_features(folder: Path) -> None:
 
 def read_other_features(folder: Path) -> None:
     """As `ssvh ablate --features`: a file of another form is made one of ours."""
-    from tasks.feature_input import as_feature_file
+    from ssvh_model.corpus.other_features import as_feature_file
 
     file = as_feature_file(folder / "other.h5", folder / "made")
     file.read(np.arange(len(file)))
@@ -105,7 +105,7 @@ def read_mat(folder: Path) -> None:
 def read_hasher(folder: Path) -> None:
     """As `ssvh encode --hasher ./folder`: loaded, and codes made with it."""
     from ssvh_model.index.video_encoder import VideoEncoder
-    from tasks.hasher_source import find_hasher
+    from tasks.registry.find_hasher import find_hasher
 
     hasher, features = find_hasher(f"{folder}{os.sep}", model="video-hasher").load()
     config = hasher.config
@@ -171,7 +171,7 @@ def read_index(folder: Path) -> None:
 def read_codes(folder: Path) -> None:
     """As `ssvh index codes.h5`."""
     from ssvh_model.index.coded_videos import CodesFile
-    from tasks.index import is_codes_file
+    from tasks.index.build import is_codes_file
 
     path = folder / "codes.h5"
     if is_codes_file(path):
@@ -207,10 +207,10 @@ def read_labels(folder: Path) -> None:
 
 def read_params(folder: Path) -> None:
     """As `ssvh params check` and the experiments."""
-    from tasks.ablation_variants import variants
-    from tasks.params import load_params
-    from tasks.sensitivity import find_trials
-    from tasks.tuning_space import read_space
+    from tasks.experiments.ablation.variants import variants
+    from tasks.experiments.sensitivity import find_trials
+    from tasks.params.load import load_params
+    from tasks.tuning.space import read_space
 
     params = load_params(folder / "params.yaml")
     variants(params)
@@ -220,7 +220,7 @@ def read_params(folder: Path) -> None:
 
 def read_preset(folder: Path) -> None:
     """As `ssvh preset list` and `ssvh preset apply`, in a project's folder."""
-    from tasks.presets import all_presets, apply_presets, params_with_presets
+    from tasks.params.presets import all_presets, apply_presets, params_with_presets
 
     os.chdir(folder)
     names = [preset.name for preset in all_presets() if preset.description is not None]
@@ -230,7 +230,7 @@ def read_preset(folder: Path) -> None:
 
 def read_journal(folder: Path) -> str | None:
     """As every process that opens MLflow's store."""
-    from tasks.journal import _told, send_left_behind
+    from tasks.records.journal import _told, send_left_behind
 
     _told.clear()  # each input is the first that a process meets
     client, uri = mlflow_client(None)

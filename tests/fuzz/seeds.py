@@ -338,7 +338,7 @@ def _params_text() -> str:
 
 
 def _short_params(**changes: Any) -> str:
-    from tasks.params_reading import read_yaml
+    from tasks.params.reading import read_yaml
 
     content = {**read_yaml(REPOSITORY / "params.yaml"), **changes}
     return "\n".join(f"{key}: {json.dumps(value)}" for key, value in content.items()) + "\n"
@@ -357,7 +357,7 @@ def presets(folder: Path) -> None:
 
 def journals(folder: Path) -> None:
     """A journal as a killed process leaves it behind."""
-    from tasks.journal import Journal
+    from tasks.records.journal import Journal
 
     entries: list[dict[str, Any]] = [
         {"run": RUN, "metrics": [["loss", 0.5, 1700000000000, 0], ["gmap", 0.25, 1700000000000, 0]]},

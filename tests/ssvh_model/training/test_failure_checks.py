@@ -19,7 +19,7 @@ from ssvh_model.training.failure_checks import FailureChecks, Finding
 from ssvh_model.training.figures import cluster_figures, code_figures, gap_figures
 from ssvh_model.training.trainer import Trainer
 from tests.ssvh_model.conftest import clustered_features
-from tests.tasks.test_params import SHIPPED
+from tests.tasks.params.test_load import SHIPPED
 
 THRESHOLDS = Thresholds(**SHIPPED["checks"])
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from flows.server import free_port
+from flows.servers.server import free_port
 from ssvh_model.training.ranks import ALONE, Ranks
 from tests.conftest import REPOSITORY
 from tests.ssvh_model.training.together import train

@@ -1,0 +1,5 @@
+"""The command line, `ssvh`: signatures and help texts, a file for each group of commands."""
+
+from flows.cli.app import main
+
+__all__ = ["main"]

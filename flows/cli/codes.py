@@ -1,0 +1,116 @@
+"""The commands that use a hasher: encode, index, add, remove, search, duplicates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tasks import paths
+
+Index = Annotated[Path, typer.Option("--index", help="Folder of the index.")]
+Hasher = Annotated[
+    str | None,
+    typer.Option(
+        help="Alias, version number, models:/<model>/<version>, or a folder written with a slash; params.yaml (index.hasher) has the default."
+    ),
+]
+Label = Annotated[
+    str | None, typer.Option(help="Of all these videos; without it, the names of sub-folders count.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def encode(
+    content: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Video files, folders of videos, or one feature file; without any, the project's feature file."
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The HDF5 file to write.")] = Path("codes.h5"),
+    hasher: Hasher = None,
+    label: Label = None,
+) -> None:
+    """Write codes of videos: HDF5 with ids and packed codes."""
+    from flows.commands.codes import encode as run
+
+    run(content or [paths.FEATURE_FILE], out, hasher=hasher, label=label)
+
+
+def index(
+    content: Annotated[
+        Path, typer.Argument(help="A codes file of `ssvh encode`, or a feature file.")
+    ] = paths.FEATURE_FILE,
+    folder: Index = paths.INDEX,
+    hasher: Hasher = None,
+    refresh: Annotated[
+        bool,
+        typer.Option(
+            "--refresh",
+            help="Keep the videos, those added and removed too, and encode them anew if the hasher is another now. A promotion does that.",
+        ),
+    ] = False,
+) -> None:
+    """Make the index that is searched, in the place of what is there. Searches meanwhile see the old one until the new one is whole."""
+    from flows.commands.codes import make_index, refresh_index
+
+    if refresh:
+        refresh_index(folder, hasher=hasher)
+    else:
+        make_index(content, folder, hasher=hasher)
+
+
+def add(
+    videos: Annotated[list[Path], typer.Argument(help="Video files and folders of videos.")],
+    folder: Index = paths.INDEX,
+    hasher: Annotated[
+        str | None, typer.Option(help="Make sure that the index's codes are by this hasher.")
+    ] = None,
+    label: Label = None,
+) -> None:
+    """Add videos to the index; nothing else is encoded again."""
+    from flows.commands.codes import add as run
+
+    run(videos, folder, hasher=hasher, label=label)
+
+
+def remove(
+    ids: Annotated[list[str], typer.Argument(help="Ids, as `ssvh search` prints them.")],
+    folder: Index = paths.INDEX,
+) -> None:
+    """Take videos out of the index."""
+    from flows.commands.codes import remove as run
+
+    run(ids, folder)
+
+
+def search(
+    video: Annotated[Path, typer.Argument(help="The video to search for.")],
+    count: Annotated[int, typer.Option("-k", "--count", min=1, help="Videos to find.")] = 10,
+    folder: Index = paths.INDEX,
+    as_json: Json = False,
+    sheet: Annotated[Path | None, typer.Option(help="Draw the query and what was found, as PNG.")] = None,
+) -> None:
+    """Print the videos nearest to a video, nearest first. Distances are differing bits."""
+    from flows.commands.searching import search as run
+
+    run(video, folder, count=count, as_json=as_json, sheet=sheet)
+
+
+def duplicates(
+    radius: Annotated[int, typer.Option(min=0, help="Bits by which near-duplicates may differ.")] = 3,
+    folder: Index = paths.INDEX,
+    as_json: Json = False,
+) -> None:
+    """List groups of videos whose codes are nearly the same."""
+    from flows.commands.searching import duplicates as run
+
+    run(folder, radius=radius, as_json=as_json)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (encode, index, add, remove, search, duplicates):
+        app.command()(command)

@@ -1,0 +1,132 @@
+"""What the commands search and duplicates do. Nothing here needs MLflow, Prefect, DVC or params.yaml: an index has its hasher with it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads with nothing to do sleep
+
+from ssvh_model.errors import UserError
+from ssvh_model.index.searcher import Hit, Searcher
+from ssvh_model.index.snapshot import open_snapshot
+from ssvh_model.texts import printable
+
+
+def search(video: Path, folder: Path, *, count: int, as_json: bool, sheet: Path | None) -> None:
+    """Print the videos nearest to a video.
+
+    Raises:
+        UserError: the video or the index is at fault.
+    """
+    if not video.is_file():
+        raise UserError(f"{video}: no such video")
+    searcher = Searcher(folder)
+    hits = searcher.nearest(video, count)
+    if sheet is not None:
+        _draw(sheet, video, searcher, hits)
+    if as_json:
+        record = {
+            "query": str(video),
+            "hasher": asdict(searcher.hasher),
+            "bits": searcher.bits,
+            "videos": searcher.videos,
+            "hits": [{**asdict(hit), "duration": round(hit.duration, 3)} for hit in hits],
+        }
+        print(json.dumps(record, indent=2))
+        return
+    rows = [
+        (
+            str(hit.distance),
+            hit.label or "-",
+            f"{hit.duration:.1f}" if hit.duration else "-",
+            hit.id,
+            hit.path or "-",
+        )
+        for hit in hits
+    ]
+    print(_table(("distance", "label", "seconds", "video", "path"), rows, right={0, 2}))
+
+
+def duplicates(folder: Path, *, radius: int, as_json: bool) -> None:
+    """Print groups of near-duplicates.
+
+    Raises:
+        UserError: there is no index, or it is damaged.
+    """
+    from flows.running.console import shown
+    from ssvh_model.index.duplicates import duplicate_groups
+
+    snapshot = open_snapshot(folder)
+    groups = duplicate_groups(snapshot.words, radius=radius, progress=shown("codes compared"))
+    found = [
+        [{name: snapshot.text(f"{name}s", row) for name in ("id", "label", "path")} for row in group.tolist()]
+        for group in groups
+    ]
+    if as_json:
+        print(json.dumps({"radius": radius, "videos": len(snapshot), "groups": found}, indent=2))
+        return
+    rows: list[Sequence[str]] = [
+        (str(number), one["id"], one["label"] or "-", one["path"] or "-")
+        for number, group in enumerate(found, start=1)
+        for one in group
+    ]
+    if rows:
+        print(_table(("group", "video", "label", "path"), rows, right={0}))
+    videos = sum(map(len, found))
+    print(
+        f"{videos} of {len(snapshot)} videos are in {len(found)} groups of near-duplicates, at most {radius} bits apart"
+    )
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int]) -> str:
+    """Columns as wide as their widest entry."""
+    lines = [list(titles), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(titles))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> None:
+    from ssvh_model.pictures.search_sheet import COLUMNS, Found, draw_search_sheet
+
+    found = [
+        Found(printable(hit.id), printable(hit.label), hit.distance, hit.duration, _frame(hit.path))
+        for hit in hits
+    ]
+    draw_search_sheet(
+        sheet,
+        query=video.name,
+        frames=_frames(video, COLUMNS),
+        found=found,
+        bits=searcher.bits,
+        remark=f"{searcher.videos} videos, codes of {searcher.bits} bits by {searcher.hasher.name}",
+    )
+
+
+def _frame(path: str) -> Any:
+    """A frame of a found video; None where there is no file, or it can't be read any more."""
+    from ssvh_model.video.decoding import UnreadableVideo
+
+    if not path or not Path(path).is_file():
+        return None
+    try:
+        return _frames(Path(path), 1)[0]
+    except UnreadableVideo:
+        return None
+
+
+def _frames(path: Path, count: int) -> Any:
+    from ssvh_model.pictures.search_sheet import SIDE
+    from ssvh_model.video.decoding import sample_frames
+
+    return sample_frames(path, count, longer_side=2 * SIDE).frames

@@ -1,0 +1,80 @@
+"""DVC from outside: what is out of date, and bringing it up to date."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from ssvh_model.errors import UserError
+from tasks import paths
+from tasks.machine import programs
+from tasks.pipeline.dvc_files import await_others, keep_lock, lock_is_cut_off, restore_lock
+from tasks.pipeline.work import alone
+
+DVC = (sys.executable, "-m", "dvc")
+
+
+def out_of_date() -> set[str]:
+    """Names of the stages whose parameters, inputs or outputs differ from the lock file. What follows them is not in it.
+
+    Raises:
+        UserError: DVC can't tell.
+    """
+    with _turn():
+        if lock_is_cut_off():
+            restore_lock(_say)
+        asked = _status()
+        if asked.returncode != 0 and _lock_is_refused(asked.stderr):
+            restore_lock(_say)
+            asked = _status()
+        if asked.returncode == 0:
+            keep_lock()
+    if asked.returncode != 0:
+        reason = " ".join(asked.stderr.replace("ERROR:", "").split()) or f"exit status {asked.returncode}"
+        raise UserError(f"dvc status: {reason}")
+    return set(json.loads(asked.stdout or "{}"))
+
+
+def _status() -> subprocess.CompletedProcess[str]:
+    command = [*DVC, "--wait-for-lock", "status", "--json"]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+
+
+def _lock_is_refused(said: str) -> bool:
+    """True if DVC says of its lock file, and not of dvc.yaml, that it is of no valid form."""
+    return f"{paths.LOCK}' is invalid" in said or f"{paths.LOCK}' validation failed" in said
+
+
+def reproduce(*stages: str, single: bool, extra: Mapping[str, str]) -> int:
+    """Run what is out of date and return DVC's exit status.
+
+    Args:
+        stages: names; none means all.
+        single: only these stages themselves, nothing before them, and without DVC's hints at the end.
+        extra: variables to hand to the stages.
+    """
+    options: Sequence[str] = ["--single-item", "--quiet"] if single else []
+    with _turn():
+        return programs.run([*DVC, "--wait-for-lock", "repro", *options, *stages], extra=extra)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait until no other process reproduces something here.
+
+    DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses to look at the stage's files.
+    """
+
+    def waiting(holder: str) -> None:
+        _say(f"process {holder} is bringing this project up to date; waiting until it ends")
+
+    with alone(paths.WORK / "reproduce.lock", waiting):
+        await_others(_say)
+        yield
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

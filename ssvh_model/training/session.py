@@ -1,0 +1,299 @@
+"""A training on one feature file: its trainer, its clusters, its measurements and its phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssvh_model.clustering.anchors import Centres, Granularity, make_anchors
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile
+from ssvh_model.losses.objective import Objective
+from ssvh_model.model.autossvh import build_model
+from ssvh_model.model.hasher import VideoHasher
+from ssvh_model.progress import Progress, no_progress
+from ssvh_model.retrieval.codes import sign_codes
+from ssvh_model.retrieval.evaluation import evaluate_codes, why_not_measurable
+from ssvh_model.training.centering import learn_center
+from ssvh_model.training.checkpoint import CheckpointFolder, ModelConfig
+from ssvh_model.training.compressing import learn_compression
+from ssvh_model.training.diagnostics import sampler_state
+from ssvh_model.training.encoding import encode
+from ssvh_model.training.figures import (
+    VALIDATION_GMAP,
+    VALIDATION_GMAP_FINE,
+    cluster_figures,
+    code_figures,
+    gap_figures,
+)
+from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.training.initialization import Whitening, start_from_itq
+from ssvh_model.training.phase import Phase, train_phase
+from ssvh_model.training.ranks import ALONE, Ranks
+from ssvh_model.training.trainer import Optimization, Trainer
+
+# Videos, and masks of each, that the state of the sampler is measured on, and the gap between training and validation videos.
+PROBE_VIDEOS = 64
+PROBE_DRAWS = 8
+GAP_DRAWS = 2
+
+
+@dataclass(frozen=True)
+class Initialization:
+    """The weights that a training begins with.
+
+    Attributes:
+        start: "random", or "itq" as `start_from_itq` makes them.
+        center_features: whether features are centred by what `learn_center` finds.
+        whitening, within_video: of `start_from_itq`.
+    """
+
+    start: Literal["random", "itq"]
+    center_features: bool
+    whitening: Whitening
+    within_video: float | None
+
+
+@dataclass(frozen=True)
+class ClusteringSettings:
+    """How anchors are made; the arguments of `make_anchors`."""
+
+    iterations: int
+    restarts: int
+    points_per_centroid: int
+    mean_concentration: float
+    centres: Centres
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """All that decides a training's weights beside its videos and the length of its phases.
+
+    Attributes:
+        model: what the model is built from; it fits the features.
+        initialization: the weights that it begins with.
+        objective: the loss.
+        optimization: the steps.
+        clustering: the anchors of a round.
+        seed: of every random choice.
+    """
+
+    model: ModelConfig
+    initialization: Initialization
+    objective: Objective
+    optimization: Optimization
+    clustering: ClusteringSettings
+    seed: int
+
+
+class TrainingSession:
+    """A training on one feature file.
+
+    Attributes:
+        settings: of the training.
+        file: of the features.
+        device: to train on.
+        ranks: the processes that train together.
+        videos: the training videos.
+
+    Args:
+        memory_limit: bytes up to which the videos of a split are held in memory; larger ones are read as they are needed.
+        ranks: in each of which is a session with the same arguments.
+
+    Raises:
+        UserError: fewer than two training videos, or too few for the compression of longer codes.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        file: FeatureFile,
+        *,
+        device: torch.device,
+        memory_limit: float,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.settings = settings
+        self.file = file
+        self.ranks = ranks
+        self.device = device
+        self.videos = FrameSource.from_file(file, file.rows("train"), memory_limit=memory_limit)
+        if len(self.videos) < 2:
+            raise UserError(f"{file.path}: {len(self.videos)} training videos; at least 2 are needed")
+        hasher = settings.model.hasher
+        if hasher.training_bits is not None and len(self.videos) <= hasher.bits:
+            raise UserError(
+                f"{file.path}: {len(self.videos)} training videos; model.training_bits needs more than model.bits, {hasher.bits}"
+            )
+        self._validation = FrameSource.from_file(file, file.rows("validation"), memory_limit=memory_limit)
+        self._labels = {
+            VALIDATION_GMAP: file.labels,
+            VALIDATION_GMAP_FINE: file.fine_labels,
+        }
+        self._rows = {split: file.rows(split) for split in ("train", "validation")}
+
+    def trainer(self) -> Trainer:
+        """A trainer with the initial weights of the seed."""
+        settings = self.settings
+        model = settings.model
+        return Trainer(
+            build_model(model.hasher, model.decoder, model.sampler, seed=settings.seed),
+            self.videos,
+            objective=settings.objective,
+            optimization=settings.optimization,
+            seed=settings.seed,
+            device=self.device,
+            ranks=self.ranks,
+        )
+
+    def _initialize(self, trainer: Trainer) -> None:
+        if self.ranks.first:
+            self._first_weights(trainer)
+        self.ranks.share_weights(trainer.model)
+
+    def _first_weights(self, trainer: Trainer) -> None:
+        first, hasher = self.settings.initialization, trainer.model.hasher
+        batch_size = self.settings.optimization.batch_size
+        if first.center_features:
+            learn_center(hasher, self.videos, batch_size=batch_size)
+        if first.start == "itq":
+            start_from_itq(
+                hasher,
+                self.videos,
+                whitening=first.whitening,
+                within_video=first.within_video,
+                seed=self.settings.seed,
+                batch_size=batch_size,
+            )
+
+    def encode(
+        self,
+        hasher: VideoHasher,
+        source: FrameSource,
+        progress: Progress = no_progress,
+        *,
+        compressed: bool = True,
+    ) -> Tensor:
+        """Soft codes of some videos, on the CPU; not `compressed`, as long as they are trained."""
+        return encode(
+            hasher,
+            source,
+            batch_size=self.settings.optimization.batch_size,
+            device=self.device,
+            compressed=compressed,
+            progress=progress,
+            ranks=self.ranks,
+        )
+
+    def cluster(
+        self, hasher: VideoHasher, counts: Sequence[int], progress: Progress = no_progress
+    ) -> list[Granularity]:
+        """Anchors of the training set with the present weights."""
+        soft_codes = self.encode(hasher, self.videos, progress, compressed=False)
+        return self.ranks.from_first(
+            lambda: make_anchors(
+                soft_codes, counts, **vars(self.settings.clustering), seed=self.settings.seed
+            )
+        )
+
+    def measure(self, trainer: Trainer) -> dict[str, float]:
+        """What tells whether training goes well: the state of the sampler, the codes and the clusters, the gap between training and
+        validation videos and, where they have labels, how well validation videos find training videos.
+
+        The compression of codes that are trained longer is learnt here, from the same codes of the training videos.
+        """
+        model, seed, objective = trainer.model, self.settings.seed, self.settings.objective
+        figures = sampler_state(model, self._probe(self.videos, PROBE_VIDEOS), draws=PROBE_DRAWS, seed=seed)
+        codes = sign_codes(self._compressed(model.hasher).numpy())
+        figures |= code_figures(codes)
+        figures |= cluster_figures(trainer.granularities)
+        alike = min(PROBE_VIDEOS, len(self.videos), len(self._validation))
+        if alike >= 2:
+            figures |= gap_figures(
+                model,
+                self._probe(self.videos, alike),
+                self._probe(self._validation, alike),
+                temperature=objective.temperature,
+                tau_plus=objective.tau_plus,
+                draws=GAP_DRAWS,
+                seed=seed,
+            )
+        if len(self._validation):
+            figures |= self._validation_gmaps(model.hasher, codes)
+        return figures
+
+    def _compressed(self, hasher: VideoHasher) -> Tensor:
+        """Soft codes of the training videos, by the compression that is learnt of them where they are trained longer."""
+        codes = self.encode(hasher, self.videos, compressed=False)
+        if hasher.compression is None:
+            return codes
+        if self.ranks.first:
+            learn_compression(hasher, codes, seed=self.settings.seed)
+        self.ranks.share_weights(hasher.compression)
+        compressed: Tensor = hasher.compression(codes.to(self.device))
+        return compressed.cpu()
+
+    def _probe(self, source: FrameSource, most: int) -> Tensor:
+        """Features of some videos, evenly over all of them: neighbours in the file may be of one kind."""
+        rows = np.linspace(0, len(source) - 1, min(most, len(source))).astype(np.int64)
+        return source.fetch(rows).to(self.device).float()
+
+    def _validation_gmaps(self, hasher: VideoHasher, database_codes: np.ndarray) -> dict[str, float]:
+        query_codes = sign_codes(self.encode(hasher, self._validation).numpy())
+        figures = {}
+        for name, labels in self._labels.items():
+            query_labels = [labels[row] for row in self._rows["validation"]]
+            database_labels = [labels[row] for row in self._rows["train"]]
+            if why_not_measurable(query_labels, database_labels) is None:
+                figures[name] = evaluate_codes(
+                    query_codes,
+                    database_codes,
+                    query_labels,
+                    database_labels,
+                    self._validation.ids,
+                    self.videos.ids,
+                    exclude_self=False,  # no video is in both splits
+                ).gmap
+        return figures
+
+    def run_phase(
+        self,
+        phase: Phase,
+        *,
+        checkpoints: Path,
+        on_epoch: Callable[[dict[str, Any], float], None],
+        progress: Progress,
+        start: Path | None = None,
+        anchors: Sequence[Granularity] = (),
+        counts: Sequence[int] = (),
+    ) -> Path:
+        """Train one phase, or go on with it.
+
+        Args:
+            phase: name, length and rhythm.
+            checkpoints: folder of its checkpoints; found again after a kill.
+            on_epoch, progress, start, anchors: as in `train_phase`.
+            counts: clusters that each refreshing makes.
+
+        Returns:
+            The folder of its last checkpoint.
+        """
+        return train_phase(
+            self.trainer(),
+            self.settings.model,
+            phase,
+            start=start,
+            initialize=self._initialize,
+            anchors=anchors,
+            refresh=lambda trainer: self.cluster(trainer.model.hasher, counts),
+            measure=self.measure,
+            on_epoch=on_epoch,
+            checkpoints=CheckpointFolder(checkpoints),
+            progress=progress,
+        )

@@ -1,0 +1,300 @@
+"""Making and changing the index of the project's folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile, write_feature_file
+from ssvh_model.files import remove_temporaries
+from ssvh_model.hdf5 import damage_reported, open_hdf5, read_texts
+from ssvh_model.index.coded_videos import CodedVideos, CodesFile
+from ssvh_model.index.index_folder import IndexFolder, IndexSettings
+from ssvh_model.index.snapshot import HASHER, Pointer, Snapshot, consistently, open_hasher, open_snapshot
+from ssvh_model.manifest import NothingReadable, Video
+from ssvh_model.progress import Progress
+from tasks.index.encode import (
+    EncodedVideos,
+    encode_features,
+    encode_videos,
+    find_videos,
+    path_in_index,
+    remove_work,
+    work_of,
+)
+from tasks.registry.find_hasher import HasherSource, find_hasher
+
+if TYPE_CHECKING:
+    from tasks.params.sections import Params
+
+ADDED = "added"  # folder in the index's, with the features of videos that were added one by one
+
+Progresses = Callable[[str], Progress]
+Say = Callable[[str], None]
+
+
+def settings_of(params: Params) -> IndexSettings:
+    """How a new index is to search."""
+    return IndexSettings(params.index.exact_up_to, params.index.cells, params.index.probes)
+
+
+def build_index(
+    folder: Path, content: Path, params: Params, *, hasher: str | None, say: Say, progress: Progresses
+) -> CodedVideos:
+    """Put an index of a codes file's videos, or a feature file's, in the place of what is there.
+
+    Args:
+        folder: of the index.
+        content: the codes file or feature file.
+        params: params.yaml; its section `index`.
+        hasher: that makes the codes, or made those of the codes file; None for that of params.yaml, or the one that the codes file names.
+        say: takes a line if another process is changing the index, which is then waited for.
+        progress: makes a progress for something that is counted.
+
+    Returns:
+        What is in the index now.
+
+    Raises:
+        UserError: the file is neither of the two, or the hasher is not there, or not the one that made the codes.
+    """
+    if is_codes_file(content):
+        videos = CodesFile(content).whole()
+        if hasher is None and not videos.hasher.model:
+            raise UserError(
+                f"{content}: its codes are by a hasher out of a folder; say which with --hasher FOLDER"
+            )
+        named = hasher or f"models:/{videos.hasher.model}/{videos.hasher.version}"
+        source = find_hasher(named, model=params.register_.model)
+        if source.sha256 != videos.hasher.sha256:
+            raise UserError(
+                f"{content}: its codes are by {videos.hasher.name}, not by {source.name} ({source.sha256[:12]})"
+            )
+    else:
+        source = find_hasher(hasher or params.index.hasher, model=params.register_.model)
+        videos = encode_features(FeatureFile(content), source, params, progress=progress("videos encoded"))
+    index = IndexFolder(folder)
+    with index.alone(say):
+        index.replace(videos, source.folder, settings_of(params), seed=params.seed)
+        shutil.rmtree(folder / ADDED, ignore_errors=True)
+    return videos
+
+
+def is_codes_file(path: Path) -> bool:
+    """True for a codes file, False for any other HDF5 file.
+
+    Raises:
+        UserError: there is no such file, or it is not HDF5.
+    """
+    try:
+        what = "codes or feature file"
+        with damage_reported(path, what), open_hdf5(path, what) as file:
+            return "codes" in file
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; allowed is a codes file or a feature file") from None
+
+
+@dataclass(frozen=True)
+class Addition:
+    """What became of videos that were to be added.
+
+    Attributes:
+        added: ids of those that are new in the index.
+        there: ids of those that an earlier call had added.
+        left_out: those that could not be read.
+    """
+
+    added: Sequence[str]
+    there: Sequence[str]
+    left_out: Sequence[Video]
+
+
+def add_videos(
+    folder: Path,
+    places: Sequence[Path],
+    params: Params,
+    *,
+    hasher: str | None,
+    label: str | None,
+    say: Say,
+    progress: Progresses,
+) -> Addition:
+    """Encode videos with the index's own hasher and add them. Their features are kept for the next hasher.
+
+    After a kill at any time the same call does what is left to do: a video that was added from the same file is not added again.
+
+    Args:
+        folder: of the index.
+        places: video files and folders.
+        params: params.yaml.
+        hasher: that the caller expects the index to have; None for any.
+        label: of all of them; None for the names of sub-folders.
+        say: takes a line if another process is changing the index, which is then waited for.
+        progress: makes a progress for something that is counted.
+
+    Raises:
+        UserError: there is no index, its codes are by another hasher than expected, it has another video of the same id, or no video can
+            be read.
+    """
+    index = IndexFolder(folder)
+    source = hasher_of_index(index)
+    expected = find_hasher(hasher, model=params.register_.model) if hasher is not None else None
+    if expected is not None:
+        refuse_other(index, expected)
+    videos = find_videos(places, params, label=label, progress=progress("videos looked at"))
+    new = new_videos(index, videos)
+    there = sorted({video.id for video in videos} - {video.id for video in new})
+    try:
+        encoded = encode_videos(new, source, params, progress=progress) if new else None
+        left_out = encoded.left_out if encoded is not None else []
+    except NothingReadable as error:
+        if not there:
+            raise
+        encoded, left_out = None, error.videos
+    added: list[str] = []
+    with index.alone(say):  # with nothing to add, too: it removes what a killed call has left
+        remove_leftovers(folder, open_snapshot(folder))
+        if encoded is not None:
+            now = hasher_of_index(index)
+            if now.sha256 != source.sha256:
+                # The index was switched meanwhile. Features that fit are not made again.
+                if expected is not None:
+                    refuse_other(index, expected)
+                encoded = encode_videos(new, now, params, progress=progress)
+            added = _add(index, encoded, new)
+            there += [video for video in encoded.coded.ids if video not in added]
+            remove_work(encoded.work)
+    for which in (new, videos):  # `videos` for a call that was killed when all was added
+        remove_work(work_of(which, source.load()[1]))
+    return Addition(added, there, left_out)
+
+
+def _add(index: IndexFolder, encoded: EncodedVideos, videos: Sequence[Video]) -> list[str]:
+    """Add what another process has not added meanwhile; returns its ids. The lock must be held."""
+    new = {video.id: video for video in new_videos(index, videos)}
+    rows = [row for row, video in enumerate(encoded.coded.ids) if video in new]
+    if not rows:
+        return []
+    coded, kept = encoded.coded.rows(rows), index.folder / ADDED
+    kept.mkdir(exist_ok=True)
+    number = 1 + max((int(path.stem) for path in _kept_files(index.folder)), default=0)
+    # Before the codes: features that belong to no video do no harm, a video without them would be lost to the next hasher.
+    digests = [new[video].sha256 for video in coded.ids]
+    _keep_features(FeatureFile(encoded.features), rows, digests, kept / f"{number:06d}.h5")
+    index.add(coded)
+    return list(coded.ids)
+
+
+def _keep_features(made: FeatureFile, rows: Sequence[int], digests: Sequence[str], path: Path) -> None:
+    """A file of its own, whatever other files the one that was made leans on."""
+    write_feature_file(
+        path,
+        made.read(rows).numpy(),
+        ids=[made.ids[row] for row in rows],
+        labels=[made.labels[row] for row in rows],
+        splits=[made.splits[row] for row in rows],
+        meta=made.meta,
+        frame_indices=made.frame_indices[rows],
+        sha256=digests,
+    )
+
+
+def _kept_files(folder: Path) -> list[Path]:
+    """The files with features of videos that were added, the oldest first."""
+    return sorted(path for path in (folder / ADDED).glob("*.h5") if path.stem.isdigit())
+
+
+def remove_leftovers(folder: Path, snapshot: Snapshot) -> None:
+    """Remove features that a call kept which was killed before it added the videos. The index's lock must be held."""
+    remove_temporaries(folder / ADDED)
+    if newest := _kept_files(folder)[-1:]:
+        with open_hdf5(newest[0], "feature file") as file:
+            useless = not set(snapshot.ids()).intersection(read_texts(file, "ids"))
+        if useless:
+            newest[0].unlink()
+
+
+def new_videos(index: IndexFolder, videos: Sequence[Video]) -> list[Video]:
+    """Those that are not in the index, said before anything is decoded.
+
+    Raises:
+        UserError: the index has another video of the same id.
+    """
+    snapshot = open_snapshot(index.folder)
+    rows = {video: row for row, video in enumerate(snapshot.ids())}
+    known = [video for video in videos if video.id in rows]
+    digests = _digests(index.folder, {video.id for video in known})
+    for video in known:
+        row = rows[video.id]
+        wanted = ("|".join(video.labels), path_in_index(Path("/") / video.path), video.sha256)
+        if (snapshot.text("labels", row), snapshot.text("paths", row), digests.get(video.id)) != wanted:
+            raise UserError(
+                f"{index.folder}: has a video {video.id!r} already; `ssvh remove {video.id}` takes it out"
+            )
+    return [video for video in videos if video.id not in rows]
+
+
+def _digests(folder: Path, ids: set[str]) -> dict[str, str]:
+    """SHA-256 of the files that videos were added from, where it is known."""
+    found: dict[str, str] = {}
+    for path in reversed(_kept_files(folder)):
+        if ids <= found.keys():
+            break
+        try:
+            with open_hdf5(path, "feature file") as file:
+                if "sha256" in file:
+                    videos, digests = read_texts(file, "ids"), read_texts(file, "sha256")
+                    found = {**dict(zip(videos, digests, strict=True)), **found}
+        except FileNotFoundError:  # `ssvh index` has just made all of them useless
+            continue
+    return found
+
+
+def remove_videos(folder: Path, ids: Sequence[str], params: Params, *, say: Say) -> list[str]:
+    """Take videos out of the index. Those that were taken out before stay out.
+
+    Returns:
+        Ids that were taken out now.
+
+    Raises:
+        UserError: there is no index, or it never had such a video.
+    """
+    index = IndexFolder(folder)
+    open_snapshot(folder)
+    with index.alone(say):
+        return index.remove(ids)
+
+
+def hasher_of_index(index: IndexFolder) -> HasherSource:
+    """The index's copy of the hasher that made its codes, loaded: the index may have another one the next moment.
+
+    Raises:
+        UserError: there is no index, or the copy is not what it was.
+    """
+
+    def load(pointer: Pointer) -> HasherSource:
+        snapshot = Snapshot(index.folder, pointer)
+        loaded = open_hasher(index.folder, snapshot)
+        made = snapshot.hasher
+        return HasherSource(
+            pointer.folder(index.folder) / HASHER, made.model, made.version, made.sha256, loaded
+        )
+
+    return consistently(index.folder, load)
+
+
+def refuse_other(index: IndexFolder, hasher: HasherSource) -> None:
+    """Make sure that the index's codes are by a hasher.
+
+    Raises:
+        UserError: they are by another one.
+    """
+    made = open_snapshot(index.folder).hasher
+    if made.sha256 != hasher.sha256:
+        raise UserError(
+            f"{index.folder}: its codes are by {made.name}, not by {hasher.name} ({hasher.sha256[:12]}); codes of different hashers "
+            "can't be compared, `ssvh index` encodes all videos anew"
+        )

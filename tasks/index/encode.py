@@ -1,0 +1,253 @@
+"""Codes of videos: from a feature file, or from video files, whose features are made first."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile, FeatureMeta
+from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity
+from ssvh_model.manifest import NothingReadable, Video, read_manifest
+from ssvh_model.progress import Progress
+from ssvh_model.retrieval.codes import pack, sign_codes
+from tasks import paths
+from tasks.machine.device import pick_device, pick_workers
+from tasks.pipeline.work import use_work
+from tasks.registry.find_hasher import HasherSource
+
+if TYPE_CHECKING:
+    from tasks.params.sections import Params
+
+FEATURE_SUFFIXES = (".h5", ".hdf5")
+
+
+@dataclass(frozen=True)
+class EncodedVideos:
+    """Codes of video files.
+
+    Attributes:
+        coded: those that could be read.
+        left_out: those that could not, with the reason.
+        features: the feature file that was made on the way.
+        work: its folder, for whoever has taken what is needed to remove.
+    """
+
+    coded: CodedVideos
+    left_out: list[Video]
+    features: Path
+    work: Path
+
+
+def identity_of(hasher: HasherSource) -> HasherIdentity:
+    """What codes say of the hasher that made them."""
+    return HasherIdentity(hasher.model, hasher.version, hasher.sha256)
+
+
+def encode_features(
+    file: FeatureFile,
+    hasher: HasherSource,
+    params: Params,
+    *,
+    rows: np.ndarray | None = None,
+    progress: Progress,
+) -> CodedVideos:
+    """Codes of the videos of a feature file.
+
+    Args:
+        file: of the stage features, or of that form.
+        hasher: that makes the codes.
+        params: `index.batch_size`, `running.device`, and `corpus`, which tells where the project's videos are.
+        rows: of the file; None for all.
+        progress: counts videos.
+
+    Raises:
+        UserError: these are not the features that the hasher was trained on.
+    """
+    from ssvh_model.training.encoding import encode
+    from ssvh_model.training.frame_source import FrameSource
+
+    network, wanted = hasher.load()
+    shape = (network.config.frames, network.config.feature_size)
+    if file.shape[1:] != shape:
+        raise UserError(
+            f"{file.path}: has features of shape {list(file.shape[1:])} a video; {hasher.name} needs {list(shape)}"
+        )
+    if wanted.weights_sha256 and file.meta != wanted:
+        raise UserError(
+            f"{file.path}: its features were made with {file.meta.backbone or 'an unknown backbone'}, "
+            f"{file.meta.size} pixels; {hasher.name} needs those of {wanted.backbone}, {wanted.size} pixels, "
+            f"weights {wanted.weights_sha256[:12]}"
+        )
+    device = pick_device(params.running.device)
+    chosen = np.arange(len(file)) if rows is None else rows
+    soft = encode(
+        network.to(device),
+        FrameSource.from_file(file, chosen, memory_limit=0),
+        batch_size=params.index.batch_size,
+        device=device,
+        progress=progress,
+    )
+    known = _known_videos(file, params)
+    return CodedVideos(
+        ids=[file.ids[row] for row in chosen],
+        codes=pack(sign_codes(soft.numpy())),
+        labels=["|".join(file.labels[row]) for row in chosen],
+        paths=[known[file.ids[row]][0] if file.ids[row] in known else "" for row in chosen],
+        durations=np.array(
+            [known[file.ids[row]][1] if file.ids[row] in known else 0.0 for row in chosen], dtype=np.float32
+        ),
+        bits=network.config.bits,
+        hasher=identity_of(hasher),
+        source=path_in_index(file.path),
+    )
+
+
+def _known_videos(file: FeatureFile, params: Params) -> dict[str, tuple[str, float]]:
+    """Path and seconds of the project's videos; of other feature files' videos nothing is known."""
+    if file.path.resolve() != paths.FEATURE_FILE.resolve() or not paths.FEATURES_MANIFEST.is_file():
+        return {}
+    if params.corpus.source == "published":
+        return {}
+    root = paths.video_root(params.corpus.source, params.corpus.path)
+    videos = read_manifest(paths.FEATURES_MANIFEST)
+    return {video.id: (path_in_index(root / video.path), video.duration) for video in videos if video.usable}
+
+
+def find_videos(
+    places: Sequence[Path], params: Params, *, label: str | None, progress: Progress
+) -> list[Video]:
+    """The videos among files and folders.
+
+    Args:
+        places: video files, and folders, in which videos are looked for as the corpus source "folder" does without a table.
+        params: `running.workers`.
+        label: of all of them; None for the names of the sub-folders.
+        progress: counts videos.
+
+    Returns:
+        Videos with paths from the root of the file system. Ids are paths within a folder, without their ending; of single files, their names.
+
+    Raises:
+        UserError: a place does not exist, a folder has no videos, or two videos have the same id.
+    """
+    from ssvh_model.corpus.folder import FolderColumns, scan_folder
+
+    columns = FolderColumns(file="", label=None, fine_label=None, group=None, split=None)
+    found: list[Video] = []
+    for place in places:
+        if place.is_dir():
+            workers = pick_workers(params.running.workers)
+            inside = scan_folder(place, labels_csv=None, columns=columns, workers=workers, progress=progress)
+            found += [_from_root(place / video.path, video) for video in inside]
+        elif place.is_file():
+            found.append(_single(place))
+        else:
+            raise UserError(f"{place}: no such file or folder")
+    seen: dict[str, str] = {}
+    for video in found:
+        if video.id in seen:
+            raise UserError(
+                f"/{video.path}: has the id {video.id!r}, as /{seen[video.id]}; give them in two calls"
+            )
+        seen[video.id] = video.path
+    return [_with_label(video, label) for video in found]
+
+
+def _single(path: Path) -> Video:
+    from ssvh_model.files import sha256_of
+    from ssvh_model.video.decoding import UnreadableVideo, probe
+
+    video = _from_root(path, Video(id=path.stem, path=""))
+    try:
+        seen = probe(path)
+    except UnreadableVideo as error:
+        return video.left_out(error.reason)
+    return Video(video.id, video.path, frames=seen.frames, duration=seen.duration, sha256=sha256_of(path))
+
+
+def _from_root(path: Path, video: Video) -> Video:
+    return replace(video, path=path.resolve().relative_to("/").as_posix())
+
+
+def _with_label(video: Video, label: str | None) -> Video:
+    return video if label is None else replace(video, labels=(label,))
+
+
+def encode_videos(
+    videos: Sequence[Video], hasher: HasherSource, params: Params, *, progress: Callable[[str], Progress]
+) -> EncodedVideos:
+    """Codes of video files, and the features that they were made from.
+
+    Interrupted at any time, it goes on where it stopped when it is started again with the same videos.
+
+    Args:
+        videos: of `find_videos`.
+        hasher: that makes the codes.
+        params: `features.batch_size`, `features.thumbnail` and `running`.
+        progress: makes a progress for something that is counted.
+
+    Raises:
+        NothingReadable: not one video can be read.
+        UserError: the hasher's features are not made from videos.
+    """
+    from ssvh_model.index.video_encoder import backbone_of
+    from ssvh_model.video.extraction import extract_features
+
+    network, wanted = hasher.load()
+    bad = [video for video in videos if not video.usable]
+    if len(bad) == len(videos):
+        raise NothingReadable(
+            f"/{bad[0].path}: {bad[0].reason}" if bad else "no videos were given", list(videos)
+        )
+    use_work()
+    work = work_of(videos, wanted)
+    done = extract_features(
+        [replace(video, split="database") for video in videos],
+        Path("/"),
+        backbone_of(wanted, pick_device(params.running.device)),
+        frames=network.config.frames,
+        batch_size=params.features.batch_size,
+        thumbnail=params.features.thumbnail,
+        folder=work,
+        workers=pick_workers(params.running.workers),
+        progress=progress("videos"),
+    )
+    features = work / "features.h5"
+    coded = encode_features(FeatureFile(features), hasher, params, progress=progress("videos encoded"))
+    readable = {video.id: video for video in done if video.usable}
+    return EncodedVideos(
+        replace(
+            coded,
+            paths=[path_in_index(Path("/") / readable[video].path) for video in coded.ids],
+            durations=np.array([readable[video].duration for video in coded.ids], dtype=np.float32),
+            source="",
+        ),
+        [video for video in done if not video.usable],
+        features,
+        work,
+    )
+
+
+def work_of(videos: Sequence[Video], features: FeatureMeta) -> Path:
+    """Where the features of videos are made: the same folder for the same videos."""
+    key = json.dumps([[video.id, video.path, video.sha256] for video in videos] + [vars(features)])
+    return paths.WORK / "encode" / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def remove_work(work: Path) -> None:
+    """Remove what the extraction has left behind."""
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def path_in_index(path: Path) -> str:
+    """A path as the index keeps it: relative to the project's folder where it is inside."""
+    whole, here = path.resolve(), Path.cwd().resolve()
+    return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.as_posix()

@@ -1,0 +1,146 @@
+"""What in params.yaml must fit together, over all sections, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssvh_model.corpus.published_sets import PUBLISHED_SETS
+from ssvh_model.errors import UserError
+
+if TYPE_CHECKING:
+    from tasks.params.sections import Params
+
+
+def check_together(params: Params, path: Path) -> None:
+    """Check what no single value shows.
+
+    Raises:
+        UserError: about the first thing that does not fit.
+    """
+    for problem in (
+        _mask(params),
+        _shares(params),
+        _groups(params),
+        _rates(params),
+        _weights(params),
+        _rounds(params),
+        _clusters(params),
+        _splits_searched(params),
+        _splits_published(params),
+        _probes(params),
+        _training_bits(params),
+    ):
+        if problem is not None:
+            raise UserError(f"{path}: {problem}")
+
+
+def _mask(params: Params) -> str | None:
+    frames, ratio = params.features.frames, params.sampler.mask_ratio
+    visible = round((1 - ratio) * frames)
+    if 1 <= visible <= frames - 1:
+        return None
+    return (
+        f"sampler.mask_ratio is {ratio}, which leaves {visible} of the {frames} frames (features.frames) visible; "
+        f"allowed is what leaves 1 to {frames - 1} visible"
+    )
+
+
+def _shares(params: Params) -> str | None:
+    split = params.corpus.split
+    total = split.validation + split.database + split.query
+    if total < 1:
+        return None
+    return f"corpus.split: validation, database and query are {total:g} together; allowed is below 1, the rest is for training"
+
+
+def _groups(params: Params) -> str | None:
+    both = set(params.corpus.split.validation_groups) & set(params.corpus.split.query_groups)
+    if not both:
+        return None
+    return f"corpus.split.query_groups has {sorted(both)[0]!r}, which is in validation_groups too; allowed is one of them"
+
+
+def _training_bits(params: Params) -> str | None:
+    bits, longer = params.model.bits, params.model.training_bits
+    if longer is None or longer == "by_length" or longer >= bits:
+        return None
+    return (
+        f"model.training_bits is {longer}; allowed is from model.bits on, which is {bits}, by_length or null"
+    )
+
+
+def _rates(params: Params) -> str | None:
+    training = params.training
+    if training.learning_rate_floor <= training.learning_rate:
+        return None
+    return (
+        f"training.learning_rate_floor is {training.learning_rate_floor:g}; "
+        f"allowed is up to training.learning_rate, which is {training.learning_rate:g}"
+    )
+
+
+def _weights(params: Params) -> str | None:
+    if params.losses.reconstruction or params.losses.alpha:
+        return None
+    return "losses.reconstruction and losses.alpha are both 0; allowed is one of them, the warm-up has no other loss"
+
+
+def _rounds(params: Params) -> str | None:
+    for number, (key, round_) in enumerate(params.rounds.items(), start=1):
+        if key != str(number):
+            return f'rounds.{key} is round {number} in the list; allowed are the keys "1", "2", ... in their order, in quotes'
+        before = "warmup" if number == 1 else f"round-{number - 1}"
+        if round_.after != before:
+            return f"rounds.{key}.after is {round_.after!r}; allowed is {before}, the state before round {number}"
+        if len(set(round_.clusters)) != len(round_.clusters):
+            return f"rounds.{key}.clusters is {list(round_.clusters)}; allowed is every count once"
+        for count in round_.clusters:
+            if count < 2:
+                return f"rounds.{key}.clusters has {count}; allowed are whole numbers from 2"
+    return None
+
+
+def _clusters(params: Params) -> str | None:
+    # For other sources the number of videos is known when they have been read; the stage `clusters` checks it then.
+    if params.corpus.source != "arcade":
+        return None
+    split = params.corpus.split
+    videos = params.corpus.arcade.clips
+    largest = round(videos * (1 - split.validation - split.database - split.query))
+    for key, round_ in params.rounds.items():
+        for count in round_.clusters:
+            if count > largest:
+                return (
+                    f"rounds.{key}.clusters has {count}, more than the {largest} training videos "
+                    f"that corpus.arcade.clips and corpus.split leave; allowed are 2 to {largest}"
+                )
+    return None
+
+
+def _splits_searched(params: Params) -> str | None:
+    for name, splits in (("database", params.evaluate.database), ("query", params.evaluate.query)):
+        if len(set(splits)) != len(splits):
+            return f"evaluate.{name} is {list(splits)}; allowed is every split once"
+    return None
+
+
+def _splits_published(params: Params) -> str | None:
+    if params.corpus.source != "published":
+        return None
+    dataset = params.corpus.published.dataset
+    splits = PUBLISHED_SETS[dataset].splits
+    for name, chosen in (("database", params.evaluate.database), ("query", params.evaluate.query)):
+        if not set(splits) & set(chosen):
+            return (
+                f"evaluate.{name} is {list(chosen)}, but the videos of {dataset} are in {' and '.join(splits)}; "
+                f"`ssvh preset apply {dataset}` sets the protocol"
+            )
+    return None
+
+
+def _probes(params: Params) -> str | None:
+    index = params.index
+    if index.probes <= index.cells:
+        return None
+    return f"index.probes is {index.probes}; allowed is up to index.cells, which is {index.cells}"

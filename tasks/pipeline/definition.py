@@ -1,0 +1,134 @@
+"""What dvc.yaml and dvc.lock say about the stages, read without starting DVC."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssvh_model.errors import UserError
+from tasks import paths
+from tasks.params.keys import look_up
+from tasks.params.reading import read_yaml
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One stage, with everything in it resolved.
+
+    Attributes:
+        name: as DVC calls it, such as "features" or "p2set@2".
+        inputs: files and folders that it depends on.
+        parameters: dotted keys of params.yaml that it depends on.
+        outputs: files and folders that it makes.
+    """
+
+    name: str
+    inputs: tuple[Path, ...]
+    parameters: tuple[str, ...]
+    outputs: tuple[Path, ...]
+
+
+def read_definitions() -> list[Definition]:
+    """All stages, each after those that it depends on.
+
+    Raises:
+        UserError: dvc.yaml or params.yaml can't be read, or a `${key}` in dvc.yaml is not in params.yaml.
+    """
+    paths.check_project_folder()
+    values = read_yaml(paths.PARAMS)
+    stages = dict(_resolved(read_yaml(paths.PIPELINE)["stages"], values))
+    waiting = {name: _definition(name, stage) for name, stage in stages.items()}
+    ordered: list[Definition] = []
+    while waiting:
+        makers = {name: stage.outputs for name, stage in waiting.items()}
+        ready = [
+            stage
+            for name, stage in waiting.items()
+            if not any(
+                _overlap(path, output)
+                for other, outputs in makers.items()
+                if other != name
+                for output in outputs
+                for path in stage.inputs
+            )
+        ]
+        if not ready:
+            raise UserError(f"{paths.PIPELINE}: stages {', '.join(waiting)} wait for each other")
+        ordered.append(ready[0])
+        del waiting[ready[0].name]
+    return ordered
+
+
+def _resolved(stages: dict[str, Any], values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, stage in stages.items():
+        if "foreach" not in stage:
+            yield name, _filled(stage, values)
+            continue
+        for key, item in _filled(stage["foreach"], values).items():
+            yield f"{name}@{key}", _filled(stage["do"], {**values, "key": key, "item": item})
+
+
+def _filled(template: Any, values: dict[str, Any]) -> Any:
+    """`template` with every `${dotted.key}` in it replaced, as DVC does it."""
+    if isinstance(template, dict):
+        return {key: _filled(value, values) for key, value in template.items()}
+    if isinstance(template, list):
+        return [_filled(value, values) for value in template]
+    if not isinstance(template, str):
+        return template
+    if whole := re.fullmatch(r"\$\{([^}]+)\}", template):
+        return look_up(values, whole[1])
+    return re.sub(r"\$\{([^}]+)\}", lambda found: str(look_up(values, found[1])), template)
+
+
+def _definition(name: str, stage: dict[str, Any]) -> Definition:
+    outputs = [*stage.get("outs", ()), *stage.get("metrics", ()), *stage.get("plots", ())]
+    return Definition(
+        name=name,
+        inputs=tuple(Path(path) for path in stage.get("deps", ())),
+        parameters=tuple(stage.get("params", ())),
+        outputs=tuple(Path(next(iter(path)) if isinstance(path, dict) else path) for path in outputs),
+    )
+
+
+def _overlap(first: Path, second: Path) -> bool:
+    return first == second or first in second.parents or second in first.parents
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What dvc.lock says: the digest of everything that the stages have made and used."""
+
+    stages: dict[str, Any]
+
+    @classmethod
+    def read(cls) -> Lock:
+        """The lock file's content; empty where there is none yet."""
+        if not paths.LOCK.is_file():
+            return cls({})
+        return cls(read_yaml(paths.LOCK).get("stages") or {})
+
+    def outputs(self) -> dict[Path, str]:
+        """Output -> digest, as of the last time that it was made."""
+        return {
+            Path(out["path"]): out["md5"]
+            for stage in self.stages.values()
+            for out in stage.get("outs", ())
+            if "md5" in out
+        }
+
+    def inputs(self, stage: str) -> dict[str, str]:
+        """Input -> digest of the last finished run of a stage."""
+        deps = self.stages.get(stage, {}).get("deps", ())
+        return {dep["path"]: dep["md5"] for dep in deps if "md5" in dep}
+
+    def digests_under(self, path: Path) -> dict[str, str]:
+        """Digests of the outputs that are `path` or in it, by output."""
+        return {
+            str(out): digest
+            for out, digest in sorted(self.outputs().items())
+            if out == path or path in out.parents
+        }

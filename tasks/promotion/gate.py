@@ -1,0 +1,200 @@
+"""The gate of a promotion: from what was measured of challenger and champion to promoted or kept, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ssvh_model.retrieval.bootstrap import PairedDifference, paired_difference
+from tasks.records.tags import NONE_RAISED
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tasks.params.sections import Promotion
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A version as it is measured now.
+
+    Attributes:
+        version: number as text.
+        gmap, itq, float_: of the codes, of ITQ with as many bits, of the features; None where it can't be measured.
+        reasons: why, by the names of `Comparison.reasons`.
+        average_precision: AP@K of every query, [q, 6] float64; None as `gmap`.
+        bits: K.
+        videos_per_second: of encoding stored features here.
+        megabytes: of its files.
+        checks_raised: failure checks that stood at the end of its training, "none" for none; None if the version does not tell.
+    """
+
+    version: str
+    gmap: float | None
+    itq: float | None
+    float_: float | None
+    reasons: Mapping[str, str]
+    average_precision: np.ndarray | None
+    bits: int
+    videos_per_second: float
+    megabytes: float
+    checks_raised: str | None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One condition of the gate.
+
+    Attributes:
+        name: for a person.
+        passed: None if it could not be measured.
+        found, wanted: in words.
+    """
+
+    name: str
+    passed: bool | None
+    found: str
+    wanted: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says.
+
+    Attributes:
+        passed: the challenger may take the champion's place.
+        checks: all conditions.
+        difference: to the champion's GMAP; None without a champion or where the two can't be compared.
+        reason: in a line.
+    """
+
+    passed: bool
+    checks: tuple[Check, ...]
+    difference: PairedDifference | None
+    reason: str
+
+    def record(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {
+            "checks": [asdict(check) for check in self.checks],
+            "difference": self.difference.record() if self.difference is not None else None,
+            "reason": self.reason,
+        }
+
+
+def judge(
+    challenger: Measured,
+    champion: Measured | str | None,
+    settings: Promotion,
+    *,
+    seed: int,
+    unmeasured: bool,
+) -> Verdict:
+    """Hold a challenger against the gate.
+
+    Args:
+        challenger: the one that would be promoted.
+        champion: the one that it would replace; the reason why it can't be measured on these videos; None if there is no champion.
+        settings: section `promotion` of params.yaml.
+        seed: of the bootstrap.
+        unmeasured: let pass what can't be measured.
+    """
+    difference = _difference(challenger, champion, settings, seed)
+    checks = (
+        _against_champion(champion, difference, settings),
+        _against_itq(challenger),
+        _failure_checks(challenger),
+        Check(
+            "encoding speed",
+            challenger.videos_per_second >= settings.videos_per_second,
+            f"{challenger.videos_per_second:.0f} videos/s",
+            f"at least {settings.videos_per_second:g} (promotion.videos_per_second)",
+        ),
+        Check(
+            "size",
+            challenger.megabytes <= settings.megabytes,
+            f"{challenger.megabytes:.2f} MB",
+            f"at most {settings.megabytes:g} (promotion.megabytes)",
+        ),
+    )
+    failed = [check for check in checks if check.passed is False]
+    open_ = [check for check in checks if check.passed is None]
+    passed = not failed and (unmeasured or not open_)
+    reason = _passed(challenger, champion, open_) if passed else _failed(failed, [] if unmeasured else open_)
+    return Verdict(passed, checks, difference, reason)
+
+
+def _difference(
+    challenger: Measured, champion: Measured | str | None, settings: Promotion, seed: int
+) -> PairedDifference | None:
+    if champion is None or isinstance(champion, str):
+        return None
+    if challenger.average_precision is None or champion.average_precision is None:
+        return None
+    return paired_difference(
+        challenger.average_precision,
+        champion.average_precision,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        seed=seed,
+    )
+
+
+def _against_champion(
+    champion: Measured | str | None, difference: PairedDifference | None, settings: Promotion
+) -> Check:
+    name = "better than the champion"
+    wanted = (
+        f"lower end of the {settings.confidence:.0%} interval above {settings.margin:g} (promotion.margin)"
+    )
+    if champion is None:
+        return Check(name, True, "there is no champion yet", wanted)
+    if difference is None:
+        reason = champion if isinstance(champion, str) else champion.reasons.get("gmap", "")
+        return Check(name, None, reason, wanted)
+    found = f"GMAP {difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
+    return Check(name, difference.low > settings.margin, found, wanted)
+
+
+def _against_itq(challenger: Measured) -> Check:
+    name, wanted = "at least as good as ITQ", f"GMAP of ITQ, {challenger.bits} bits"
+    for value, key in ((challenger.gmap, "gmap"), (challenger.itq, "yardsticks.itq")):
+        if value is None:
+            return Check(name, None, challenger.reasons.get(key, "not measured"), wanted)
+    assert challenger.gmap is not None and challenger.itq is not None
+    found = f"GMAP {challenger.gmap:.4f}, ITQ {challenger.itq:.4f}"
+    return Check(name, challenger.gmap >= challenger.itq, found, wanted)
+
+
+def _failure_checks(challenger: Measured) -> Check:
+    raised = challenger.checks_raised
+    found = "the version does not tell" if raised is None else f"{raised} raised"
+    return Check("failure checks", None if raised is None else raised == NONE_RAISED, found, "none raised")
+
+
+def _passed(challenger: Measured, champion: Measured | str | None, open_: Sequence[Check]) -> str:
+    against = {
+        "of the champion": champion.gmap if isinstance(champion, Measured) else None,
+        "of ITQ": challenger.itq,
+    }
+    parts = [f"{value:.4f} {whose}" for whose, value in against.items() if value is not None]
+    scores = (
+        []
+        if challenger.gmap is None
+        else [f"GMAP {challenger.gmap:.4f}" + (f" against {', '.join(parts)}" if parts else "")]
+    )
+    return "; ".join(
+        [
+            "passed the gate",
+            *scores,
+            *(f"not measured and let pass: {check.name} ({check.found})" for check in open_),
+        ]
+    )
+
+
+def _failed(failed: Sequence[Check], open_: Sequence[Check]) -> str:
+    return "; ".join(
+        [f"{check.name}: {check.found}, wanted is {check.wanted}" for check in failed]
+        + [f"{check.name} can't be measured: {check.found}" for check in open_]
+    )

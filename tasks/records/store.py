@@ -1,0 +1,298 @@
+"""The MLflow record: one parent run a pipeline run, one child run a stage.
+
+Everything goes through MLflow's client with explicit run ids, because what MLflow reads from the environment wins over what
+a caller says (mlflow#15713). The parent's id is handed to a stage in `SSVH_PARENT_RUN_ID`; without it, as under a `dvc repro`
+typed by hand, the stages of one process share a parent through a small file (see `tasks/records/parents.py`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ssvh_model.errors import UserError
+from tasks import paths
+from tasks.machine.errors import ServiceAway
+from tasks.machine.processes import Started
+from tasks.machine.services import without_passwords
+from tasks.records.databases import make_mlflow_database
+from tasks.records.journal import Journal, send_left_behind
+from tasks.records.owners import Owner, note_closed, note_opened, note_opening
+
+EXPERIMENT = "autossvh"
+PARENT_VARIABLE = "SSVH_PARENT_RUN_ID"
+MOST_PARAMETERS_AT_ONCE = 100
+SECONDS_WHEN_STOPPED = 3.0  # that the end of a run waits for MLflow, unless it is told to wait longer
+
+
+def tracking_uri() -> str:
+    """Where MLflow keeps its records: `MLFLOW_TRACKING_URI`, or an SQLite file in the project's folder."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{paths.MLFLOW_STORE.resolve()}"
+
+
+def git_commit() -> str:
+    """The commit that is checked out, with "-dirty" if files differ from it; "" outside a repository."""
+    try:
+        ask = {"capture_output": True, "text": True, "check": True, "timeout": 10}
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], **ask).stdout.strip()  # type: ignore[call-overload]
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], **ask).stdout.strip()  # type: ignore[call-overload]
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return f"{commit}-dirty" if changed else commit
+
+
+class Store:
+    """MLflow's client for the project's experiment. What earlier processes could not tell MLflow, it is told first.
+
+    Raises:
+        ServiceAway: the store can't be reached.
+    """
+
+    def __init__(self) -> None:
+        self.uri = tracking_uri()
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        with reported(self.uri):
+            from mlflow import MlflowClient
+
+            make_mlflow_database(self.uri, _say)
+            # It tells of "Creating initial database tables", and shows a traceback of every error that it raises, too.
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+            self.client = MlflowClient(tracking_uri=self.uri)
+            self.experiment = self._experiment()
+        send_left_behind(self.client, self.uri, _say)
+
+    def _experiment(self) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
+        if (found := self.client.get_experiment_by_name(name)) is not None:
+            return str(found.experiment_id)
+        embedded = self.uri.startswith("sqlite:")
+        location = paths.MLFLOW_ARTIFACTS.resolve().as_uri() if embedded else None
+        return str(self.client.create_experiment(name, artifact_location=location))
+
+    def create_run(
+        self, name: str, *, parent: str | None, tags: Mapping[str, str], process: Started | None = None
+    ) -> str:
+        """Start a run and return its id.
+
+        Args:
+            name: of the run.
+            parent: id of the run that it belongs to.
+            tags: to begin with.
+            process: that it lives with, so that it is closed should that be killed; None for this one.
+        """
+        note_opening()
+        with reported(self.uri):
+            all_tags = {**tags, **Owner.of(process or Started.this()).tag(), "mlflow.runName": name}
+            if parent is not None:
+                all_tags["mlflow.parentRunId"] = parent
+            run = str(self.client.create_run(self.experiment, tags=all_tags, run_name=name).info.run_id)
+        note_opened(run)
+        return run
+
+    def reopen(self, run: str) -> None:
+        """Open a run again, which from now on lives with this process, too."""
+        note_opening()
+        note_opened(run)
+        self.tag(run, Owner.of(Started.this()).tag())
+        self.set_status(run, "RUNNING")
+
+    def running(self) -> list[Any]:
+        """All runs of the experiment that have not ended."""
+        found: list[Any] = []
+        token = None
+        with reported(self.uri):
+            while True:
+                page = self.client.search_runs(
+                    [self.experiment], "attributes.status = 'RUNNING'", page_token=token
+                )
+                found += page
+                if not (token := page.token):
+                    return found
+
+    def status_of(self, run: str) -> str | None:
+        """RUNNING, FINISHED, FAILED, KILLED, ...; None if there is no such run."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return str(self.client.get_run(run).info.status)
+        except MlflowException:
+            return None
+
+    def children(self, parent: str) -> list[Any]:
+        """The runs of the stages that ran under a parent run."""
+        query = f"tags.`mlflow.parentRunId` = '{parent}'"
+        return list(self.client.search_runs([self.experiment], query, max_results=1000))
+
+    def set_status(self, run: str, status: str) -> None:
+        """End a run, or (RUNNING) open it again."""
+        with reported(self.uri):
+            if status == "RUNNING":
+                self.client.update_run(run, status="RUNNING")
+            else:
+                self.client.set_terminated(run, status)
+                note_closed(run)
+
+    def log_parameters(self, run: str, parameters: Mapping[str, Any]) -> None:
+        """Log flat parameters, once a run (mlflow#7152)."""
+        from mlflow.entities import Param
+
+        entries = [Param(name, str(value)) for name, value in parameters.items()]
+        with reported(self.uri):
+            for start in range(0, len(entries), MOST_PARAMETERS_AT_ONCE):
+                self.client.log_batch(run, params=entries[start : start + MOST_PARAMETERS_AT_ONCE])
+
+    def log_metrics(self, run: str, metrics: Mapping[str, float]) -> None:
+        """Log named numbers that have no step."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        with reported(self.uri):
+            self.client.log_batch(
+                run, metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()]
+            )
+
+    def tag(self, run: str, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        with reported(self.uri):
+            for name, value in tags.items():
+                self.client.set_tag(run, name, value)
+
+
+@contextmanager
+def reported(uri: str) -> Iterator[None]:
+    """Turn whatever MLflow raises into one line that says where the records should have gone."""
+    try:
+        yield
+    except (UserError, ImportError):
+        raise
+    except Exception as error:
+        first = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        line = f"MLflow at {uri} can't be written: {first[0]}"
+        raise ServiceAway(
+            f"{without_passwords(line)}; the work done so far is kept, and the next run goes on from there"
+        ) from error
+
+
+@dataclass
+class StageRun:
+    """The child run of one stage, as the stage's task sees it.
+
+    Metrics, tags and the status go through a journal (`tasks/records/journal.py`): if MLflow can't be reached, they wait there and the work goes on.
+
+    Attributes:
+        store: where the record is.
+        id: of the run.
+        parent: id of the pipeline's run.
+    """
+
+    store: Store
+    id: str
+    parent: str
+
+    @cached_property
+    def _journal(self) -> Journal:
+        return Journal(self.store.client, self.store.uri, self.id, _say)
+
+    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
+        """Log flat parameters, once."""
+        self.store.log_parameters(self.id, parameters)
+
+    def log_result(self, metrics: Mapping[str, float]) -> None:
+        """Log what came out of the pipeline: to this run, and to the parent, so that whole pipeline runs can be compared."""
+        self.log_metrics(metrics)
+        self._journal.metrics(self.parent, metrics, step=0)
+
+    def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
+        """Log named numbers at a step, such as an epoch."""
+        self._journal.metrics(self.id, metrics, step)
+
+    def log_input(
+        self, name: str, *, source: Path, digest: str, context: str, profile: Mapping[str, Any]
+    ) -> None:
+        """Log a data set that the stage used or made.
+
+        Args:
+            name: such as "features".
+            source: the file.
+            digest: of its content.
+            context: "input" or "output".
+            profile: numbers that describe it, such as videos a split.
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        where = json.dumps({"uri": str(source)})
+        dataset = Dataset(name, digest[:36], "local", where, profile=json.dumps(dict(profile)))
+        with reported(self.store.uri):
+            self.store.client.log_inputs(
+                self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
+            )
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file, or everything in a folder, to the run's artifacts."""
+        with reported(self.store.uri):
+            if path.is_dir():
+                self.store.client.log_artifacts(self.id, str(path), folder)
+            else:
+                self.store.client.log_artifact(self.id, str(path), folder)
+
+    def tag(self, **tags: str) -> None:
+        """Set tags on this run."""
+        self._journal.tags(self.id, tags)
+
+    def tag_parent(self, **tags: str) -> None:
+        """Set tags on the parent."""
+        self._journal.tags(self.parent, tags)
+
+    def tag_both(self, **tags: str) -> None:
+        """Set tags on this run and its parent."""
+        for run in {self.id, self.parent}:
+            self._journal.tags(run, tags)
+
+    def close(
+        self,
+        status: str,
+        *,
+        wait: float = SECONDS_WHEN_STOPPED,
+        with_parent: bool = False,
+        final: bool = False,
+    ) -> bool:
+        """Send what waits and end the run as FINISHED, FAILED or KILLED.
+
+        Args:
+            status: of the run.
+            wait: seconds to wait for an MLflow that is away. What it has not taken then stays in the journal, which is said.
+            with_parent: give the parent run the same status.
+            final: whatever status the run has meanwhile; otherwise one that has ended stays as it is.
+
+        Returns:
+            Whether MLflow has taken everything.
+        """
+        runs = {self.id, *([self.parent] if with_parent else ())}
+        for run in runs:
+            self._journal.status(run, status, final=final and run == self.id)
+        sent = self._journal.close(wait)
+        if sent:
+            for run in runs:
+                note_closed(run)
+        else:
+            _say(
+                f"MLflow at {self.store.uri} is still away: part of the record of run {self.id} waits in {self._journal.path}; "
+                "the next run sends it, or ssvh send-records"
+            )
+        del self._journal
+        return sent
+
+
+def _say(text: str) -> None:
+    print(without_passwords(text), flush=True)

@@ -1,0 +1,96 @@
+"""Stage corpus: which videos there are, and which split each belongs to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ssvh_model.manifest import Video, write_manifest
+from tasks import paths
+from tasks.machine.device import pick_workers
+from tasks.pipeline.stage import Stage
+
+if TYPE_CHECKING:
+    from ssvh_model.corpus.splits import SplitSpec
+
+
+def run(stage: Stage) -> None:
+    """Render the demo corpus, scan the user's folder or find published feature files; write the manifest with its splits."""
+    from ssvh_model.corpus.splits import SplitSpec, assign_splits
+    from tasks.records.data_sets import log_corpus
+
+    made = stage.work.folder / "corpus"
+    source = stage.params.corpus.source
+    shares = stage.params.corpus.split
+    spec = SplitSpec(
+        validation=shares.validation,
+        database=shares.database,
+        query=shares.query,
+        validation_groups=shares.validation_groups,
+        query_groups=shares.query_groups,
+    )
+    if source == "published":
+        videos = _published(stage, made, spec)
+    else:
+        videos = assign_splits(_videos(stage, made), spec, seed=stage.params.seed)
+
+    manifest = made / "manifest.csv"
+    write_manifest(manifest, videos)
+    publish = {paths.CORPUS_MANIFEST: manifest}
+    if source == "arcade":
+        publish[paths.CORPUS / "clips"] = made / "clips"
+    if source == "published":
+        publish[paths.CORPUS_SOURCES] = made / paths.CORPUS_SOURCES.name
+    stage.work.publish(publish)
+
+    log_corpus(stage.run, "output", "")
+    stage.run.log_artifact(manifest)
+    counts = Counter(video.split if video.usable else video.status for video in videos)
+    stage.run.log_metrics({f"videos.{name or 'no split'}": count for name, count in counts.items()})
+    stage.say(f"{len(videos)} videos: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    for video in [video for video in videos if not video.usable][:10]:
+        stage.say(f"left out: {video.path}: {video.reason}")
+
+
+def _videos(stage: Stage, folder: Path) -> list[Video]:
+    corpus = stage.params.corpus
+    workers = pick_workers(stage.params.running.workers)
+    if corpus.source == "arcade":
+        from ssvh_model.corpus.arcade import ArcadeSpec, render_arcade
+
+        spec = ArcadeSpec(**corpus.arcade.model_dump())
+        return render_arcade(
+            spec, folder, seed=stage.params.seed, workers=workers, progress=stage.progress("clips")
+        )
+    from ssvh_model.corpus.folder import FolderColumns, scan_folder
+
+    return scan_folder(
+        Path(corpus.path),
+        labels_csv=corpus.folder.labels_csv,
+        columns=FolderColumns(**corpus.folder.columns.model_dump()),
+        workers=workers,
+        progress=stage.progress("videos"),
+    )
+
+
+def _published(stage: Stage, folder: Path, spec: SplitSpec) -> list[Video]:
+    """Videos with the splits of their protocol; the list of feature files goes to `folder`."""
+    from ssvh_model.corpus.published import read_published, write_sources
+
+    corpus = stage.params.corpus
+    videos, sources = read_published(
+        Path(corpus.path),
+        corpus.published.dataset,
+        check_counts=corpus.published.counts == "check",
+        split=spec,
+        seed=stage.params.seed,
+        progress=stage.progress("megabytes"),
+    )
+    write_sources(folder / paths.CORPUS_SOURCES.name, sources)
+    if spec.validation and not any(video.labels for video in videos if video.split == "validation"):
+        stage.say(
+            "these training videos have no labels: nothing can be measured on validation videos, so that "
+            "corpus.split.validation only takes videos from the training"
+        )
+    return videos

@@ -1,0 +1,28 @@
+"""Stage warmup: training without clusters, L_FR + alpha * L_VC."""
+
+from __future__ import annotations
+
+from tasks import paths
+from tasks.pipeline.stage import Stage
+
+
+def run(stage: Stage) -> None:
+    """Train the first phase from the initial weights to `states/warmup`."""
+    from ssvh_model.features import FeatureFile
+    from tasks.training.checks import CheckedStage, epoch_log
+    from tasks.training.phase import run_phase
+    from tasks.training.settings import training_session
+
+    session = training_session(stage.params, FeatureFile(paths.FEATURE_FILE))
+    checks = CheckedStage(stage)
+    finished = run_phase(
+        session,
+        stage.params,
+        "warmup",
+        epochs=stage.params.warmup.epochs,
+        checkpoints=stage.work.folder,
+        on_epoch=epoch_log(stage, checks),
+        progress=stage.progress("videos"),
+    )
+    checks.close()
+    stage.work.publish({paths.state("warmup"): finished})

@@ -1,0 +1,121 @@
+"""A study before it runs: its videos, its search space, and the name under which it is found again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ssvh_model.errors import UserError
+from tasks import paths
+from tasks.experiments.one_training import Corpus, Training, code_digest
+from tasks.experiments.videos import find_corpus, open_corpus
+from tasks.params.changes import with_changes
+from tasks.params.sections import Params
+from tasks.tuning.space import ROUNDS, Range, Space, read_space
+
+NAME = "tuning"
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """What is to be tuned.
+
+    Attributes:
+        params: what the trials change.
+        corpus: that they are trained on; its validation videos are the measure.
+        space: what is searched.
+        most_clusters: the most clusters of a trial.
+        given_name: of the study, as a person named it; "" for none.
+    """
+
+    params: Params
+    corpus: Corpus
+    space: Space
+    most_clusters: int
+    given_name: str
+
+    @property
+    def study(self) -> str:
+        """The study's name: the one that it was given, or one that stands for what it depends on."""
+        return self.given_name or f"tune-{self.digest[:8]}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its table and pictures are kept."""
+        return paths.RESULTS / NAME / self.study
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits of all that trials depend on but the values that are searched: after `--apply` it is the same study."""
+        trained = {
+            name: value
+            for name, value in self.training(self.params, "").parameters.items()
+            if name not in self.space.search
+            and not (ROUNDS in self.space.search and name.startswith(f"{ROUNDS}."))
+        }
+        space = {name: repr(one) for name, one in self.space.dimensions.items()}
+        tuning = self.params.tuning
+        rules = [tuning.averaged, tuning.least_epochs, tuning.reduction]
+        text = json.dumps([trained, space, rules, self.corpus.digest, code_digest()], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def default_changes(self) -> dict[str, Any]:
+        """The searched keys as params.yaml has them."""
+        content = self.params.model_dump(by_alias=True, mode="json")
+        found = {}
+        for key in self.space.search:
+            value: Any = content
+            for part in key.split("."):
+                value = value[part]
+            found[key] = value
+        return found
+
+    def changed(self, changes: Mapping[str, Any]) -> Params:
+        """The parameters of a trial.
+
+        Raises:
+            UserError: they do not fit together.
+        """
+        return with_changes(self.params, changes, where=f"{self.study}: {paths.PARAMS}")
+
+    def training(self, params: Params, name: str) -> Training:
+        """The training of a trial."""
+        return Training(name, params, self.corpus, "validation")
+
+    def parameters(self) -> dict[str, Any]:
+        """What MLflow shows of the whole."""
+        return {
+            "features": self.corpus.name,
+            "search": ", ".join(self.space.search),
+            **{f"space.{name}": one for name, one in self.space.dimensions.items()},
+            **self.training(self.params, "").parameters,
+        }
+
+
+def plan_tuning(params: Params, features: Path, study: str) -> TuningPlan:
+    """What there is to search; it is measured on validation videos and never on queries.
+
+    Args:
+        params: that trials change.
+        features: feature file.
+        study: its name; "" for one that stands for what it depends on.
+
+    Raises:
+        UserError: parameters or features are at fault.
+    """
+    corpus, params = find_corpus(features, params, "validation")
+    space = read_space(params)
+    videos = len(open_corpus(corpus, params).rows("train"))
+    most = videos // 2
+    clusters = space.dimensions.get(f"{ROUNDS}.clusters")
+    if isinstance(clusters, Range) and clusters.high > most:
+        raise UserError(
+            f"{paths.PARAMS}: tuning.space.rounds.clusters.to is {clusters.high:g}; allowed is up to {most}, "
+            f"half of the {videos} training videos of {features}"
+        )
+    return TuningPlan(params, corpus, space, most, study)

@@ -1,0 +1,72 @@
+"""The MLflow record of a study: one parent run, and a child a trial, found again by whoever takes the trial up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tasks.experiments.one_training import Training
+from tasks.records.parents import close_abandoned
+from tasks.records.prefect_task import PrefectIds
+from tasks.records.store import StageRun, Store, git_commit
+
+TRIAL = "ssvh.trial"
+STATE = "ssvh.trial_state"
+STUDY = "ssvh.study"
+
+
+def open_study_run(
+    store: Store, known: str | None, study: str, parameters: Mapping[str, Any], flow_run: str
+) -> str:
+    """The parent run of a study, open: the one that is `known`, or where there is none or it was deleted, a new one.
+
+    Args:
+        store: MLflow.
+        known: its id, as the study has it.
+        study: name of the study.
+        parameters: flat, logged once.
+        flow_run: id of the Prefect flow run; "" for none.
+    """
+    close_abandoned(store)
+    run = known if known is not None and store.status_of(known) is not None else None
+    if run is None:
+        run = store.create_run(
+            f"tuning {study}", parent=None, tags={"ssvh.git_commit": git_commit(), STUDY: study}
+        )
+        store.log_parameters(run, parameters)
+    store.reopen(run)
+    store.tag(run, {"ssvh.prefect_flow_run": flow_run})
+    return run
+
+
+def open_trial_run(store: Store, parent: str, training: Training, number: int, ids: PrefectIds) -> StageRun:
+    """The child run of a trial: the one that a killed worker began, or a new one.
+
+    Args:
+        store: MLflow.
+        parent: the study's run.
+        training: of the trial.
+        number: of the trial; of one that was taken up again, the number that it had at first.
+        ids: of the Prefect run.
+    """
+    begun = [
+        str(child.info.run_id)
+        for child in store.children(parent)
+        if child.data.tags.get(TRIAL) == str(number) and child.data.tags.get("ssvh.training") == training.key
+    ]
+    if begun:
+        run = begun[0]
+    else:
+        tags = {TRIAL: str(number), "ssvh.training": training.key, "ssvh.git_commit": git_commit()}
+        run = store.create_run(training.name, parent=parent, tags=tags)
+        store.log_parameters(run, training.parameters)
+    store.reopen(run)
+    store.tag(
+        run,
+        {
+            STATE: "RUNNING",
+            "ssvh.prefect_flow_run": ids.flow_run,
+            "ssvh.prefect_task_run": ids.task_run,
+        },
+    )
+    return StageRun(store, run, parent)

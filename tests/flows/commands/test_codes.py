@@ -1,0 +1,173 @@
+"""The commands encode, index, add, remove, search and duplicates, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from flows.cli import app, exit_status
+from ssvh_model.features import FeatureMeta
+from ssvh_model.index.coded_videos import CodesFile
+from ssvh_model.index.searcher import Hit, Searcher
+from ssvh_model.model.hasher_file import load_saved_hasher, save_hasher
+from ssvh_model.progress import no_progress
+from ssvh_model.texts import printable
+from ssvh_model.training.centering import learn_center
+from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.video.backbones import load_backbone
+from ssvh_model.video.encoding import write_video
+from ssvh_model.video.extraction import decode_for
+from tasks.index.build import build_index
+from tasks.params.load import load_params
+from tests.conftest import REPOSITORY
+from tests.hashers import write_hasher
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Six clips of two kinds, two of them the same, and a hasher in a folder that tells them apart."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    backbone = load_backbone("efficientnet_lite0", size=64, device=torch.device("cpu"))
+    features = []
+    for number in range(6):
+        rng = np.random.default_rng(0 if number == 3 else number)
+        picture = rng.integers(0, 256, (1, 4, 4, 3), dtype=np.uint8)
+        path = tmp_path / "clips" / ("cats", "dogs")[number % 2] / f"{number}.mp4"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_video(path, picture.repeat(8, 0).repeat(16, 1).repeat(16, 2), rate=Fraction(8), quality=20)
+        features.append(torch.as_tensor(backbone(decode_for(backbone, path, frames=4).frames)))
+    meta = FeatureMeta(backbone.name, backbone.weights_sha256, 64)
+    folder = write_hasher(tmp_path / "hasher", bits=32, frames=4, feature_size=1280, meta=meta)
+    hasher, _ = load_saved_hasher(folder)
+    learn_center(
+        hasher, FrameSource.from_tensor([str(row) for row in range(6)], torch.stack(features)), batch_size=6
+    )
+    save_hasher(folder, hasher, meta)
+    return tmp_path
+
+
+@pytest.fixture
+def ssvh(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    """Run a command; what it printed."""
+
+    def run(*arguments: str, status: int = 0) -> str:
+        found = exit_status(lambda: app(list(arguments), standalone_mode=True))
+        captured = capsys.readouterr()
+        assert found == status, captured.out + captured.err
+        return captured.err if status else captured.out
+
+    return run
+
+
+def test_from_videos_to_what_is_found(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
+    out = ssvh("encode", "clips", "--hasher", "./hasher", "-o", "mine.h5")
+    assert out.startswith("mine.h5: 6 videos, codes of 32 bits by an unregistered hasher (")
+    assert CodesFile(project / "mine.h5").codes.shape == (6, 4)
+    out = ssvh("index", "mine.h5", "--hasher", "./hasher")
+    assert out.startswith("index: 6 videos, codes of 32 bits by") and out.endswith("exact search\n")
+
+    lines = ssvh("search", "clips/cats/0.mp4", "-k", "3").splitlines()
+    assert lines[0].split() == ["distance", "label", "seconds", "video", "path"]
+    assert lines[1].split() == ["0", "cats", "1.0", "cats/0", "clips/cats/0.mp4"]
+    assert lines[2].split() == ["0", "dogs", "1.0", "dogs/3", "clips/dogs/3.mp4"]
+    assert len(lines) == 4
+    found = json.loads(ssvh("search", "clips/cats/0.mp4", "-k", "2", "--json", "--sheet", "sheet.png"))
+    assert [(hit["id"], hit["distance"]) for hit in found["hits"]] == [("cats/0", 0), ("dogs/3", 0)]
+    assert (found["bits"], found["videos"]) == (32, 6)
+    with Image.open(project / "sheet.png") as sheet:
+        assert sheet.width > 500 and sheet.height > 300
+
+    groups = json.loads(ssvh("duplicates", "--radius", "0", "--json"))["groups"]
+    assert [[one["id"] for one in group] for group in groups] == [["cats/0", "dogs/3"]]
+    assert "1 groups of near-duplicates" in ssvh("duplicates", "--radius", "0")
+
+    assert ssvh("remove", "cats/0").endswith("index: 5 videos\n")
+    assert ssvh("search", "clips/cats/0.mp4", "-k", "1").splitlines()[1].split()[3] == "dogs/3"
+    assert ssvh("add", "clips/cats/0.mp4", "--label", "again").endswith("index: 6 videos\n")
+    assert "again" in ssvh("search", "clips/cats/0.mp4", "-k", "2")
+
+
+def test_a_search_is_answered_by_one_version_of_an_index_that_is_switched_meanwhile(
+    project: Path,
+    ssvh,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ssvh("encode", "clips", "--hasher", "./hasher", "-o", "six.h5")
+    ssvh("encode", "clips/cats", "--hasher", "./hasher", "-o", "three.h5")
+    ssvh("index", "six.h5", "--hasher", "./hasher")
+    nearest = Searcher.nearest
+
+    def then_switched(searcher: Searcher, *arguments: Any) -> list[Hit]:
+        hits = nearest(searcher, *arguments)
+        build_index(
+            Path("index"),
+            Path("three.h5"),
+            load_params(),
+            hasher="./hasher",
+            say=print,
+            progress=lambda what: no_progress,
+        )
+        return hits
+
+    monkeypatch.setattr(Searcher, "nearest", then_switched)
+    found = json.loads(ssvh("search", "clips/cats/0.mp4", "--json", "--sheet", "sheet.png"))
+    assert found["videos"] == len(found["hits"]) == 6
+    found = json.loads(ssvh("search", "clips/cats/0.mp4", "--json"))
+    assert found["videos"] == len(found["hits"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("search", "no.mp4"), "no.mp4: no such video"),
+        (("search", "clips/cats/0.mp4"), "index: there is no index; `ssvh index` makes one"),
+        (("remove", "x"), "there is no index"),
+        (("add", "clips"), "there is no index"),
+        (("duplicates",), "there is no index"),
+        (("index", "none.h5"), "none.h5: no such file; allowed is a codes file or a feature file"),
+        (("index", "params.yaml"), "params.yaml: not a readable HDF5 file"),
+        (("encode", "clips"), "no hasher has been registered"),
+        (("encode", "nothing", "--hasher", "./hasher"), "nothing: no such file or folder"),
+        (("encode", "clips", "--hasher", "./clips"), "clips: holds no hasher"),
+        (("encode", "params.yaml", "--hasher", "./hasher"), "params.yaml"),
+    ],
+)
+def test_bad_input_is_one_line(project: Path, ssvh, command: tuple[str, ...], message: str) -> None:  # type: ignore[no-untyped-def]
+    error = ssvh(*command, status=2)
+    assert error.startswith("error: ") and message in error
+    assert error.count("\n") == 1
+    assert not (project / "index").exists() and not (project / "mlflow.db").exists()
+
+
+def test_searching_imports_none_of_the_four_tools(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
+    ssvh("encode", "clips", "--hasher", "./hasher")
+    ssvh("index", "codes.h5", "--hasher", "./hasher")
+    program = """
+import sys
+from flows.cli import app
+app(["search", "clips/cats/0.mp4", "-k", "1"], standalone_mode=False)
+print(sorted({"mlflow", "prefect", "dvc", "optuna", "ruamel", "scipy", "matplotlib"} & set(sys.modules)))
+"""
+    output = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=project,
+        env={"PYTHONPATH": str(REPOSITORY), "PATH": "", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "cats/0" in output and output.endswith("[]\n")
+
+
+def test_no_text_of_a_file_commands_the_terminal() -> None:
+    assert printable("a\x1b[2Jb\nc\u202ed é") == "a?[2Jb?c?d é"

@@ -1,0 +1,273 @@
+"""params.yaml as it is shipped, and many ways to get it wrong."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from ssvh_model.corpus.published_sets import PUBLISHED_SETS
+from ssvh_model.errors import UserError
+from tasks.params.load import load_params
+from tasks.params.sections import Params
+
+ROOT = Path(__file__).resolve().parents[3]
+SHIPPED = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+MISSING = "<taken out>"
+
+
+def message(tmp_path: Path, content: Any) -> str:
+    """The one line that loading `content` ends with."""
+    path = tmp_path / "params.yaml"
+    if isinstance(content, str):
+        path.write_text(content, encoding="utf-8")
+    else:
+        with open(path, "w", encoding="utf-8") as file:
+            YAML().dump(content, file)
+    with pytest.raises(UserError) as caught:
+        load_params(path)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(str(path))
+    return text.removeprefix(str(path)).removeprefix(": ")
+
+
+def changed(key: str, value: Any) -> dict[Any, Any]:
+    """The shipped parameters with one key set, or taken out."""
+    content = copy.deepcopy(SHIPPED)
+    *sections, last = key.split(".")
+    section = content
+    for name in sections:
+        section = section[name]
+    if value is MISSING:
+        del section[last]
+    else:
+        section[last] = value
+    return content
+
+
+def load(tmp_path: Path, content: dict[Any, Any]) -> Params:
+    path = tmp_path / "params.yaml"
+    with open(path, "w", encoding="utf-8") as file:
+        YAML().dump(content, file)
+    return load_params(path)
+
+
+def test_the_shipped_parameters_are_in_order() -> None:
+    params = load_params(ROOT / "params.yaml")
+    assert params.last_state == f"round-{len(params.rounds)}"
+    assert params.states[0] == "warmup"
+    assert params.states[-1] == params.last_state
+
+
+def test_without_rounds_the_last_state_is_the_warm_up(tmp_path: Path) -> None:
+    params = load(tmp_path, changed("rounds", {}))
+    assert params.last_state == "warmup"
+    assert params.states == ["warmup"]
+
+
+def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
+    assert load(tmp_path, changed("losses.alpha", 1)).losses.alpha == 1.0
+
+
+def test_parameters_can_not_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_params(ROOT / "params.yaml").seed = 2  # type: ignore[misc]
+
+
+# key, value, what the message must hold beside the key
+ONE_WRONG_VALUE = [
+    ("warmup.epochs", 10**18, ["up to 100000"]),
+    ("rounds.1.epochs", 10**18, ["up to 100000"]),
+    ("seed", -1, ["-1", "whole number from 0"]),
+    ("seed", "one", ["'one'", "whole number"]),
+    ("seed", True, ["True", "whole number"]),
+    ("seed", None, ["empty", "whole number"]),
+    ("seed", 1.5, ["1.5", "whole number"]),
+    ("seed", MISSING, ["missing", "whole number"]),
+    ("running.device", "gpu", ["'gpu'", "auto | cpu | cuda"]),
+    ("running.workers", -1, ["-1", "from 0"]),
+    ("corpus.source", "youtube", ["'youtube'", "arcade | folder | published"]),
+    ("corpus.path", "", ["''", "not empty"]),
+    ("corpus.arcade.games", 94, ["94", "2 up to 93"]),
+    ("corpus.arcade.bad_frames", 0.6, ["0.6", "0 up to 0.5"]),
+    ("corpus.folder.columns.label", 3, ["3", "text or null"]),
+    ("corpus.published.dataset", "kinetics", ["'kinetics'", "activitynet | fcvid | ucf101 | hmdb51"]),
+    ("corpus.published.counts", False, ["False", "check | ignore"]),
+    ("corpus.split.query_groups", "16", ["'16'", "list of texts"]),
+    ("corpus.split.query_groups", [16], ["16", "list of texts"]),
+    ("features.frames", 1, ["1", "from 2"]),
+    ("model.bits", 12, ["12", "multiple of 8"]),
+    ("model.bits", "64", ["'64'", "whole number"]),
+    ("model.training_bits", 100, ["100", "multiple of 8"]),
+    (
+        "model.training_bits",
+        32,
+        ["model.training_bits is 32; allowed is from model.bits on, which is 64, by_length or null"],
+    ),
+    ("model.heads", 0, ["0", "from 1"]),
+    ("model.feature_dropout", 1.0, ["1.0", "below 1"]),
+    ("model.code_noise", -0.5, ["-0.5", "from 0"]),
+    ("model.whitening", 1.5, ["model.whitening is 1.5; allowed is by_length or a number from 0 up to 1"]),
+    (
+        "model.whitening",
+        "auto",
+        ["model.whitening is 'auto'; allowed is by_length or a number from 0 up to 1"],
+    ),
+    ("model", 3, ["3", "section"]),
+    ("model", MISSING, ["missing"]),
+    ("sampler.kind", "clever", ["'clever'", "adversarial | cooperative | random"]),
+    ("sampler.mask_ratio", 1, ["1", "above 0 and below 1"]),
+    ("sampler.mask_ratio", 0, ["0", "above 0 and below 1"]),
+    ("losses.beta", -0.1, ["-0.1", "from 0"]),
+    ("losses.reconstruction", -1.0, ["-1.0", "from 0"]),
+    ("losses.negatives", "some", ["some", "all | repeated"]),
+    ("clustering.centres", "mean", ["mean", "voting | kmeans"]),
+    ("losses.alpha", float("nan"), ["nan", "number"]),
+    ("losses.alpha", float("inf"), ["inf", "number"]),
+    ("training.learning_rate", 0, ["0", "above 0"]),
+    ("rounds", None, ["empty", "section"]),
+    ("rounds", [1], ["[1]", "section"]),
+    ("rounds.1", 5, ["5", "section"]),
+    ("rounds.1.clusters", 20, ["20", "list of whole numbers"]),
+    ("rounds.1.clusters", [], ["[]", "not empty"]),
+    ("rounds.1.epochs", MISSING, ["missing", "whole number"]),
+    ("evaluate.database", ["test"], ["'test'", "train | validation | database | query"]),
+    ("evaluate.query", ["train"], ["'train'", "query | database"]),
+    ("evaluate.query", [], ["[]", "not empty"]),
+    ("evaluate.exclude_self", "yes", ["'yes'", "true or false"]),
+    ("register.alias", "", ["''", "not empty"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "parts"), ONE_WRONG_VALUE, ids=lambda value: str(value)[:30])
+def test_a_wrong_value_names_the_key_and_what_is_allowed(
+    tmp_path: Path, key: str, value: Any, parts: list[str]
+) -> None:
+    text = message(tmp_path, changed(key, value))
+    assert text.startswith(key)
+    for part in parts:
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("sed", "seed"),
+        ("model.bit", "bits"),
+        ("rounds.2.epoch", "epochs"),
+        ("training.learningrate", "learning_rate"),
+    ],
+)
+def test_an_unknown_key_suggests_the_nearest(tmp_path: Path, key: str, meant: str) -> None:
+    assert message(tmp_path, changed(key, 1)) == f"{key} is not known; did you mean {meant}?"
+
+
+def test_an_unknown_key_like_none_lists_the_known(tmp_path: Path) -> None:
+    text = message(tmp_path, changed("warmup.zzz", 1))
+    assert text == "warmup.zzz is not known; allowed are epochs"
+
+
+def test_a_misspelt_key_is_named_before_the_one_that_it_leaves_missing(tmp_path: Path) -> None:
+    content = changed("warmup.epochs", MISSING)
+    content["warmup"]["epoch"] = 3
+    assert message(tmp_path, content).startswith("warmup.epoch is not known")
+
+
+TOGETHER = [
+    ("sampler.mask_ratio", 0.99, ["sampler.mask_ratio", "0.99", "leaves 0", "features.frames"]),
+    ("corpus.split.query", 0.9, ["corpus.split", "below 1"]),
+    ("training.learning_rate_floor", 1.0, ["training.learning_rate_floor", "training.learning_rate"]),
+    ("rounds.1.after", "round-1", ["rounds.1.after", "'round-1'", "allowed is warmup"]),
+    ("rounds.2.after", "warmup", ["rounds.2.after", "'warmup'", "allowed is round-1"]),
+    (
+        "rounds.1.clusters",
+        [100_000],
+        ["rounds.1.clusters", "100000", "training videos", "corpus.arcade.clips"],
+    ),
+    ("rounds.1.clusters", [20, 20], ["rounds.1.clusters", "[20, 20]", "once"]),
+    ("rounds.1.clusters", [1], ["rounds.1.clusters", "from 2"]),
+    ("evaluate.database", ["train", "train"], ["evaluate.database", "once"]),
+    ("evaluate.query", ["query", "query"], ["evaluate.query", "once"]),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "parts"), TOGETHER, ids=lambda value: str(value)[:30])
+def test_values_that_do_not_fit_together(tmp_path: Path, key: str, value: Any, parts: list[str]) -> None:
+    text = message(tmp_path, changed(key, value))
+    for part in parts:
+        assert part in text
+
+
+def test_a_group_on_two_sides(tmp_path: Path) -> None:
+    content = changed("corpus.split.query_groups", ["16", "17"])
+    content["corpus"]["split"]["validation_groups"] = ["17"]
+    assert "'17'" in message(tmp_path, content)
+
+
+def test_cluster_counts_are_left_to_the_stage_where_the_number_of_videos_is_not_known(tmp_path: Path) -> None:
+    content = changed("rounds.1.clusters", [100_000])
+    content["corpus"]["source"] = "folder"
+    assert load(tmp_path, content).rounds["1"].clusters == (100_000,)
+
+
+def test_the_splits_of_an_evaluation_must_be_those_of_the_published_data_set(tmp_path: Path) -> None:
+    content = changed("corpus.source", "published")
+    text = message(tmp_path, content)
+    assert text.startswith("evaluate.query is ['query'], but the videos of fcvid are in train and database")
+    assert "`ssvh preset apply fcvid`" in text
+    content["evaluate"]["query"] = ["database"]
+    assert load(tmp_path, content).evaluate.query == ("database",)
+
+
+def test_every_published_data_set_can_be_chosen(tmp_path: Path) -> None:
+    content = changed("corpus.source", "published")
+    content["evaluate"]["query"] = ["query", "database"]
+    for name in PUBLISHED_SETS:
+        content["corpus"]["published"]["dataset"] = name
+        assert load(tmp_path, content).corpus.published.dataset == name
+
+
+def test_rounds_must_be_numbered_in_their_order(tmp_path: Path) -> None:
+    content = changed("rounds.3", SHIPPED["rounds"]["2"])
+    del content["rounds"]["2"]
+    assert message(tmp_path, content).startswith("rounds.3 is round 2")
+
+
+def test_unquoted_round_numbers_are_refused_because_dvc_would_skip_them_in_silence(tmp_path: Path) -> None:
+    content = changed("rounds", {1: SHIPPED["rounds"]["1"]})
+    text = message(tmp_path, content)
+    assert text.startswith("rounds.1")
+    assert '"1"' in text
+
+
+BAD_FILES = [
+    ("seed: 1\nseed: 2\n", ["line 2", "duplicate key"]),
+    ("seed: [1\n", ["line", "not YAML"]),
+    ("a: b: c\n", ["line 1", "not YAML"]),
+    ("\tseed: 1\n", ["line 1", "not YAML"]),
+    ("", ["empty"]),
+    ("- 1\n", ["[1]", "sections"]),
+    ("just text\n", ["'just text'"]),
+]
+
+
+@pytest.mark.parametrize(("text", "parts"), BAD_FILES, ids=lambda value: repr(value)[:20])
+def test_a_file_that_is_no_mapping_of_sections(tmp_path: Path, text: str, parts: list[str]) -> None:
+    found = message(tmp_path, text)
+    for part in parts:
+        assert part in found
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00seed: 1")
+    with pytest.raises(UserError, match="can't be read"):
+        load_params(tmp_path / "params.yaml")
