@@ -21,11 +21,11 @@ from tasks import paths
 from tasks.extraction.new_videos import (
     Decision,
     NewVideos,
-    alone,
     decide,
     extract_new,
     find_new_videos,
     new_drift,
+    only_look,
 )
 from tasks.params.load import load_params
 from tasks.params.sections import Params
@@ -50,7 +50,7 @@ def watch(train: bool = True) -> State[Any]:
     try:
         refuse_nested()
         params = load_params()
-        with alone(logger.info):
+        with only_look(logger.info):
             decision = _look(params)
     except UserError as error:
         return bad_input(error)

@@ -7,7 +7,6 @@ opened a lock file and waits for it would otherwise wait for another lock than t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from ssvh_model.errors import UserError
+from ssvh_model.locks import try_lock
 from tasks import paths
 from tasks.pipeline.work import IN_USE
 from tasks.records.owners import NOTES
@@ -37,11 +37,8 @@ def clean() -> bool:
         # The first one keeps everybody else from beginning.
         locks = [IN_USE, *sorted(path for path in paths.WORK.rglob("*") if _is_lock(path) and path != IN_USE)]
         for path in locks:
-            file = stack.enter_context(open(path, "a"))
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _used([path]) from None
+            if not stack.enter_context(try_lock(path)):
+                raise _used([path])
         opened = {path.resolve() for path in paths.WORK.rglob("*") if not _is_lock(path)} & _opened().keys()
         logs = {path.resolve() for path in paths.WORK.glob("*.log")}
         if at_work := sorted(opened - logs):

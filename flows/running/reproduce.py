@@ -12,7 +12,7 @@ from ssvh_model.errors import UserError
 from tasks import paths
 from tasks.machine import programs
 from tasks.pipeline.dvc_files import await_others, keep_lock, lock_is_cut_off, restore_lock
-from tasks.pipeline.work import alone
+from tasks.pipeline.work import hold_work_lock
 
 DVC = (sys.executable, "-m", "dvc")
 
@@ -71,7 +71,7 @@ def _turn() -> Iterator[None]:
     def waiting(holder: str) -> None:
         _say(f"process {holder} is bringing this project up to date; waiting until it ends")
 
-    with alone(paths.WORK / "reproduce.lock", waiting):
+    with hold_work_lock("reproduce", waiting):
         await_others(_say)
         yield
 

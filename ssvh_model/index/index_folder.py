@@ -11,7 +11,6 @@ index/added/                features of videos that were added one by one, for t
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -37,6 +36,7 @@ from ssvh_model.index.snapshot import (
     Snapshot,
     open_snapshot,
 )
+from ssvh_model.locks import hold_lock
 from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS
 
 SETTINGS = "settings.json"
@@ -80,18 +80,11 @@ class IndexFolder:
         Args:
             say: takes a line if another process holds the lock, which is then waited for.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / LOCK, "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                holder = file.read().strip() or "?"
-                say(f"{self.folder}: process {holder} is changing this index; waiting until it is done")
-                fcntl.flock(file, fcntl.LOCK_EX)
-            file.truncate(0)
-            file.write(str(os.getpid()))
-            file.flush()
+
+        def waiting(holder: str) -> None:
+            say(f"{self.folder}: process {holder} is changing this index; waiting until it is done")
+
+        with hold_lock(self.folder / LOCK, waiting):
             self._remove_leftovers()
             yield
 

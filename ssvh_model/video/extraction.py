@@ -8,6 +8,7 @@ from pathlib import Path
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
 from ssvh_model.files import remove_temporaries
+from ssvh_model.locks import hold_lock, try_lock
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.progress import Progress, part_of
 from ssvh_model.video.backbones import Backbone
@@ -15,7 +16,6 @@ from ssvh_model.video.earlier import EarlierFeatures
 from ssvh_model.video.shard_extraction import ShardExtraction, decode_for, pools
 from ssvh_model.video.shards import (
     SHARDS,
-    claimed,
     is_finished,
     join_shards,
     read_outcomes,
@@ -177,8 +177,9 @@ class Extraction:
         path, key = self._paths[number], self._keys[number]
         if is_finished(path, key):
             return False
-        with claimed(self._folder / "locks" / path.stem, wait=wait) as mine:
-            if not mine:
+        lock = self._folder / "locks" / path.stem
+        with hold_lock(lock) if wait else try_lock(lock) as mine:
+            if mine is False:
                 return None
             if is_finished(path, key):
                 return False
@@ -205,7 +206,7 @@ class Extraction:
                 result,
             )
         shape = (self._frames, self._backbone.feature_size)
-        with claimed(self._folder / "locks" / "join", wait=True):
+        with hold_lock(self._folder / "locks" / "join"):
             for name in ("features.h5", "thumbnails.h5"):
                 remove_temporaries(self._folder, name)
             join_shards(self._paths, readable, meta=self._meta, shape=shape, folder=self._folder)

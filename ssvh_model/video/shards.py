@@ -6,11 +6,9 @@ that different workers can make different ones.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,22 +50,6 @@ def shards_of(videos: Sequence[Video]) -> list[list[Video]]:
     usable = [video for video in videos if video.usable]
     size = max(SHARD_VIDEOS, -(-len(usable) // MOST_SHARDS))
     return [usable[start : start + size] for start in range(0, len(usable), size)]
-
-
-@contextmanager
-def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the lock file of a shard; False if another process holds it and this one shall not wait.
-
-    The system frees the lock when its process ends, however it ends.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def shard_key(videos: Sequence[Video], settings: dict[str, object]) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ssvh_model.locks import hold_lock
 from tasks.experiments.one_training import Result, Training, load_result, save_result
 from tasks.machine.processes import Started, end_with
 from tasks.pipeline.work import link_or_copy
@@ -124,7 +123,7 @@ def train_phases(training: Training, session: Any, log: Any, state: Path) -> Non
     """
     from tasks.training.both_phases import train_rounds, train_warmup
 
-    with alone(training.warmup_work):
+    with hold_lock(training.warmup_work / "lock"):
         warm = train_warmup(
             session, training.params, training.warmup_work, _noting(training.warmup_work, log)
         )
@@ -166,12 +165,3 @@ def _seconds(folder: Path) -> dict[int, float]:
 def _with_seconds(history: list[dict[str, Any]], training: Training) -> list[dict[str, Any]]:
     found = _seconds(training.warmup_work) | _seconds(training.work)
     return [{**row, "seconds": found.get(row["epoch"], 0.0)} for row in history]
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Hold a folder's lock; the system frees it when the process ends, however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

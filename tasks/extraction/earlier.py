@@ -18,7 +18,7 @@ from ssvh_model.manifest import Video, read_manifest
 from tasks import paths
 from tasks.params.reading import read_yaml
 from tasks.pipeline.definition import read_definitions
-from tasks.pipeline.work import alone, link_or_copy, work_key
+from tasks.pipeline.work import hold_work_lock, link_or_copy, work_key
 
 EARLIER = paths.WORK / "earlier"
 STAGE = "features"
@@ -55,7 +55,7 @@ def keep_features(name: str, files: Mapping[str, Path], *, only: bool) -> None:
     """
     folder = earlier_folder()
     temporary, removed = EARLIER / f".{name}.tmp", EARLIER / ".removed.tmp"
-    with alone(paths.WORK / "earlier.lock", lambda holder: None):  # it takes no longer than to make links
+    with hold_work_lock("earlier"):  # it takes no longer than to make links
         EARLIER.mkdir(exist_ok=True)
         for leftover in EARLIER.glob(".*.tmp"):
             shutil.rmtree(leftover, ignore_errors=True)

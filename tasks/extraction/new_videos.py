@@ -18,7 +18,7 @@ from tasks.extraction.earlier import earlier_features, keep_features
 from tasks.machine.device import pick_device, pick_workers
 from tasks.machine.progress import ShownProgress
 from tasks.params.sections import Params
-from tasks.pipeline.work import alone as alone_with
+from tasks.pipeline.work import hold_work_lock
 
 if TYPE_CHECKING:
     from ssvh_model.retrieval.drift import Drift
@@ -64,13 +64,13 @@ class Decision:
 
 
 @contextlib.contextmanager
-def alone(say: Say) -> Iterator[None]:
+def only_look(say: Say) -> Iterator[None]:
     """Be the only process that looks for new videos here; if another one does, say so and wait. All that follows is called within it."""
 
     def waiting(holder: str) -> None:
         say(f"process {holder} is looking for new videos already; waiting until it ends")
 
-    with alone_with(paths.WORK / f"{NAME}.lock", waiting):
+    with hold_work_lock(NAME, waiting):
         yield
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ssvh_model.files import TEMPORARY, atomic_path
+from ssvh_model.locks import hold_lock, lock_file
 from tasks import paths
 from tasks.params.keys import look_up
 from tasks.pipeline.definition import Definition, Lock
@@ -118,14 +119,12 @@ def use_work() -> None:
 
     For whatever reads or writes in the work folder, for others' processes may do the same.
     """
-    import fcntl
-
     here = Path.cwd()
     paths.WORK.mkdir(exist_ok=True)
     if here in _used:
         return
     file = open(IN_USE, "a")  # noqa: SIM115 - stays open as long as the process
-    fcntl.flock(file, fcntl.LOCK_SH)
+    lock_file(file, shared=True)
     _used[here] = file
 
 
@@ -136,32 +135,15 @@ def only_one(stage: str, say: Callable[[str], None]) -> Iterator[None]:
     def waiting(holder: str) -> None:
         say(f"stage {stage} is being run by process {holder} already; waiting until it ends")
 
-    with alone(paths.WORK / f"{stage.replace('@', '-')}.lock", waiting):
+    with hold_work_lock(stage.replace("@", "-"), waiting):
         yield
 
 
 @contextlib.contextmanager
-def alone(path: Path, waiting: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock in the work folder, which the system frees when its process ends, however it ends.
-
-    Args:
-        path: of the lock's file; another machine or container may read it, so it holds the process's number for people only.
-        waiting: is told the number of the process that this one has to wait for.
-    """
-    import fcntl
-
+def hold_work_lock(name: str, waiting: Callable[[str], None] = lambda holder: None) -> Iterator[None]:
+    """Hold a lock in the work folder, which nobody cleans meanwhile; `waiting` as for `hold_lock`."""
     use_work()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            waiting(file.read().strip() or "?")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    with hold_lock(paths.WORK / f"{name}.lock", waiting):
         yield
 
 

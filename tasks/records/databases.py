@@ -7,7 +7,6 @@ that neither accepts any more. Here they make them under another name, and the f
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import shutil
@@ -19,6 +18,7 @@ from functools import partial
 from pathlib import Path
 
 from ssvh_model.errors import UserError
+from ssvh_model.locks import hold_lock
 from tasks import paths
 
 SECONDS_FOR_OTHERS = 300.0  # that another program may take to make its tables
@@ -210,6 +210,5 @@ def _beside(path: Path) -> list[Path]:
 @contextlib.contextmanager
 def _turn(path: Path) -> Iterator[None]:
     """Be the only process that makes this file; freed by the system when the process ends."""
-    with open(path.with_name(f"{path.name}.making"), "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with hold_lock(path.with_name(f"{path.name}.making")):
         yield

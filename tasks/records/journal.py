@@ -9,7 +9,6 @@ Sending twice does no harm: MLflow keeps one of two metrics that agree in name, 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import threading
@@ -22,6 +21,7 @@ from typing import Any, TextIO
 from urllib.parse import urlsplit
 
 from ssvh_model.files import check_regular
+from ssvh_model.locks import lock_file
 from ssvh_model.texts import printable
 from tasks import paths
 from tasks.machine.services import answers
@@ -218,7 +218,7 @@ def _open_locked(path: Path) -> TextIO:
     """Open a journal for writing, for this process alone: the lock tells others that its process is alive."""
     while True:
         file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - stays open as long as the journal
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock_file(file)
         # Another process may have taken the new file for one that was left behind, and removed it.
         if _still_there(path, file):
             return file
@@ -242,12 +242,7 @@ def _left_behind(path: Path) -> Iterator[TextIO | None]:
         yield None
         return
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-            return
-        yield file if _still_there(path, file) else None
+        yield file if lock_file(file, wait=False) and _still_there(path, file) else None
 
 
 def send_left_behind(client: Any, uri: str, say: Callable[[str], None]) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import hashlib
 import os
@@ -23,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import NullPool
 
 from ssvh_model.errors import UserError
+from ssvh_model.locks import hold_lock
 from tasks import paths
 from tasks.machine.services import without_passwords
 
@@ -143,8 +143,7 @@ def _turn_at(address: str, name: str) -> Iterator[None]:
     url = make_url(address)
     if url.get_backend_name() == "sqlite":
         # A lock in the database itself would keep Optuna from writing there.
-        with open(Path(f"{url.database}.lock"), "w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with hold_lock(Path(f"{url.database}.lock")):
             yield
         return
     connection = patient(_lock)(

@@ -12,11 +12,12 @@ from optuna import Trial, TrialPruned
 from optuna.trial import FrozenTrial
 
 from ssvh_model.errors import UserError
+from ssvh_model.locks import hold_lock
 from ssvh_model.training.figures import VALIDATION_GMAP
 from tasks.experiments.one_training import Training
 from tasks.experiments.record import logged_epochs
 from tasks.experiments.run import STATE as TRAINED
-from tasks.experiments.run import alone, train_phases
+from tasks.experiments.run import train_phases
 from tasks.experiments.videos import open_corpus
 from tasks.machine.services import await_answer
 from tasks.params.sections import Params
@@ -108,7 +109,7 @@ def run_trial(
     end = "INTERRUPTED"
     try:
         curve = Curve(params.tuning.averaged, warmup=not params.rounds)
-        with alone(training.work):
+        with hold_lock(training.work / "lock"):
             _train(training, _log(run, trial, curve, _last_epoch(params), say))
         run.log_metrics({"gmap": curve.value})
         end = "COMPLETE"

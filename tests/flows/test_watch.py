@@ -28,8 +28,8 @@ stages:
 """
 WATCHING = """
 import sys
-from tasks.extraction.new_videos import alone
-with alone(print):
+from tasks.extraction.new_videos import only_look
+with only_look(print):
     print("watching", flush=True)
     sys.stdin.readline()
 """

@@ -23,17 +23,16 @@ USERS = {
     "shard": """
 import sys
 from pathlib import Path
-from ssvh_model.video.shards import claimed
-with claimed(Path(".work/features/key/features/locks/000001"), wait=True) as mine:
-    assert mine
+from ssvh_model.locks import hold_lock
+with hold_lock(Path(".work/features/key/features/locks/000001")):
     print("ready", flush=True)
     sys.stdin.read()
 """,
     "training": """
 import sys
 from pathlib import Path
-from tasks.experiments.run import alone
-with alone(Path(".work/experiments/key")):
+from ssvh_model.locks import hold_lock
+with hold_lock(Path(".work/experiments/key/lock")):
     print("ready", flush=True)
     sys.stdin.read()
 """,
