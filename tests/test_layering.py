@@ -6,9 +6,12 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from tests.imports import imports as graph
 
 ROOT = Path(__file__).resolve().parents[1]
 FORBIDDEN = {
@@ -64,6 +67,14 @@ def test_no_import_runs_the_other_way(package: str) -> None:
 )
 def test_the_check_sees_forbidden_imports(text: str) -> None:
     assert [name for name, _ in imports(ast.parse(text)) if name in FORBIDDEN["ssvh_model"]]
+
+
+def test_no_imports_run_in_a_circle() -> None:
+    """Not even those that wait within a function: who reads one file should not have to read the others first."""
+    try:
+        tuple(TopologicalSorter(graph()).static_order())
+    except CycleError as error:
+        pytest.fail(" is imported by ".join(error.args[1]))
 
 
 def test_the_library_imports_with_torch_numpy_and_h5py_alone() -> None:

@@ -9,27 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-import ssvh_model
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.params.sections import Params
+from tasks.pipeline.trained_by import WARMUP, WHOLE_TRAINING, TrainedBy, trained_by
 
 Measure = Literal["validation", "query"]
 
 WORK = paths.WORK / "experiments"
 RESULTS = paths.RESULTS / "trainings"
-
-# Sections that a training depends on. `evaluate` stands in the key of its result; of features and splits, the corpus's digest tells.
-TRAINED_BY = ("seed", "model", "sampler", "losses", "training", "warmup", "rounds", "clustering")
-# What the first phase does not look at.
-AFTER_WARMUP = {"rounds", "clustering", "losses.beta", "losses.negatives"}
-CODE = ("model", "losses", "clustering", "training", "retrieval")
 
 
 @dataclass(frozen=True)
@@ -73,28 +67,24 @@ class Training:
     @cached_property
     def parameters(self) -> dict[str, Any]:
         """The parameters that it depends on, by dotted key."""
-        from tasks.params.keys import flatten
-
-        values = self.params.model_dump(by_alias=True, mode="json")
-        return flatten({name: value for name, value in values.items() if name in TRAINED_BY})
+        return trained_by(*WHOLE_TRAINING).values(self._values)
 
     @cached_property
     def key(self) -> str:
         """16 hex digits that change with the parameters, the features and the code."""
-        return self._key(self.parameters)
+        return self._key(trained_by(*WHOLE_TRAINING))
 
     @cached_property
     def warmup_key(self) -> str:
         """The same of all that the first phase depends on: variants that change nothing of it share it."""
-        of_warmup = {
-            name: value
-            for name, value in self.parameters.items()
-            if name not in AFTER_WARMUP and name.partition(".")[0] not in AFTER_WARMUP
-        }
-        return "warmup-" + self._key(of_warmup)
+        return "warmup-" + self._key(trained_by(*WARMUP))
 
-    def _key(self, parameters: dict[str, Any]) -> str:
-        text = json.dumps([parameters, self.corpus.digest, code_digest()], sort_keys=True)
+    @cached_property
+    def _values(self) -> dict[str, Any]:
+        return self.params.model_dump(by_alias=True, mode="json")
+
+    def _key(self, by: TrainedBy) -> str:
+        text = json.dumps([by.values(self._values), self.corpus.digest, by.code_digest()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
@@ -150,13 +140,3 @@ def load_result(training: Training) -> Result | None:
     if not path.is_file():
         return None
     return Result(json.loads(path.read_text()), np.load(path.with_suffix(".npy"), allow_pickle=False))
-
-
-@cache
-def code_digest() -> str:
-    """16 hex digits of the code that results depend on."""
-    root = Path(ssvh_model.__file__).parent
-    found = hashlib.sha256()
-    for path in sorted(path for folder in CODE for path in (root / folder).rglob("*.py")):
-        found.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return found.hexdigest()[:16]

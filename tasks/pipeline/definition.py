@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -40,26 +41,23 @@ def read_definitions() -> list[Definition]:
     paths.check_project_folder()
     values = read_yaml(paths.PARAMS)
     stages = dict(_resolved(read_yaml(paths.PIPELINE)["stages"], values))
-    waiting = {name: _definition(name, stage) for name, stage in stages.items()}
-    ordered: list[Definition] = []
-    while waiting:
-        makers = {name: stage.outputs for name, stage in waiting.items()}
-        ready = [
-            stage
-            for name, stage in waiting.items()
-            if not any(
-                _overlap(path, output)
-                for other, outputs in makers.items()
-                if other != name
-                for output in outputs
-                for path in stage.inputs
-            )
-        ]
-        if not ready:
-            raise UserError(f"{paths.PIPELINE}: stages {', '.join(waiting)} wait for each other")
-        ordered.append(ready[0])
-        del waiting[ready[0].name]
-    return ordered
+    definitions = {name: _definition(name, stage) for name, stage in stages.items()}
+    order = TopologicalSorter(
+        {
+            name: [other for other in definitions if other != name and _feeds(definitions[other], definition)]
+            for name, definition in definitions.items()
+        }
+    )
+    try:
+        return [definitions[name] for name in order.static_order()]
+    except CycleError as error:
+        circle = ", ".join(sorted(set(error.args[1])))
+        raise UserError(f"{paths.PIPELINE}: stages {circle} wait for each other") from None
+
+
+def _feeds(maker: Definition, user: Definition) -> bool:
+    """Whether one stage makes what another depends on."""
+    return any(_overlap(path, output) for output in maker.outputs for path in user.inputs)
 
 
 def _resolved(stages: dict[str, Any], values: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -12,10 +12,12 @@ from typing import Any
 
 from ssvh_model.errors import UserError
 from tasks import paths
-from tasks.experiments.one_training import Corpus, Training, code_digest
+from tasks.experiments.one_training import Corpus, Training
 from tasks.experiments.videos import find_corpus, open_corpus
 from tasks.params.changes import with_changes
+from tasks.params.keys import look_up
 from tasks.params.sections import Params
+from tasks.pipeline.trained_by import WHOLE_TRAINING, trained_by
 from tasks.tuning.space import ROUNDS, Range, Space, read_space
 
 NAME = "tuning"
@@ -61,19 +63,14 @@ class TuningPlan:
         space = {name: repr(one) for name, one in self.space.dimensions.items()}
         tuning = self.params.tuning
         rules = [tuning.averaged, tuning.least_epochs, tuning.reduction]
-        text = json.dumps([trained, space, rules, self.corpus.digest, code_digest()], sort_keys=True)
+        code = trained_by(*WHOLE_TRAINING).code_digest()
+        text = json.dumps([trained, space, rules, self.corpus.digest, code], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def default_changes(self) -> dict[str, Any]:
         """The searched keys as params.yaml has them."""
         content = self.params.model_dump(by_alias=True, mode="json")
-        found = {}
-        for key in self.space.search:
-            value: Any = content
-            for part in key.split("."):
-                value = value[part]
-            found[key] = value
-        return found
+        return {key: look_up(content, key) for key in self.space.search}
 
     def changed(self, changes: Mapping[str, Any]) -> Params:
         """The parameters of a trial.

@@ -71,4 +71,4 @@ def test_too_few_videos_for_the_compression_are_one_line_before_any_training(
     with pytest.raises(
         UserError, match=r"60 training videos; model\.training_bits needs more than model.bits, 64"
     ):
-        TrainingSession(load_params(), FeatureFile(Path("features.h5")))
+        training_session(load_params(), FeatureFile(Path("features.h5")))
