@@ -37,8 +37,17 @@ sys.exit(main(sys.argv[1:]))
 FUNCTION = """
 import json, pathlib, time
 
+from tasks.pipeline.open_stage import open_stage
+from tasks.pipeline.stage_task import stage_task
 
-def run(stage):
+
+@stage_task()
+def {name}():
+    with open_stage("{name}") as stage:
+        work(stage)
+
+
+def work(stage):
     began, worked = time.perf_counter(), time.process_time()
     import numpy as np
     import torch

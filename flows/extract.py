@@ -54,7 +54,7 @@ def extract(workers: int = 2, on_pool: bool = True) -> State[Any]:
         refuse_nested()
     except UserError as error:
         return bad_input(error)
-    if reproduce("corpus", single=False, extra={}) != 0:
+    if reproduce("corpus") != 0:
         return Failed(message="stage corpus failed")
     one = _on_pool if on_pool else _here
     shares = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from flows.commands.report import short_report
-from flows.running.environment import AT_ONCE, prepare_environment, refuse_nested
+from flows.running.environment import prepare_environment, refuse_nested
 from flows.running.reproduce import out_of_date
 from flows.servers.server import prefect_server
 from tasks.machine import programs
@@ -28,7 +28,7 @@ def run() -> int:
         print(short_report())
         return 0
 
-    status = _flow(AT_ONCE)
+    status = _flow()
     if status == 0:
         print(short_report())
     return status
@@ -42,7 +42,7 @@ def train() -> int:
     return _flow()
 
 
-def _flow(*arguments: str) -> int:
+def _flow() -> int:
     """Run the flow in a process of its own, which has sent all its logs when it ends, before the server does."""
     with prefect_server():
-        return programs.run([sys.executable, "-m", "flows.pipeline", *arguments], extra={})
+        return programs.run([sys.executable, "-m", "flows.pipeline"], extra={})

@@ -24,7 +24,6 @@ NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "7"}
 
 ONLY_LOOK = "--only-look"  # option of flows/watch.py: do not train
-AT_ONCE = "--at-once"  # option of flows/pipeline.py: ask DVC for all stages together
 
 
 def prepare_environment() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ssvh_model.errors import UserError
@@ -23,7 +23,7 @@ def out_of_date() -> set[str]:
     Raises:
         UserError: DVC can't tell.
     """
-    with _turn():
+    with reproducing():
         if lock_is_cut_off():
             restore_lock(_say)
         asked = _status()
@@ -48,22 +48,15 @@ def _lock_is_refused(said: str) -> bool:
     return f"{paths.LOCK}' is invalid" in said or f"{paths.LOCK}' validation failed" in said
 
 
-def reproduce(*stages: str, single: bool, extra: Mapping[str, str]) -> int:
-    """Run what is out of date and return DVC's exit status.
-
-    Args:
-        stages: names; none means all.
-        single: only these stages themselves, nothing before them, and without DVC's hints at the end.
-        extra: variables to hand to the stages.
-    """
-    options: Sequence[str] = ["--single-item", "--quiet"] if single else []
-    with _turn():
-        return programs.run([*DVC, "--wait-for-lock", "repro", *options, *stages], extra=extra)
+def reproduce(stage: str) -> int:
+    """Run one stage and what is out of date before it; returns DVC's exit status."""
+    with reproducing():
+        return programs.run([*DVC, "--wait-for-lock", "repro", stage], extra={})
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
-    """Wait until no other process reproduces something here.
+def reproducing() -> Iterator[None]:
+    """Be the only process that reproduces something here; wait until no other one does.
 
     DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses to look at the stage's files.
     """

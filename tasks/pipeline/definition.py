@@ -44,7 +44,7 @@ def read_definitions() -> list[Definition]:
     definitions = {name: _definition(name, stage) for name, stage in stages.items()}
     order = TopologicalSorter(
         {
-            name: [other for other in definitions if other != name and _feeds(definitions[other], definition)]
+            name: [other for other in definitions if other != name and feeds(definitions[other], definition)]
             for name, definition in definitions.items()
         }
     )
@@ -55,7 +55,7 @@ def read_definitions() -> list[Definition]:
         raise UserError(f"{paths.PIPELINE}: stages {circle} wait for each other") from None
 
 
-def _feeds(maker: Definition, user: Definition) -> bool:
+def feeds(maker: Definition, user: Definition) -> bool:
     """Whether one stage makes what another depends on."""
     return any(_overlap(path, output) for output in maker.outputs for path in user.inputs)
 

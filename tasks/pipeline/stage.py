@@ -10,9 +10,6 @@ from tasks.machine.progress import ShownProgress
 from tasks.params.sections import Params
 from tasks.pipeline.work import Work
 
-# Names a folder in which a stage that has begun leaves a file of its name, for the flow that started it.
-STARTED_VARIABLE = "SSVH_STARTED_FOLDER"
-
 
 @dataclass(frozen=True)
 class Stage:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tasks.machine.services import without_user
+from tasks.pipeline.flow_folder import ARTIFACT, FlowFolder
+from tasks.records.prefect_run import in_a_run
 from tasks.records.store import tracking_uri
 
 Say = Callable[[str], None]
@@ -29,13 +31,7 @@ def show_table(name: str, rows: list[dict[str, Any]], description: str, say: Say
         description: in Markdown.
         say: logs a line if Prefect does not take it, which ends no work.
     """
-
-    def create(key: str) -> None:
-        from prefect.artifacts import create_table_artifact
-
-        create_table_artifact(table=rows, key=key, description=description)
-
-    _show(name, create, say)
+    _show(name, "table", {"table": rows, "description": description}, say)
 
 
 def show_pictures(name: str, pictures: Sequence[Path], *, columns: int, description: str, say: Say) -> None:
@@ -45,46 +41,41 @@ def show_pictures(name: str, pictures: Sequence[Path], *, columns: int, descript
     """
     from ssvh_model.pictures.joined import join_pictures
 
-    if not (there := [path for path in pictures if path.is_file()]):
+    if not (FlowFolder.given() or in_a_run()) or not (there := [path for path in pictures if path.is_file()]):
         return
-
-    def create(key: str) -> None:
-        from prefect.artifacts import create_image_artifact
-
-        jpeg = join_pictures(there, columns=columns, width=PICTURE_WIDTH)
-        address = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
-        create_image_artifact(image_url=address, key=key, description=description)
-
-    _show(name, create, say)
+    jpeg = join_pictures(there, columns=columns, width=PICTURE_WIDTH)
+    address = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+    _show(name, "image", {"image_url": address, "description": description}, say)
 
 
 def show_mlflow_run(experiment: str, run: str, text: str, say: Say) -> None:
     """Link to the page of an MLflow run: on the server of `MLFLOW_TRACKING_URI`, or where `make ui` shows the embedded store."""
-
-    def create(key: str) -> None:
-        from prefect.artifacts import create_link_artifact
-
-        uri = tracking_uri()
-        page = without_user(uri).rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_PAGE
-        create_link_artifact(
-            link=f"{page}/#/experiments/{experiment}/runs/{run}",
-            link_text=text,
-            key=key,
-            description=f"MLflow run {run}",
-        )
-
-    _show("mlflow-run", create, say)
+    uri = tracking_uri()
+    page = without_user(uri).rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_PAGE
+    link = f"{page}/#/experiments/{experiment}/runs/{run}"
+    _show("mlflow-run", "link", {"link": link, "link_text": text, "description": f"MLflow run {run}"}, say)
 
 
-def _show(name: str, create: Callable[[str], None], say: Say) -> None:
-    if not os.environ.get("PREFECT_API_URL"):
-        return
-    from prefect.context import FlowRunContext, TaskRunContext
+def _show(name: str, kind: str, content: dict[str, Any], say: Say) -> None:
+    content["key"] = re.sub("[^a-z0-9]+", "-", name.lower())
+    if (folder := FlowFolder.given()) is not None:
+        # DVC names the stage that it has started.
+        folder.tell(os.environ["DVC_STAGE"], ARTIFACT, artifact=kind, content=content)
+    elif in_a_run():
+        show_artifact(kind, content, say)
 
-    if TaskRunContext.get() is None and FlowRunContext.get() is None:
-        return
-    key = re.sub("[^a-z0-9]+", "-", name.lower())
+
+def show_artifact(kind: str, content: dict[str, Any], say: Say) -> None:
+    """Show something on the page of the run that goes on in this process.
+
+    Args:
+        kind: "table", "image" or "link".
+        content: arguments of Prefect's function that makes such an artifact.
+        say: logs a line if Prefect does not take it, which ends no work.
+    """
+    from prefect import artifacts
+
     try:
-        create(key)
+        getattr(artifacts, f"create_{kind}_artifact")(**content)
     except Exception as error:
-        say(f"{key} can't be shown in Prefect: {' '.join(str(error).split())[:200]}")
+        say(f"{content['key']} can't be shown in Prefect: {' '.join(str(error).split())[:200]}")

@@ -9,48 +9,52 @@ from typing import TYPE_CHECKING
 from ssvh_model.manifest import Video, write_manifest
 from tasks import paths
 from tasks.machine.device import pick_workers
+from tasks.pipeline.open_stage import open_stage
 from tasks.pipeline.stage import Stage
+from tasks.pipeline.stage_task import stage_task
 
 if TYPE_CHECKING:
     from ssvh_model.corpus.splits import SplitSpec
 
 
-def run(stage: Stage) -> None:
+@stage_task(tags=("data",))
+def corpus() -> None:
     """Render the demo corpus, scan the user's folder or find published feature files; write the manifest with its splits."""
     from ssvh_model.corpus.splits import SplitSpec, assign_splits
     from tasks.records.data_sets import log_corpus
 
-    made = stage.work.folder / "corpus"
-    source = stage.params.corpus.source
-    shares = stage.params.corpus.split
-    spec = SplitSpec(
-        validation=shares.validation,
-        database=shares.database,
-        query=shares.query,
-        validation_groups=shares.validation_groups,
-        query_groups=shares.query_groups,
-    )
-    if source == "published":
-        videos = _published(stage, made, spec)
-    else:
-        videos = assign_splits(_videos(stage, made), spec, seed=stage.params.seed)
+    with open_stage("corpus") as stage:
+        made = stage.work.folder / "corpus"
+        source = stage.params.corpus.source
+        shares = stage.params.corpus.split
+        spec = SplitSpec(
+            validation=shares.validation,
+            database=shares.database,
+            query=shares.query,
+            validation_groups=shares.validation_groups,
+            query_groups=shares.query_groups,
+        )
+        if source == "published":
+            videos = _published(stage, made, spec)
+        else:
+            videos = assign_splits(_videos(stage, made), spec, seed=stage.params.seed)
 
-    manifest = made / "manifest.csv"
-    write_manifest(manifest, videos)
-    publish = {paths.CORPUS_MANIFEST: manifest}
-    if source == "arcade":
-        publish[paths.CORPUS / "clips"] = made / "clips"
-    if source == "published":
-        publish[paths.CORPUS_SOURCES] = made / paths.CORPUS_SOURCES.name
-    stage.work.publish(publish)
+        manifest = made / "manifest.csv"
+        write_manifest(manifest, videos)
+        publish = {paths.CORPUS_MANIFEST: manifest}
+        if source == "arcade":
+            publish[paths.CORPUS / "clips"] = made / "clips"
+        if source == "published":
+            publish[paths.CORPUS_SOURCES] = made / paths.CORPUS_SOURCES.name
+        stage.work.publish(publish)
 
-    log_corpus(stage.run, "output", "")
-    stage.run.log_artifact(manifest)
-    counts = Counter(video.split if video.usable else video.status for video in videos)
-    stage.run.log_metrics({f"videos.{name or 'no split'}": count for name, count in counts.items()})
-    stage.say(f"{len(videos)} videos: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-    for video in [video for video in videos if not video.usable][:10]:
-        stage.say(f"left out: {video.path}: {video.reason}")
+        log_corpus(stage.run, "output", "")
+        stage.run.log_artifact(manifest)
+        counts = Counter(video.split if video.usable else video.status for video in videos)
+        stage.run.log_metrics({f"videos.{name or 'no split'}": count for name, count in counts.items()})
+        stage.say(f"{len(videos)} videos: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+        for video in [video for video in videos if not video.usable][:10]:
+            stage.say(f"left out: {video.path}: {video.reason}")
 
 
 def _videos(stage: Stage, folder: Path) -> list[Video]:

@@ -9,14 +9,17 @@ import numpy as np
 
 from ssvh_model.files import write_csv, write_json
 from tasks import paths
+from tasks.pipeline.open_stage import open_stage
 from tasks.pipeline.stage import Stage
+from tasks.pipeline.stage_task import stage_task
 
 if TYPE_CHECKING:
     from ssvh_model.retrieval.report import Evaluation
     from ssvh_model.training.checkpoint import History
 
 
-def run(stage: Stage) -> None:
+@stage_task(tags=("results",))
+def evaluate() -> None:
     """Measure the hasher against the query videos and judge its training; write `metrics/` and `pictures/`."""
     from ssvh_model.features import FeatureFile
     from ssvh_model.manifest import read_manifest
@@ -28,64 +31,69 @@ def run(stage: Stage) -> None:
     from tasks.training.checks import judge, leave_result
     from tasks.training.settings import video_set
 
-    params = stage.params
-    file = FeatureFile(paths.FEATURE_FILE)
-    state = paths.state(params.last_state)
-    model = load_model(state)
-    query_rows = file.rows(*params.evaluate.query)
-    database_rows = file.rows(*params.evaluate.database)
-    query = video_set(params, model.hasher, file, query_rows, stage.progress("query videos encoded"))
-    # Where every database video is a query, too, they are encoded and held once.
-    database = (
-        query
-        if np.array_equal(query_rows, database_rows)
-        else video_set(params, model.hasher, file, database_rows, stage.progress("database videos encoded"))
-    )
-    evaluation = evaluate_hasher(
-        query,
-        database,
-        train_features=mean_features(file, file.rows("train")),
-        exclude_self=params.evaluate.exclude_self,
-        itq_seed=params.seed,
-        progress=stage.progress("queries measured"),
-    )
-
-    history = load_history(state)
-    checks = judge(params, history)
-    folder = stage.work.folder / "results"
-    write_json(folder / "evaluation.json", {**evaluation.record(), "checks": checks.record()})
-    _write_curves(folder / "curves", evaluation, history)
-    draw_evaluation(folder / "pictures", evaluation, history)
-    if paths.THUMBNAIL_FILE.is_file():
-        draw_videos(
-            folder / "pictures",
-            model,
-            file,
+    with open_stage("evaluate") as stage:
+        params = stage.params
+        file = FeatureFile(paths.FEATURE_FILE)
+        state = paths.state(params.last_state)
+        model = load_model(state)
+        query_rows = file.rows(*params.evaluate.query)
+        database_rows = file.rows(*params.evaluate.database)
+        query = video_set(params, model.hasher, file, query_rows, stage.progress("query videos encoded"))
+        # Where every database video is a query, too, they are encoded and held once.
+        database = (
+            query
+            if np.array_equal(query_rows, database_rows)
+            else video_set(
+                params, model.hasher, file, database_rows, stage.progress("database videos encoded")
+            )
+        )
+        evaluation = evaluate_hasher(
             query,
             database,
-            Thumbnails(paths.THUMBNAIL_FILE),
-            bad_frames={video.id: video.bad_frames for video in read_manifest(paths.FEATURES_MANIFEST)},
+            train_features=mean_features(file, file.rows("train")),
             exclude_self=params.evaluate.exclude_self,
-            videos_shown=params.evaluate.videos_shown,
-            queries_shown=params.evaluate.queries_shown,
+            itq_seed=params.seed,
+            progress=stage.progress("queries measured"),
         )
-    else:
-        stage.say("these features have no videos, so there are no pictures of frames and of nearest videos")
 
-    stage.run.log_result(evaluation_figures(evaluation.record()))
-    stage.run.log_artifact(folder / "pictures", "pictures")
-    stage.run.log_artifact(folder / "evaluation.json")
-    leave_result(stage, checks)
-    _show(stage, evaluation, folder / "pictures")
-    for reason in dict.fromkeys(evaluation.coarse.reasons.values()):
-        stage.say(reason)
-    stage.work.publish(
-        {
-            paths.EVALUATION: folder / "evaluation.json",
-            paths.CURVES: folder / "curves",
-            paths.PICTURES: folder / "pictures",
-        }
-    )
+        history = load_history(state)
+        checks = judge(params, history)
+        folder = stage.work.folder / "results"
+        write_json(folder / "evaluation.json", {**evaluation.record(), "checks": checks.record()})
+        _write_curves(folder / "curves", evaluation, history)
+        draw_evaluation(folder / "pictures", evaluation, history)
+        if paths.THUMBNAIL_FILE.is_file():
+            draw_videos(
+                folder / "pictures",
+                model,
+                file,
+                query,
+                database,
+                Thumbnails(paths.THUMBNAIL_FILE),
+                bad_frames={video.id: video.bad_frames for video in read_manifest(paths.FEATURES_MANIFEST)},
+                exclude_self=params.evaluate.exclude_self,
+                videos_shown=params.evaluate.videos_shown,
+                queries_shown=params.evaluate.queries_shown,
+            )
+        else:
+            stage.say(
+                "these features have no videos, so there are no pictures of frames and of nearest videos"
+            )
+
+        stage.run.log_result(evaluation_figures(evaluation.record()))
+        stage.run.log_artifact(folder / "pictures", "pictures")
+        stage.run.log_artifact(folder / "evaluation.json")
+        leave_result(stage, checks)
+        _show(stage, evaluation, folder / "pictures")
+        for reason in dict.fromkeys(evaluation.coarse.reasons.values()):
+            stage.say(reason)
+        stage.work.publish(
+            {
+                paths.EVALUATION: folder / "evaluation.json",
+                paths.CURVES: folder / "curves",
+                paths.PICTURES: folder / "pictures",
+            }
+        )
 
 
 def _show(stage: Stage, evaluation: Evaluation, pictures: Path) -> None:

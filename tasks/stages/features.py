@@ -10,32 +10,36 @@ from tasks import paths
 from tasks.extraction.earlier import count_new, earlier_features, keep_features
 from tasks.extraction.share import open_extraction
 from tasks.machine.device import pick_workers
+from tasks.pipeline.open_stage import open_stage
 from tasks.pipeline.stage import Stage
+from tasks.pipeline.stage_task import stage_task
 
 
-def run(stage: Stage) -> None:
+@stage_task(tags=("data",))
+def features() -> None:
     """Write the features, the thumbnails where there are videos, and the manifest as it is after decoding."""
     from tasks.records.data_sets import log_features
 
-    made = stage.work.folder / "features"
-    published = stage.params.corpus.source == "published"
-    videos = _link(stage, made) if published else _extract(stage, made)
-    write_manifest(made / "manifest.csv", videos)
-    publish = {paths.FEATURE_FILE: made / "features.h5", paths.FEATURES_MANIFEST: made / "manifest.csv"}
-    if not published:
-        publish[paths.THUMBNAIL_FILE] = made / "thumbnails.h5"
-        publish[paths.FEATURE_SHARDS] = made / paths.FEATURE_SHARDS.name
-    stage.work.publish(publish)
-    if not published:
-        keep_features(stage.name, {output.name: file for output, file in publish.items()}, only=True)
+    with open_stage("features") as stage:
+        made = stage.work.folder / "features"
+        published = stage.params.corpus.source == "published"
+        videos = _link(stage, made) if published else _extract(stage, made)
+        write_manifest(made / "manifest.csv", videos)
+        publish = {paths.FEATURE_FILE: made / "features.h5", paths.FEATURES_MANIFEST: made / "manifest.csv"}
+        if not published:
+            publish[paths.THUMBNAIL_FILE] = made / "thumbnails.h5"
+            publish[paths.FEATURE_SHARDS] = made / paths.FEATURE_SHARDS.name
+        stage.work.publish(publish)
+        if not published:
+            keep_features(stage.name, {output.name: file for output, file in publish.items()}, only=True)
 
-    log_features(stage.run, "output", "")
-    stage.run.log_artifact(paths.FEATURES_MANIFEST)
-    usable = sum(video.usable for video in videos)
-    stage.run.log_metrics({"videos.usable": usable, "videos.left_out": len(videos) - usable})
-    stage.say(
-        f"{usable} videos have features, {len(videos) - usable} were left out; {paths.FEATURES_MANIFEST} has the reasons"
-    )
+        log_features(stage.run, "output", "")
+        stage.run.log_artifact(paths.FEATURES_MANIFEST)
+        usable = sum(video.usable for video in videos)
+        stage.run.log_metrics({"videos.usable": usable, "videos.left_out": len(videos) - usable})
+        stage.say(
+            f"{usable} videos have features, {len(videos) - usable} were left out; {paths.FEATURES_MANIFEST} has the reasons"
+        )
 
 
 def _extract(stage: Stage, folder: Path) -> list[Video]:

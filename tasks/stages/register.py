@@ -13,7 +13,9 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.pipeline.definition import Lock
+from tasks.pipeline.open_stage import open_stage
 from tasks.pipeline.stage import Stage
+from tasks.pipeline.stage_task import stage_task
 from tasks.records.tags import HASH_TAG, NONE_RAISED, RAISED_TAG
 
 if TYPE_CHECKING:
@@ -58,7 +60,8 @@ def requirements(backbone: str) -> list[str]:
     return found
 
 
-def run(stage: Stage) -> None:
+@stage_task(tags=("results",))
+def register() -> None:
     """Log the model with signature and example, register it and point the alias at the new version.
 
     One result is one version. What is made in a work folder has a name there, which its version bears as a tag: a version that a killed
@@ -69,26 +72,27 @@ def run(stage: Stage) -> None:
     from ssvh_model.model.hasher_file import save_hasher
     from ssvh_model.training.checkpoint import load_hasher
 
-    file = FeatureFile(paths.FEATURE_FILE)
-    hasher = load_hasher(paths.state(stage.params.last_state))
-    folder = stage.work.folder / "hasher"
-    save_hasher(folder, hasher, file.meta)
-    result = _result_name(stage.work.folder / "result")
-    registered = _find(stage, result)
-    if registered is None:
-        registered = _register(stage, result, folder, hasher.config, file)
-    else:
-        stage.say(
-            f"version {registered.version} was registered by an earlier run, which was killed: completing it"
-        )
-    _describe(stage, registered, folder, file)
-    record = _record(stage, registered)
-    _point_alias(stage, record)
-    note = stage.work.folder / "version.json"
-    with atomic_path(note) as temporary:
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-    stage.say(f"registered {record['model']} version {record['version']}, alias {record['alias']}")
-    stage.work.publish({paths.REGISTERED_VERSION: note})
+    with open_stage("register") as stage:
+        file = FeatureFile(paths.FEATURE_FILE)
+        hasher = load_hasher(paths.state(stage.params.last_state))
+        folder = stage.work.folder / "hasher"
+        save_hasher(folder, hasher, file.meta)
+        result = _result_name(stage.work.folder / "result")
+        registered = _find(stage, result)
+        if registered is None:
+            registered = _register(stage, result, folder, hasher.config, file)
+        else:
+            stage.say(
+                f"version {registered.version} was registered by an earlier run, which was killed: completing it"
+            )
+        _describe(stage, registered, folder, file)
+        record = _record(stage, registered)
+        _point_alias(stage, record)
+        note = stage.work.folder / "version.json"
+        with atomic_path(note) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n")
+        stage.say(f"registered {record['model']} version {record['version']}, alias {record['alias']}")
+        stage.work.publish({paths.REGISTERED_VERSION: note})
 
 
 def _result_name(note: Path) -> str:

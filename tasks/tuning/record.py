@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.experiments.one_training import Training
 from tasks.records.parents import close_abandoned
-from tasks.records.prefect_task import PrefectIds
+from tasks.records.prefect_run import PrefectIds
 from tasks.records.store import StageRun, Store, git_commit
 
 TRIAL = "ssvh.trial"

@@ -28,9 +28,17 @@ FUNCTION = """
 import pathlib, subprocess, sys, time
 
 from ssvh_model.errors import UserError
+from tasks.pipeline.open_stage import open_stage
+from tasks.pipeline.stage_task import stage_task
 
 
-def run(stage):
+@stage_task()
+def {name}():
+    with open_stage("{name}") as stage:
+        work(stage)
+
+
+def work(stage):
     behaviour = pathlib.Path("behave-{name}")
     how = behaviour.read_text() if behaviour.exists() else ""
     if how == "refuse":

@@ -95,7 +95,7 @@ def test_what_killed_ones_hold_of_dvc_s_files_is_dropped(
     held = stub_project.folder / dvc_files.HELD_FILES
     held.parent.mkdir(parents=True, exist_ok=True)
     held.write_text(content)
-    status, output = stub_project.run("flows.pipeline", "--at-once", PREFECT_API_URL=prefect_api)
+    status, output = stub_project.run("flows.pipeline", PREFECT_API_URL=prefect_api)
     assert status == 0, output
 
 
@@ -104,7 +104,7 @@ def test_a_dvc_lock_that_is_cut_off_is_made_whole(
     stub_project: Project, prefect_api: str, share: float
 ) -> None:
     """Whether DVC could read what is left or not, the last whole one is put back."""
-    status, output = stub_project.run("flows.pipeline", "--at-once", PREFECT_API_URL=prefect_api)
+    status, output = stub_project.run("flows.pipeline", PREFECT_API_URL=prefect_api)
     assert status == 0, output
     lock = stub_project.folder / "dvc.lock"
     whole = lock.read_bytes()
@@ -119,6 +119,6 @@ def test_a_dvc_lock_that_is_cut_off_is_made_whole(
 
 def test_a_cut_off_lock_without_a_copy_is_made_anew(stub_project: Project, prefect_api: str) -> None:
     (stub_project.folder / "dvc.lock").write_text("schema: '2.0'\nstages:\n  first:\n    cm")
-    status, output = stub_project.run("flows.pipeline", "--at-once", PREFECT_API_URL=prefect_api)
+    status, output = stub_project.run("flows.pipeline", PREFECT_API_URL=prefect_api)
     assert status == 0, output
     assert Path(stub_project.folder / "out/second").exists()

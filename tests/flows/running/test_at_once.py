@@ -39,9 +39,9 @@ def check_result(project: Project) -> None:
 def test_a_second_flow_waits_says_so_and_finds_the_results_of_the_first(
     slow_project: Project, prefect_api: str
 ) -> None:
-    first = slow_project.start("flows.pipeline", "--at-once", PREFECT_API_URL=prefect_api)
+    first = slow_project.start("flows.pipeline", PREFECT_API_URL=prefect_api)
     wait_for_stage(slow_project.folder / "reached")
-    second = slow_project.start("flows.pipeline", "--at-once", PREFECT_API_URL=prefect_api)
+    second = slow_project.start("flows.pipeline", PREFECT_API_URL=prefect_api)
     said = [process.communicate(timeout=250)[0] for process in (first, second)]
     assert [first.returncode, second.returncode] == [0, 0], said
     assert "is bringing this project up to date; waiting until it ends" in said[1]
