@@ -30,6 +30,7 @@ from tasks.pipeline.stage_task import StageTask, retried
 from tasks.records.parents import close_parent, create_parent, stage_tags
 from tasks.records.prefect_page import show_artifact, show_mlflow_run
 from tasks.records.store import PARENT_VARIABLE, SECONDS_WHEN_STOPPED, Store
+from tasks.records.tags import FLOW_RUN_TAG
 
 SECONDS_BETWEEN_LOOKS = 0.1
 SECONDS_TO_END = 60.0  # for DVC, after one of its stages has failed
@@ -204,7 +205,7 @@ def reproduction() -> Iterator[Reproduction]:
         extra = {flow_folder.VARIABLE: str(folder.path)}
         reproduce = Reproduction(params, folder, extra, stack)
         store = Store()
-        parent = create_parent(store, "prefect flow", {"ssvh.prefect_flow_run": flow_run})
+        parent = create_parent(store, "prefect flow", {FLOW_RUN_TAG: flow_run})
         extra[PARENT_VARIABLE] = parent
         logger = get_run_logger()
         show_mlflow_run(store.experiment, parent, "This run's figures and pictures in MLflow", logger.info)

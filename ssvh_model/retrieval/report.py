@@ -75,6 +75,7 @@ def evaluate_hasher(
     train_features: np.ndarray,
     exclude_self: bool,
     itq_seed: int,
+    fine: bool = True,
     progress: Progress = no_progress,
 ) -> Evaluation:
     """Measure a hasher's codes and both yardsticks, by the labels and by the finer labels where there are any.
@@ -86,6 +87,7 @@ def evaluate_hasher(
         train_features: mean-pooled features of the training videos, [n, D] float32; ITQ learns from these only.
         exclude_self: leave a query out of its own ranking if it is in the database, too.
         itq_seed: of ITQ's first rotation.
+        fine: measure by the finer labels, too, where there are any.
         progress: told the queries that are done, over all measurements.
 
     Raises:
@@ -108,7 +110,7 @@ def evaluate_hasher(
         itq = str(error)
 
     labellings: list[tuple[Labels, Labels]] = [(query.labels, database.labels)]
-    if any(query.fine_labels) and any(database.fine_labels):
+    if fine and any(query.fine_labels) and any(database.fine_labels):
         labellings.append((query.fine_labels, database.fine_labels))
     work = 3 * len(query.ids)
     total = work * len(labellings)

@@ -10,7 +10,8 @@ from typing import Any
 from ssvh_model.files import atomic_path
 from tasks.experiments.one_training import Training
 from tasks.records.parents import close_abandoned
-from tasks.records.store import StageRun, Store, git_commit
+from tasks.records.store import StageRun, Store
+from tasks.records.tags import FLOW_RUN_TAG, TRAINING_TAG
 
 PARENT = "mlflow.json"
 
@@ -26,31 +27,25 @@ def open_parent(store: Store, folder: Path, name: str, parameters: Mapping[str, 
         flow_run: id of the Prefect flow run; "" for none.
     """
     close_abandoned(store)
-    run = _noted(store, folder / PARENT)
-    if run is None:
-        run = store.create_run(name, parent=None, tags={"ssvh.git_commit": git_commit()})
-        store.log_parameters(run, parameters)
-        _note(folder / PARENT, run)
-    store.reopen(run)
-    store.tag(run, {"ssvh.prefect_flow_run": flow_run})
+    note = folder / PARENT
+    run = store.find_or_open(_noted(note), name, parent=None, tags={}, parameters=parameters)
+    _note(note, run)
+    store.tag(run, {FLOW_RUN_TAG: flow_run})
     return run
 
 
 def open_child(store: Store, folder: Path, parent: str, training: Training) -> StageRun:
     """The child run of a training: the one that a killed process began, or a new one."""
     note = _child_note(folder, training)
-    run = _noted(store, note)
-    if run is None:
-        tags = {
-            "ssvh.variant": training.name,
-            "ssvh.seed": str(training.params.seed),
-            "ssvh.training": training.key,
-            "ssvh.git_commit": git_commit(),
-        }
-        run = store.create_run(training.label, parent=parent, tags=tags)
-        store.log_parameters(run, training.parameters)
-        _note(note, run)
-    store.reopen(run)
+    tags = {
+        "ssvh.variant": training.name,
+        "ssvh.seed": str(training.params.seed),
+        TRAINING_TAG: training.key,
+    }
+    run = store.find_or_open(
+        _noted(note), training.label, parent=parent, tags=tags, parameters=training.parameters
+    )
+    _note(note, run)
     return StageRun(store, run, parent)
 
 
@@ -61,7 +56,7 @@ def logged_epochs(run: StageRun) -> set[int]:
 
 def is_finished(store: Store, folder: Path, training: Training) -> bool:
     """True if a training's child run has come to its end."""
-    run = _noted(store, _child_note(folder, training))
+    run = _noted(_child_note(folder, training))
     return run is not None and store.status_of(run) == "FINISHED"
 
 
@@ -69,11 +64,8 @@ def _child_note(folder: Path, training: Training) -> Path:
     return folder / "children" / f"{training.key}.json"
 
 
-def _noted(store: Store, note: Path) -> str | None:
-    if not note.is_file():
-        return None
-    run = str(json.loads(note.read_text())["run_id"])
-    return run if store.status_of(run) is not None else None
+def _noted(note: Path) -> str | None:
+    return str(json.loads(note.read_text())["run_id"]) if note.is_file() else None
 
 
 def _note(note: Path, run: str) -> None:

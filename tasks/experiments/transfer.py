@@ -8,25 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ssvh_model.corpus.other_features import as_feature_file
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.retrieval.bootstrap import PairedDifference, paired_difference
-from ssvh_model.retrieval.codes import sign_codes
 from ssvh_model.retrieval.evaluation import Retrieval
 from ssvh_model.retrieval.report import evaluate_hasher
-from ssvh_model.retrieval.video_set import VideoSet
 from ssvh_model.training.checkpoint import load_hasher
 from ssvh_model.training.encoded import mean_features
-from ssvh_model.training.encoding import encode
-from ssvh_model.training.frame_source import FrameSource
 from tasks import paths
-from tasks.machine.device import pick_device
 from tasks.params.sections import Params
+from tasks.training.settings import video_set
 
 TRANSFERRED = "transferred"
 TRAINED_THERE = "trained there"
@@ -95,11 +89,12 @@ def transfer(
         train_features = mean_features(file, file.rows("train"))
         for name, hasher in hashers.items():
             evaluation = evaluate_hasher(
-                _videos(params, hasher, file, *params.evaluate.query),
-                _videos(params, hasher, file, *params.evaluate.database),
+                video_set(params, hasher, file, file.rows(*params.evaluate.query)),
+                video_set(params, hasher, file, file.rows(*params.evaluate.database)),
                 train_features=train_features,
                 exclude_self=params.evaluate.exclude_self,
                 itq_seed=params.seed,
+                fine=False,
                 progress=progress,
             ).coarse
             if evaluation.hasher is None:
@@ -140,20 +135,6 @@ def _load(state: Path, target: Path, file: FeatureFile) -> VideoHasher:
             f"{target}: videos have {frames} frames; the hasher in {state} was made for {config.frames}, to which its positions are fixed: extract the features with features.frames {config.frames}"
         )
     return hasher
-
-
-def _videos(params: Params, hasher: VideoHasher, file: FeatureFile, *splits: str) -> VideoSet:
-    rows = file.rows(*splits)
-    source = FrameSource.from_file(file, rows, memory_limit=0)
-    device: torch.device = pick_device(params.running.device)
-    soft = encode(hasher.to(device), source, batch_size=params.training.batch_size, device=device)
-    return VideoSet(
-        ids=source.ids,
-        labels=[file.labels[row] for row in rows],
-        fine_labels=[()] * len(rows),
-        codes=sign_codes(soft.numpy()),
-        features=mean_features(file, rows),
-    )
 
 
 def _remarks(file: FeatureFile, hashers: Mapping[str, VideoHasher]) -> list[str]:

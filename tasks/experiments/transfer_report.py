@@ -13,6 +13,7 @@ from tasks import paths
 from tasks.experiments.tables import percent
 from tasks.experiments.transfer import TRANSFERRED, Transfer
 from tasks.records.store import StageRun, Store, git_commit
+from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG
 
 
 def table(found: Transfer, confidence: float) -> Table:
@@ -51,7 +52,7 @@ def keep_transfer(found: Transfer, state: Path, trained_there: Path | None, flow
     )
     store = Store()
     run = store.create_run(
-        "transfer", parent=None, tags={"ssvh.git_commit": git_commit(), "ssvh.prefect_flow_run": flow_run}
+        "transfer", parent=None, tags={GIT_COMMIT_TAG: git_commit(), FLOW_RUN_TAG: flow_run}
     )
     record = StageRun(store, run, run)
     status = "FAILED"

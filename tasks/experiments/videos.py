@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -98,10 +97,11 @@ def measure_hasher(params: Params, hasher: VideoHasher, file: FeatureFile, measu
         train_features=mean_features(file, file.rows("train")),
         exclude_self=params.evaluate.exclude_self,
         itq_seed=params.seed,
+        fine=False,
     )
     if evaluation.coarse.hasher is None:
         raise UserError(f"{file.path}: {evaluation.coarse.reasons['gmap']}")
-    return replace(evaluation, fine=None)
+    return evaluation
 
 
 def _sides(file: FeatureFile, params: Params, measure: Measure) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ from tasks.pipeline.flow_folder import LINE, FlowFolder
 from tasks.pipeline.stage import Stage
 from tasks.pipeline.work import Work, only_one, open_work, remove_committed_work
 from tasks.records.prefect_run import PrefectIds, in_a_run, present_ids
+from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, TASK_RUN_TAG
 
 
 @contextmanager
@@ -130,10 +131,10 @@ def _lineage(definition: Definition, ids: PrefectIds) -> dict[str, str]:
     digests = {path: digest for one in definition.inputs for path, digest in lock.digests_under(one).items()}
     return {
         "ssvh.stage": definition.name,
-        "ssvh.git_commit": git_commit(),
-        "ssvh.prefect_flow_run": ids.flow_run,
-        "ssvh.prefect_task_run": ids.task_run,
-        **{f"ssvh.input.{path}": digest for path, digest in digests.items()},
+        GIT_COMMIT_TAG: git_commit(),
+        FLOW_RUN_TAG: ids.flow_run,
+        TASK_RUN_TAG: ids.task_run,
+        **{f"{INPUT_TAG}{path}": digest for path, digest in digests.items()},
     }
 
 

@@ -80,6 +80,7 @@ class Measurement:
             train_features=mean_features(file, file.rows("train")),
             exclude_self=params.evaluate.exclude_self,
             itq_seed=params.seed,
+            fine=False,
         )
         found = evaluation.coarse
         return Measured(

@@ -15,7 +15,7 @@ from typing import Any
 
 from ssvh_model.errors import UserError
 from tasks.promotion.log import Entry, PromotionLog, headline, interval
-from tasks.records.tags import MOST_CHARACTERS, ROLLED_BACK_TAG
+from tasks.records.tags import DECIDED_AT_TAG, DECISION_TAG, MOST_CHARACTERS, ROLLED_BACK_TAG
 from tasks.registry.versions import Registry
 
 # Outcomes that move the champion, and what the log says until it has moved.
@@ -171,10 +171,10 @@ def _write_down(registry: Registry, log: PromotionLog, entry: Entry, record: dic
 def _tags(log: PromotionLog, entry: Entry, record: dict[str, Any]) -> dict[str, str]:
     """What both versions of a decision are tagged with: always the same names, so that nothing of an earlier decision is left."""
     return {
-        "ssvh.promotion.decision": headline(record),
+        DECISION_TAG: headline(record),
         "ssvh.promotion.reason": record["reason"][:MOST_CHARACTERS],
         "ssvh.promotion.by": record["by"],
-        "ssvh.promotion.at": record["at"],
+        DECIDED_AT_TAG: record["at"],
         "ssvh.promotion.entry": f"models:/{log.name}/{entry.number}",
         "ssvh.promotion.gmap": _shown(record.get("gmap")),
         "ssvh.promotion.champion_gmap": _shown(record.get("champion_gmap")),

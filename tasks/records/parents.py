@@ -15,6 +15,7 @@ from tasks.params.reading import read_yaml
 from tasks.records.journal import send_left_behind
 from tasks.records.owners import Owner, left_open, owners
 from tasks.records.store import PARENT_VARIABLE, StageRun, Store, git_commit, reported
+from tasks.records.tags import GIT_COMMIT_TAG
 
 STARTED_BY = "ssvh.started_by"
 
@@ -24,7 +25,7 @@ def create_parent(store: Store, started_by: str, tags: Mapping[str, str] | None 
 
     Args:
         store: MLflow.
-        started_by: "dvc repro", "ssvh run" or "prefect flow".
+        started_by: "dvc repro" or "prefect flow".
         tags: more of them.
     """
     close_abandoned(store)
@@ -47,7 +48,7 @@ def _create(store: Store, started_by: str, starter: Started, tags: Mapping[str, 
     run = store.create_run(
         "pipeline",
         parent=None,
-        tags={**tags, STARTED_BY: started_by, "ssvh.git_commit": git_commit()},
+        tags={**tags, STARTED_BY: started_by, GIT_COMMIT_TAG: git_commit()},
         process=starter,
     )
     store.log_parameters(run, flatten(read_yaml(paths.PARAMS)))

@@ -27,6 +27,7 @@ from tasks.machine.services import without_passwords
 from tasks.records.databases import make_mlflow_database
 from tasks.records.journal import Journal, send_left_behind
 from tasks.records.owners import Owner, note_closed, note_opened, note_opening
+from tasks.records.tags import GIT_COMMIT_TAG
 
 EXPERIMENT = "autossvh"
 PARENT_VARIABLE = "SSVH_PARENT_RUN_ID"
@@ -99,6 +100,28 @@ class Store:
             run = str(self.client.create_run(self.experiment, tags=all_tags, run_name=name).info.run_id)
         note_opened(run)
         return run
+
+    def find_or_open(
+        self,
+        known: str | None,
+        name: str,
+        *,
+        parent: str | None,
+        tags: Mapping[str, str],
+        parameters: Mapping[str, Any],
+    ) -> str:
+        """The run that is known, open again; where none is, or it was deleted, a new one. Either lives with this process from now on.
+
+        Args:
+            known: its id.
+            name, parent, tags: of a new one.
+            parameters: flat, logged once.
+        """
+        if known is None or self.status_of(known) is None:
+            known = self.create_run(name, parent=parent, tags={**tags, GIT_COMMIT_TAG: git_commit()})
+            self.log_parameters(known, parameters)
+        self.reopen(known)
+        return known
 
     def reopen(self, run: str) -> None:
         """Open a run again, which from now on lives with this process, too."""

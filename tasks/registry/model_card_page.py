@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from ssvh_model.files import atomic_path
 from tasks import paths
-from tasks.records.tags import MOST_CHARACTERS
+from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, MOST_CHARACTERS, PARENT_RUN_TAG
 from tasks.registry.model_card import PICTURES, SHOWN_PICTURES, Facts, model_card
 
 FOLDER = "model_card"
@@ -74,13 +74,13 @@ def lineage_links(tags: Mapping[str, str], *, experiment: str, run: str) -> dict
     """A version's lineage, with links to the runs where MLflow's page can follow them."""
     known = {
         "registered by": _link(experiment, run),
-        "pipeline run": _link(experiment, tags["ssvh.parent_run_id"]),
-        "commit": f"`{tags['ssvh.git_commit']}`" if "ssvh.git_commit" in tags else "",
-        "Prefect flow run": tags.get("ssvh.prefect_flow_run", ""),
+        "pipeline run": _link(experiment, tags[PARENT_RUN_TAG]),
+        "commit": f"`{tags['ssvh.git_commit']}`" if GIT_COMMIT_TAG in tags else "",
+        "Prefect flow run": tags.get(FLOW_RUN_TAG, ""),
         **{
             f"`{name.removeprefix('ssvh.input.')}`": f"`{digest}`"
             for name, digest in tags.items()
-            if name.startswith("ssvh.input.")
+            if name.startswith(INPUT_TAG)
         },
     }
     return {name: value for name, value in known.items() if value}

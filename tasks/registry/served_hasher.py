@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from ssvh_model.errors import UserError
+from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.model.hasher_file import load_saved_hasher
-from ssvh_model.retrieval.codes import pack
 
 FEATURES = "features"
 PATH = "path"
@@ -28,8 +27,7 @@ class ServedHasher(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the hasher; the backbone waits until a path has to be turned into features."""
-        self._hasher, self._features = load_saved_hasher(Path(context.artifacts["hasher"]))
-        self._backbone: Any = None
+        self._encoder = VideoEncoder(*load_saved_hasher(Path(context.artifacts["hasher"])))
 
     # With any other type of input MLflow would derive a signature of its own; the one that is logged with the model knows that
     # either column will do.
@@ -47,44 +45,30 @@ class ServedHasher(PythonModel):
             UserError: neither column is there, or a row can't be used.
         """
         if FEATURES in model_input:
-            shape = (self._hasher.config.frames, self._hasher.config.feature_size)
+            config = self._encoder.hasher.config
+            shape = (config.frames, config.feature_size)
             return self._codes(
                 [_features(cell, shape, row) for row, cell in enumerate(model_input[FEATURES])]
             )
         if PATH in model_input:
-            return self._codes([self._extract(Path(path)) for path in model_input[PATH]])
+            return self._codes([self._frame_features(Path(path)) for path in model_input[PATH]])
         raise UserError(f"the input has the columns {list(model_input)}; allowed is {FEATURES!r} or {PATH!r}")
 
     def _codes(self, features: list[np.ndarray]) -> np.ndarray:
         parts = [
-            self._hasher.codes(torch.from_numpy(np.stack(features[start : start + VIDEOS_AT_ONCE]))).numpy()
+            self._encoder.codes_of(np.stack(features[start : start + VIDEOS_AT_ONCE]))
             for start in range(0, len(features), VIDEOS_AT_ONCE)
         ]
-        return pack(np.concatenate(parts))
+        return np.concatenate(parts)
 
-    def _extract(self, path: Path) -> np.ndarray:
-        from ssvh_model.video.backbones import load_backbone
-        from ssvh_model.video.container import UnreadableVideo
-        from ssvh_model.video.extraction import decode_for
-
-        if self._backbone is None:
-            wanted = self._features
-            if not wanted.weights_sha256:
-                raise UserError(
-                    f"{path}: this hasher was trained on features that were not made from videos here "
-                    f"({wanted.backbone or 'of unknown origin'}); allowed is the column {FEATURES!r}"
-                )
-            self._backbone = load_backbone(wanted.backbone, size=wanted.size, device=torch.device("cpu"))
-            if self._backbone.weights_sha256 != wanted.weights_sha256:
-                raise UserError(
-                    f"backbone {wanted.backbone}: these weights are not those that the hasher was trained with"
-                )
-        try:
-            frames = decode_for(self._backbone, path, frames=self._hasher.config.frames).frames
-        except UnreadableVideo as error:
-            raise UserError(f"{path}: {error}") from error
-        # Stored features are float16, and so the hasher has learnt from these.
-        return self._backbone(frames).half().float().numpy()
+    def _frame_features(self, path: Path) -> np.ndarray:
+        made = self._encoder.features
+        if not made.weights_sha256:
+            raise UserError(
+                f"{path}: this hasher was trained on features that were not made from videos here "
+                f"({made.backbone or 'of unknown origin'}); allowed is the column {FEATURES!r}"
+            )
+        return self._encoder.frame_features(path)
 
 
 def _features(cell: Any, shape: tuple[int, int], row: int) -> np.ndarray:

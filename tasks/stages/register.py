@@ -16,7 +16,17 @@ from tasks.pipeline.definition import Lock
 from tasks.pipeline.open_stage import open_stage
 from tasks.pipeline.stage import Stage
 from tasks.pipeline.stage_task import stage_task
-from tasks.records.tags import HASH_TAG, NONE_RAISED, RAISED_TAG
+from tasks.records.tags import (
+    BITS_TAG,
+    FLOW_RUN_TAG,
+    GIT_COMMIT_TAG,
+    HASH_TAG,
+    INPUT_TAG,
+    NONE_RAISED,
+    PARENT_RUN_TAG,
+    RAISED_TAG,
+    TASK_RUN_TAG,
+)
 
 if TYPE_CHECKING:
     from ssvh_model.features import FeatureFile
@@ -153,7 +163,7 @@ def _register(stage: Stage, result: str, folder: Path, config: HasherConfig, fil
         RESULT_TAG: result,
         HASH_TAG: hasher_digest(folder),
         RAISED_TAG: ", ".join(evaluation["checks"]["raised"]) or NONE_RAISED,
-        "ssvh.bits": str(evaluation["bits"]),
+        BITS_TAG: str(evaluation["bits"]),
         **_headline(evaluation),
     }
     mlflow.register_model(logged.model_uri, stage.params.register_.model, tags=tags)
@@ -206,13 +216,13 @@ def _headline(evaluation: dict[str, Any]) -> dict[str, str]:
 def _lineage(stage: Stage) -> dict[str, str]:
     """From a version back to its commit, its data and its runs."""
     tags = stage.run.store.client.get_run(stage.run.id).data.tags
-    kept = ("ssvh.git_commit", "ssvh.prefect_flow_run", "ssvh.prefect_task_run")
+    kept = (GIT_COMMIT_TAG, FLOW_RUN_TAG, TASK_RUN_TAG)
     digests = Lock.read().outputs()
     data = (paths.CORPUS, paths.FEATURES, paths.state(stage.params.last_state))
     return {
         **{name: tags[name] for name in kept if tags.get(name)},
-        **{f"ssvh.input.{path}": digests[path] for path in data if path in digests},
-        "ssvh.parent_run_id": stage.run.parent,
+        **{f"{INPUT_TAG}{path}": digests[path] for path in data if path in digests},
+        PARENT_RUN_TAG: stage.run.parent,
     }
 
 

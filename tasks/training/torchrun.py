@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -135,9 +134,8 @@ def train_together(
 
 def _torchrun(processes: int, file: Path, log: Path) -> subprocess.Popen[bytes]:
     threads = max(1, (os.cpu_count() or 1) // processes)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
-    command += ["--master-addr", "127.0.0.1", "--master-port", str(_free_port())]
-    command += ["-m", "tasks.training.rank", str(file)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc-per-node", str(processes), "-m", "tasks.training.rank", str(file)]
     with open(log, "ab") as output:
         return subprocess.Popen(
             command,
@@ -167,9 +165,3 @@ def _lines(path: Path, process: subprocess.Popen[bytes]) -> Iterator[list[Any]]:
         if ended:
             return
         time.sleep(SECONDS_BETWEEN_LOOKS)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

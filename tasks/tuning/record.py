@@ -8,7 +8,8 @@ from typing import Any
 from tasks.experiments.one_training import Training
 from tasks.records.parents import close_abandoned
 from tasks.records.prefect_run import PrefectIds
-from tasks.records.store import StageRun, Store, git_commit
+from tasks.records.store import StageRun, Store
+from tasks.records.tags import FLOW_RUN_TAG, TASK_RUN_TAG, TRAINING_TAG
 
 TRIAL = "ssvh.trial"
 STATE = "ssvh.trial_state"
@@ -28,14 +29,10 @@ def open_study_run(
         flow_run: id of the Prefect flow run; "" for none.
     """
     close_abandoned(store)
-    run = known if known is not None and store.status_of(known) is not None else None
-    if run is None:
-        run = store.create_run(
-            f"tuning {study}", parent=None, tags={"ssvh.git_commit": git_commit(), STUDY: study}
-        )
-        store.log_parameters(run, parameters)
-    store.reopen(run)
-    store.tag(run, {"ssvh.prefect_flow_run": flow_run})
+    run = store.find_or_open(
+        known, f"tuning {study}", parent=None, tags={STUDY: study}, parameters=parameters
+    )
+    store.tag(run, {FLOW_RUN_TAG: flow_run})
     return run
 
 
@@ -52,21 +49,21 @@ def open_trial_run(store: Store, parent: str, training: Training, number: int, i
     begun = [
         str(child.info.run_id)
         for child in store.children(parent)
-        if child.data.tags.get(TRIAL) == str(number) and child.data.tags.get("ssvh.training") == training.key
+        if child.data.tags.get(TRIAL) == str(number) and child.data.tags.get(TRAINING_TAG) == training.key
     ]
-    if begun:
-        run = begun[0]
-    else:
-        tags = {TRIAL: str(number), "ssvh.training": training.key, "ssvh.git_commit": git_commit()}
-        run = store.create_run(training.name, parent=parent, tags=tags)
-        store.log_parameters(run, training.parameters)
-    store.reopen(run)
+    run = store.find_or_open(
+        begun[0] if begun else None,
+        training.name,
+        parent=parent,
+        tags={TRIAL: str(number), TRAINING_TAG: training.key},
+        parameters=training.parameters,
+    )
     store.tag(
         run,
         {
             STATE: "RUNNING",
-            "ssvh.prefect_flow_run": ids.flow_run,
-            "ssvh.prefect_task_run": ids.task_run,
+            FLOW_RUN_TAG: ids.flow_run,
+            TASK_RUN_TAG: ids.task_run,
         },
     )
     return StageRun(store, run, parent)

@@ -16,6 +16,7 @@ from ssvh_model.training.checkpoint import load_history
 from tasks.experiments.one_training import WORK
 from tasks.experiments.run import STATE
 from tasks.records.store import StageRun, Store
+from tasks.records.tags import TRAINING_TAG
 from tasks.tuning.space import Range
 from tasks.tuning.study import OpenStudy, trial_changes
 from tasks.tuning.trial import TRAINING, first_number
@@ -103,9 +104,7 @@ def _epochs(trial: FrozenTrial, parent: str) -> list[dict[str, Any]]:
         return load_history(state)
     store = Store()
     child = next(
-        one
-        for one in store.children(parent)
-        if one.data.tags.get("ssvh.training") == trial.user_attrs[TRAINING]
+        one for one in store.children(parent) if one.data.tags.get(TRAINING_TAG) == trial.user_attrs[TRAINING]
     )
     rows: dict[int, dict[str, Any]] = {}
     for name in CURVES:

@@ -23,13 +23,14 @@ from tasks.machine.services import await_answer
 from tasks.params.sections import Params
 from tasks.records.prefect_run import PrefectIds
 from tasks.records.store import SECONDS_WHEN_STOPPED, StageRun, Store, tracking_uri
+from tasks.records.tags import TRAINING_TAG
 from tasks.training.settings import training_session
 from tasks.tuning.plan import TuningPlan
 from tasks.tuning.record import STATE, open_trial_run
 
 CHANGES = "ssvh.changes"  # of params.yaml, as an attribute of the trial
 NUMBER = "ssvh.number"
-TRAINING = "ssvh.training"
+TRAINING = TRAINING_TAG
 
 # How a trial's end shows in MLflow, which has no word for one that was stopped because others are better.
 ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "INTERRUPTED": "KILLED"}
