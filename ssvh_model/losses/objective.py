@@ -21,21 +21,19 @@ def _whole(rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class LossBreakdown:
-    """The objective and its unweighted terms, scalars; `p2set` is None while there are no anchors."""
+    """The objective and its unweighted terms, all of them scalars.
+
+    Attributes:
+        total: what is minimised.
+        terms: by the names under which they are logged; "p2set" is missing while there are no anchors.
+    """
 
     total: Tensor
-    reconstruction: Tensor
-    view_contrastive: Tensor
-    p2set: Tensor | None
+    terms: dict[str, Tensor]
 
     def named(self) -> dict[str, Tensor]:
-        """The terms that exist, by the names under which they are logged."""
-        terms = {
-            "loss": self.total,
-            "reconstruction": self.reconstruction,
-            "view_contrastive": self.view_contrastive,
-        }
-        return terms if self.p2set is None else {**terms, "p2set": self.p2set}
+        """The total as "loss", and every term."""
+        return {"loss": self.total, **self.terms}
 
 
 @dataclass(frozen=True)
@@ -87,29 +85,29 @@ class Objective:
             gather: where the arguments are the part of a batch that one of several processes has, makes rows of all parts from
                 rows of this one; the loss is that of the whole batch then.
         """
-        reconstruction = torch.stack(
-            [
-                hidden_frame_loss(
-                    gather(frame_errors(view.reconstruction, features)), gather(view.selection.weights)
-                )
-                for view in views
-            ]
-        ).sum()
         first, second = (gather(view.soft_codes) for view in views)
-        contrastive = view_contrastive_loss(
-            first, second, temperature=self.temperature, tau_plus=self.tau_plus
-        )
-        weighted = [(self.reconstruction, reconstruction), (self.alpha, contrastive)]
-        p2set = None
+        terms = {
+            "reconstruction": torch.stack(
+                [
+                    hidden_frame_loss(
+                        gather(frame_errors(view.reconstruction, features)), gather(view.selection.weights)
+                    )
+                    for view in views
+                ]
+            ).sum(),
+            "view_contrastive": view_contrastive_loss(
+                first, second, temperature=self.temperature, tau_plus=self.tau_plus
+            ),
+        }
         if granularities:
             everything = gather(index)
-            p2set = torch.stack(
+            terms["p2set"] = torch.stack(
                 [
                     p2set_loss(codes, everything, granularities, negatives=self.negatives)
                     for codes in (first, second)
                 ]
             ).mean()
-            weighted.append((self.beta, p2set))
+        weights = {"reconstruction": self.reconstruction, "view_contrastive": self.alpha, "p2set": self.beta}
         # A term of weight 0 is left out, not multiplied by 0, so that it costs no backward pass and Adam does not see it.
-        total = torch.stack([weight * term for weight, term in weighted if weight]).sum()
-        return LossBreakdown(total, reconstruction, contrastive, p2set)
+        total = torch.stack([weights[name] * term for name, term in terms.items() if weights[name]]).sum()
+        return LossBreakdown(total, terms)

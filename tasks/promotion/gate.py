@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,23 @@ class Verdict:
         }
 
 
+@dataclass(frozen=True)
+class Case:
+    """What a condition judges.
+
+    Attributes:
+        challenger: the one that would be promoted.
+        champion: the one that it would replace; the reason why it can't be measured on these videos; None if there is no champion.
+        difference: to the champion's GMAP; None without a champion or where the two can't be compared.
+        settings: section `promotion` of params.yaml.
+    """
+
+    challenger: Measured
+    champion: Measured | str | None
+    difference: PairedDifference | None
+    settings: Promotion
+
+
 def judge(
     challenger: Measured,
     champion: Measured | str | None,
@@ -101,23 +118,8 @@ def judge(
         unmeasured: let pass what can't be measured.
     """
     difference = _difference(challenger, champion, settings, seed)
-    checks = (
-        _against_champion(champion, difference, settings),
-        _against_itq(challenger),
-        _failure_checks(challenger),
-        Check(
-            "encoding speed",
-            challenger.videos_per_second >= settings.videos_per_second,
-            f"{challenger.videos_per_second:.0f} videos/s",
-            f"at least {settings.videos_per_second:g} (promotion.videos_per_second)",
-        ),
-        Check(
-            "size",
-            challenger.megabytes <= settings.megabytes,
-            f"{challenger.megabytes:.2f} MB",
-            f"at most {settings.megabytes:g} (promotion.megabytes)",
-        ),
-    )
+    case = Case(challenger, champion, difference, settings)
+    checks = tuple(condition(case) for condition in CONDITIONS)
     failed = [check for check in checks if check.passed is False]
     open_ = [check for check in checks if check.passed is None]
     passed = not failed and (unmeasured or not open_)
@@ -141,23 +143,25 @@ def _difference(
     )
 
 
-def _against_champion(
-    champion: Measured | str | None, difference: PairedDifference | None, settings: Promotion
-) -> Check:
-    name = "better than the champion"
+def better_than_the_champion(case: Case) -> Check:
+    """The interval of the difference in GMAP lies above `promotion.margin`."""
+    name, settings = "better than the champion", case.settings
     wanted = (
         f"lower end of the {settings.confidence:.0%} interval above {settings.margin:g} (promotion.margin)"
     )
-    if champion is None:
+    if case.champion is None:
         return Check(name, True, "there is no champion yet", wanted)
+    difference = case.difference
     if difference is None:
-        reason = champion if isinstance(champion, str) else champion.reasons.get("gmap", "")
+        reason = case.champion if isinstance(case.champion, str) else case.champion.reasons.get("gmap", "")
         return Check(name, None, reason, wanted)
     found = f"GMAP {difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
     return Check(name, difference.low > settings.margin, found, wanted)
 
 
-def _against_itq(challenger: Measured) -> Check:
+def at_least_as_good_as_itq(case: Case) -> Check:
+    """GMAP is not below that of ITQ with as many bits."""
+    challenger = case.challenger
     name, wanted = "at least as good as ITQ", f"GMAP of ITQ, {challenger.bits} bits"
     for value, key in ((challenger.gmap, "gmap"), (challenger.itq, "yardsticks.itq")):
         if value is None:
@@ -167,10 +171,34 @@ def _against_itq(challenger: Measured) -> Check:
     return Check(name, challenger.gmap >= challenger.itq, found, wanted)
 
 
-def _failure_checks(challenger: Measured) -> Check:
-    raised = challenger.checks_raised
+def failure_checks(case: Case) -> Check:
+    """No failure check was raised at the end of its training."""
+    raised = case.challenger.checks_raised
     found = "the version does not tell" if raised is None else f"{raised} raised"
     return Check("failure checks", None if raised is None else raised == NONE_RAISED, found, "none raised")
+
+
+def encoding_speed(case: Case) -> Check:
+    """It encodes fast enough on this machine."""
+    found, least = case.challenger.videos_per_second, case.settings.videos_per_second
+    wanted = f"at least {least:g} (promotion.videos_per_second)"
+    return Check("encoding speed", found >= least, f"{found:.0f} videos/s", wanted)
+
+
+def size(case: Case) -> Check:
+    """Its files are small enough."""
+    found, most = case.challenger.megabytes, case.settings.megabytes
+    return Check("size", found <= most, f"{found:.2f} MB", f"at most {most:g} (promotion.megabytes)")
+
+
+# All of them must be met; tables show them in this order.
+CONDITIONS: tuple[Callable[[Case], Check], ...] = (
+    better_than_the_champion,
+    at_least_as_good_as_itq,
+    failure_checks,
+    encoding_speed,
+    size,
+)
 
 
 def _passed(challenger: Measured, champion: Measured | str | None, open_: Sequence[Check]) -> str:
