@@ -19,8 +19,8 @@ from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video
 from tasks import paths
 from tasks.extraction.new_videos import (
-    Decision,
     NewVideos,
+    RetrainDecision,
     decide,
     extract_new,
     find_new_videos,
@@ -65,16 +65,16 @@ def watch(train: bool = True) -> State[Any]:
     return Failed(name=state.name, message=state.message)
 
 
-def _look(params: Params) -> Decision:
+def _look(params: Params) -> RetrainDecision:
     if not paths.FEATURES_MANIFEST.is_file():
-        return Decision(True, "the pipeline has not run yet")
+        return RetrainDecision(True, "the pipeline has not run yet")
     new: NewVideos = scan(params)
     if new.usable:
         new = NewVideos(tuple(features(params, new)), new.known, new.gone)
     if not new.usable:
         gone = f", {new.gone} are gone" if new.gone else ""
         unreadable = f", {len(new.videos)} can't be read" if new.videos else ""
-        return Decision(False, f"no new videos beside the {new.known} known ones{gone}{unreadable}")
+        return RetrainDecision(False, f"no new videos beside the {new.known} known ones{gone}{unreadable}")
     enough = len(new.usable) >= params.watch.least_videos
     trained = paths.state(params.last_state).is_dir()
     drift = codes(params) if enough and trained else None

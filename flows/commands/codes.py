@@ -20,7 +20,7 @@ from tasks.index.encode import (
     EncodedVideos,
     encode_features,
     encode_videos,
-    find_videos,
+    find_given_videos,
     remove_work,
 )
 from tasks.params.load import load_params
@@ -44,7 +44,7 @@ def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str
             )
         coded = encode_features(FeatureFile(content[0]), source, params, progress=shown("videos encoded"))
     else:
-        videos = find_videos(content, params, label=label, progress=shown("videos looked at"))
+        videos = find_given_videos(content, params, label=label, progress=shown("videos looked at"))
         encoded = encode_videos(videos, source, params, progress=shown)
         coded = encoded.coded
     write_coded_videos(out, coded)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Callable
 
-from tasks.machine.progress import ShownProgress
+from tasks.machine.progress import Say, ShownProgress
 from tasks.params.load import load_params
 from tasks.promotion.promote import promote
 from tasks.promotion.turn import Decision
-
-Say = Callable[[str], None]
 
 
 def promote_here(

@@ -18,7 +18,7 @@ from prefect.states import Completed, Failed, State
 
 from flows.running.ending import bad_input
 from ssvh_model.errors import UserError
-from tasks.experiments.one_training import Training, load_result
+from tasks.experiments.one_training import OneTraining, load_result
 from tasks.experiments.record import is_finished
 from tasks.experiments.run import begin_process, run_training
 from tasks.machine.processes import Started, kill_children
@@ -27,7 +27,7 @@ from tasks.records.store import Store
 
 
 def run_trainings(
-    trainings: Sequence[Training], *, folder: Path, parent: str, workers: int
+    trainings: Sequence[OneTraining], *, folder: Path, parent: str, workers: int
 ) -> State[Any] | None:
     """Run what is not finished. Called within a flow; its task runner decides how many run at once.
 
@@ -43,6 +43,7 @@ def run_trainings(
     """
     logger = get_run_logger()
     store = Store()
+    store.send_left_behind()  # how trainings ended may wait there
     waiting = []
     for training in trainings:
         result = load_result(training)
@@ -93,7 +94,7 @@ def run_trainings(
     return failure
 
 
-def _submit(training: Training, pool: ProcessPoolExecutor, folder: Path, parent: str) -> Any:
+def _submit(training: OneTraining, pool: ProcessPoolExecutor, folder: Path, parent: str) -> Any:
     """Start a training as a task run that waits for the process that does it."""
 
     def body() -> State[Any]:

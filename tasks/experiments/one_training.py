@@ -27,7 +27,7 @@ RESULTS = paths.RESULTS / "trainings"
 
 
 @dataclass(frozen=True)
-class Corpus:
+class FeatureCorpus:
     """The videos of an experiment.
 
     Attributes:
@@ -44,7 +44,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class Training:
+class OneTraining:
     """A variant with one seed.
 
     Attributes:
@@ -56,7 +56,7 @@ class Training:
 
     name: str
     params: Params
-    corpus: Corpus
+    corpus: FeatureCorpus
     measure: Measure
 
     @property
@@ -108,7 +108,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Result:
+class TrainingResult:
     """What came out of a training.
 
     Attributes:
@@ -125,7 +125,7 @@ class Result:
         return float(self.record["gmap"])
 
 
-def save_result(training: Training, result: Result) -> None:
+def save_result(training: OneTraining, result: TrainingResult) -> None:
     """Keep a result; the JSON file is written last, so that it stands for the whole."""
     path = training.result
     with atomic_path(path.with_suffix(".npy")) as temporary:
@@ -134,9 +134,9 @@ def save_result(training: Training, result: Result) -> None:
         temporary.write_text(json.dumps(result.record) + "\n")
 
 
-def load_result(training: Training) -> Result | None:
+def load_result(training: OneTraining) -> TrainingResult | None:
     """The kept result; None if there is none yet."""
     path = training.result
     if not path.is_file():
         return None
-    return Result(json.loads(path.read_text()), np.load(path.with_suffix(".npy"), allow_pickle=False))
+    return TrainingResult(json.loads(path.read_text()), np.load(path.with_suffix(".npy"), allow_pickle=False))

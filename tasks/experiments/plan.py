@@ -10,7 +10,7 @@ from typing import Any
 
 from ssvh_model.errors import UserError
 from tasks import paths
-from tasks.experiments.one_training import Corpus, Measure, Result, Training, load_result
+from tasks.experiments.one_training import FeatureCorpus, Measure, OneTraining, TrainingResult, load_result
 from tasks.params.sections import Params
 
 
@@ -29,28 +29,28 @@ class Plan:
 
     kind: str
     params: Params
-    corpus: Corpus
+    corpus: FeatureCorpus
     measure: Measure
     seeds: tuple[int, ...]
     variants: dict[str, Params]
 
-    def trainings(self) -> list[Training]:
+    def trainings(self) -> list[OneTraining]:
         """All trainings, each once; a variant's seeds stand together, so that parallel ones do not wait for the same first phase."""
-        found: dict[str, Training] = {}
+        found: dict[str, OneTraining] = {}
         for name in self.variants:
             for training in self.of(name):
                 found.setdefault(training.key, training)
         return list(found.values())
 
-    def of(self, name: str) -> list[Training]:
+    def of(self, name: str) -> list[OneTraining]:
         """A variant's trainings, one a seed."""
         params = self.variants[name]
         return [
-            Training(name, params.model_copy(update={"seed": seed}), self.corpus, self.measure)
+            OneTraining(name, params.model_copy(update={"seed": seed}), self.corpus, self.measure)
             for seed in self.seeds
         ]
 
-    def results(self, name: str) -> list[Result]:
+    def results(self, name: str) -> list[TrainingResult]:
         """A variant's results, one a seed; all its trainings must be finished."""
         found = [load_result(training) for training in self.of(name)]
         return [result for result in found if result is not None]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ssvh_model.files import atomic_path
-from tasks.experiments.one_training import Training
+from tasks.experiments.one_training import OneTraining
 from tasks.records.parents import close_abandoned
 from tasks.records.store import StageRun, Store
 from tasks.records.tags import FLOW_RUN_TAG, TRAINING_TAG
@@ -34,7 +34,7 @@ def open_parent(store: Store, folder: Path, name: str, parameters: Mapping[str, 
     return run
 
 
-def open_child(store: Store, folder: Path, parent: str, training: Training) -> StageRun:
+def open_child(store: Store, folder: Path, parent: str, training: OneTraining) -> StageRun:
     """The child run of a training: the one that a killed process began, or a new one."""
     note = _child_note(folder, training)
     tags = {
@@ -54,13 +54,13 @@ def logged_epochs(run: StageRun) -> set[int]:
     return {int(point.step) for point in run.store.client.get_metric_history(run.id, "loss")}
 
 
-def is_finished(store: Store, folder: Path, training: Training) -> bool:
+def is_finished(store: Store, folder: Path, training: OneTraining) -> bool:
     """True if a training's child run has come to its end."""
     run = _noted(_child_note(folder, training))
     return run is not None and store.status_of(run) == "FINISHED"
 
 
-def _child_note(folder: Path, training: Training) -> Path:
+def _child_note(folder: Path, training: OneTraining) -> Path:
     return folder / "children" / f"{training.key}.json"
 
 

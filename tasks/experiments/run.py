@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ssvh_model.locks import hold_lock
-from tasks.experiments.one_training import Result, Training, load_result, save_result
+from tasks.experiments.one_training import OneTraining, TrainingResult, load_result, save_result
 from tasks.machine.processes import Started, end_with
 from tasks.pipeline.work import link_or_copy
 
@@ -32,7 +32,7 @@ def begin_process(starter: Started, threads: int) -> None:
     end_with(starter, print, every=0.5)
 
 
-def run_training(training: Training, folder: Path, parent: str) -> None:
+def run_training(training: OneTraining, folder: Path, parent: str) -> None:
     """Train, measure, keep the result and record it; after a kill, what is left of that.
 
     Args:
@@ -74,7 +74,7 @@ def run_training(training: Training, folder: Path, parent: str) -> None:
         run.close(status)
 
 
-def final_figures(result: Result) -> dict[str, float]:
+def final_figures(result: TrainingResult) -> dict[str, float]:
     """What MLflow shows of a result."""
     yardsticks = result.record["yardsticks"]
     return {
@@ -85,7 +85,7 @@ def final_figures(result: Result) -> dict[str, float]:
     }
 
 
-def _train_and_measure(training: Training, log: Any) -> Result:
+def _train_and_measure(training: OneTraining, log: Any) -> TrainingResult:
     from ssvh_model.training.checkpoint import load_hasher, load_history
     from tasks.experiments.videos import measure_hasher, open_corpus
     from tasks.training.settings import training_session
@@ -100,7 +100,7 @@ def _train_and_measure(training: Training, log: Any) -> Result:
     record = evaluation.record()
     hasher = evaluation.coarse.hasher
     assert hasher is not None, "measure_hasher raises where nothing can be measured"
-    return Result(
+    return TrainingResult(
         {
             **{name: record[name] for name in ("bits", "gmap", "map_at_k", "n_query", "n_database")},
             "yardsticks": {name: one["gmap"] for name, one in record["yardsticks"].items()},
@@ -112,7 +112,7 @@ def _train_and_measure(training: Training, log: Any) -> Result:
     )
 
 
-def train_phases(training: Training, session: Any, log: Any, state: Path) -> None:
+def train_phases(training: OneTraining, session: Any, log: Any, state: Path) -> None:
     """Both phases, or what is left of them after a kill; then only what makes codes is kept.
 
     Args:
@@ -162,6 +162,6 @@ def _seconds(folder: Path) -> dict[int, float]:
     return found
 
 
-def _with_seconds(history: list[dict[str, Any]], training: Training) -> list[dict[str, Any]]:
+def _with_seconds(history: list[dict[str, Any]], training: OneTraining) -> list[dict[str, Any]]:
     found = _seconds(training.warmup_work) | _seconds(training.work)
     return [{**row, "seconds": found.get(row["epoch"], 0.0)} for row in history]

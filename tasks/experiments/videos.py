@@ -17,14 +17,14 @@ from ssvh_model.retrieval.evaluation import why_not_measurable
 from ssvh_model.retrieval.report import Evaluation, evaluate_hasher
 from ssvh_model.training.encoded import mean_features
 from tasks import paths
-from tasks.experiments.one_training import WORK, Corpus, Measure
+from tasks.experiments.one_training import WORK, FeatureCorpus, Measure
 from tasks.params.changes import with_changes
 from tasks.params.sections import Params
 from tasks.pipeline.work import use_work
 from tasks.training.settings import video_set
 
 
-def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[Corpus, Params]:
+def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[FeatureCorpus, Params]:
     """The videos to experiment with, and the parameters that fit them.
 
     Where validation videos are asked for and the file has none, some of its training videos are held out.
@@ -49,7 +49,7 @@ def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[Corpus, P
         raise UserError(f"{path}: {reason}")
     seed = params.seed if held_out else None
     validation = ",".join(map(str, file.rows("validation"))) if held_out else ""
-    return Corpus(path.name, file.path, digest + validation, seed), params
+    return FeatureCorpus(path.name, file.path, digest + validation, seed), params
 
 
 def _digest(path: Path) -> str:
@@ -68,7 +68,7 @@ def _digest(path: Path) -> str:
     return digest
 
 
-def open_corpus(corpus: Corpus, params: Params) -> FeatureFile:
+def open_corpus(corpus: FeatureCorpus, params: Params) -> FeatureFile:
     """The file of a corpus, with the validation videos that `find_corpus` chose."""
     use_work()
     file = FeatureFile(corpus.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
 from tasks.extraction.earlier import earlier_features, keep_features
 from tasks.machine.device import pick_device, pick_workers
-from tasks.machine.progress import ShownProgress
+from tasks.machine.progress import Say, ShownProgress
 from tasks.params.sections import Params
 from tasks.pipeline.work import hold_work_lock
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 FOLDER = paths.WORK / "watch"
 SEEN = FOLDER / "seen.json"
 NAME = "watch"
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class NewVideos:
 
 
 @dataclass(frozen=True)
-class Decision:
+class RetrainDecision:
     """Whether to train again, and why, in a line."""
 
     retrain: bool
@@ -197,7 +195,7 @@ def new_drift(params: Params, say: Say) -> Drift:
     )
 
 
-def decide(params: Params, new: NewVideos, drift: Drift | None) -> Decision:
+def decide(params: Params, new: NewVideos, drift: Drift | None) -> RetrainDecision:
     """Whether the new videos are many, or of another kind.
 
     Args:
@@ -208,20 +206,20 @@ def decide(params: Params, new: NewVideos, drift: Drift | None) -> Decision:
     limits, count = params.watch, len(new.usable)
     many = f"{count} new of {new.known + count} videos, {new.share:.1%}"
     if new.share >= limits.retrain_share and count:
-        return Decision(True, f"{many}; watch.retrain_share is {limits.retrain_share:.1%}")
+        return RetrainDecision(True, f"{many}; watch.retrain_share is {limits.retrain_share:.1%}")
     if drift is None:
-        return Decision(False, many)
+        return RetrainDecision(False, many)
     if drift.bit_shift > limits.bit_shift:
-        return Decision(
+        return RetrainDecision(
             True, f"{many}, drifted: bit shift {drift.bit_shift:.3f}; watch.bit_shift is {limits.bit_shift:g}"
         )
     if drift.unseen_more > limits.unseen_codes:
-        return Decision(
+        return RetrainDecision(
             True,
             f"{many}, drifted: {drift.unseen:.1%} unseen codes, {drift.unseen_before:.1%} of known videos; "
             f"watch.unseen_codes is {limits.unseen_codes:.1%}",
         )
-    return Decision(False, f"{many}, of the same kind")
+    return RetrainDecision(False, f"{many}, of the same kind")
 
 
 def _stamp(path: Path) -> list[int]:

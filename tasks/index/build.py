@@ -21,11 +21,12 @@ from tasks.index.encode import (
     EncodedVideos,
     encode_features,
     encode_videos,
-    find_videos,
+    find_given_videos,
     path_in_index,
     remove_work,
     work_of,
 )
+from tasks.machine.progress import Say
 from tasks.registry.find_hasher import HasherSource, find_hasher
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 ADDED = "added"  # folder in the index's, with the features of videos that were added one by one
 
 Progresses = Callable[[str], Progress]
-Say = Callable[[str], None]
 
 
 def settings_of(params: Params) -> IndexSettings:
@@ -144,7 +144,7 @@ def add_videos(
     expected = find_hasher(hasher, model=params.register_.model) if hasher is not None else None
     if expected is not None:
         refuse_other(index, expected)
-    videos = find_videos(places, params, label=label, progress=progress("videos looked at"))
+    videos = find_given_videos(places, params, label=label, progress=progress("videos looked at"))
     new = new_videos(index, videos)
     there = sorted({video.id for video in videos} - {video.id for video in new})
     try:

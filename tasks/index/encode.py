@@ -121,7 +121,7 @@ def _known_videos(file: FeatureFile, params: Params) -> dict[str, tuple[str, flo
     return {video.id: (path_in_index(root / video.path), video.duration) for video in videos if video.usable}
 
 
-def find_videos(
+def find_given_videos(
     places: Sequence[Path], params: Params, *, label: str | None, progress: Progress
 ) -> list[Video]:
     """The videos among files and folders.
@@ -189,7 +189,7 @@ def encode_videos(
     Interrupted at any time, it goes on where it stopped when it is started again with the same videos.
 
     Args:
-        videos: of `find_videos`.
+        videos: of `find_given_videos`.
         hasher: that makes the codes.
         params: `features.batch_size`, `features.thumbnail` and `running`.
         progress: makes a progress for something that is counted.

@@ -17,7 +17,7 @@ from ssvh_model.index.snapshot import Snapshot, open_snapshot
 from ssvh_model.manifest import Video
 from tasks import paths
 from tasks.index.build import ADDED, Progresses, remove_leftovers
-from tasks.index.encode import encode_features, encode_videos, find_videos, remove_work
+from tasks.index.encode import encode_features, encode_videos, find_given_videos, remove_work
 from tasks.registry.find_hasher import HasherSource, find_hasher
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class _Encoding:
                 continue
             videos += [
                 replace(found, id=video)
-                for found in find_videos(
+                for found in find_given_videos(
                     [Path(path)], self._params, label=None, progress=self._progress("videos")
                 )
             ]

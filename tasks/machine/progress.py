@@ -1,4 +1,4 @@
-"""How long work shows how far it is: a bar on a terminal, a line now and then elsewhere."""
+"""Progress bars and lines: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 
 SECONDS_BETWEEN_LINES = 5.0
+
+Say = Callable[[str], None]  # takes a line of text for a person
 
 
 class ShownProgress:

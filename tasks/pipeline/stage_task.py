@@ -47,7 +47,7 @@ class StageTask:
         from prefect import task
 
         return task(
-            reported(self.fn),
+            with_failed_state(self.fn),
             name=self.name,
             task_run_name=self._run_name,
             tags=self.tags,
@@ -84,7 +84,7 @@ def retried() -> dict[str, Any]:
     }
 
 
-def reported(fn: Callable[..., None]) -> Callable[..., Any]:
+def with_failed_state(fn: Callable[..., None]) -> Callable[..., Any]:
     """`fn`, with a `UserError` as a failed state of one line: of an exception, Prefect prints where it came from."""
     from prefect.states import Failed
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from ssvh_model.errors import UserError
 from ssvh_model.progress import Progress
+from tasks.machine.progress import Say
 from tasks.params.sections import Params
 from tasks.promotion.gate import Measured, Verdict, judge
 from tasks.promotion.log import PromotionLog, champions
-from tasks.promotion.turn import Decision, Say, in_turn
+from tasks.promotion.turn import Decision, in_turn
 from tasks.records.store import git_commit
 from tasks.records.tags import ROLLED_BACK_TAG
 from tasks.registry.versions import Registry

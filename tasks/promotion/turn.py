@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ssvh_model.errors import UserError
+from tasks.machine.progress import Say
 from tasks.promotion.log import Entry, PromotionLog, headline, interval
 from tasks.records.tags import DECIDED_AT_TAG, DECISION_TAG, MOST_CHARACTERS, ROLLED_BACK_TAG
 from tasks.registry.versions import Registry
@@ -21,8 +22,6 @@ from tasks.registry.versions import Registry
 # Outcomes that move the champion, and what the log says until it has moved.
 MOVING = {"promoted": "promoting", "rolled back": "rolling back"}
 DECIDED = (*MOVING, "kept")
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)

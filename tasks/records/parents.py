@@ -12,7 +12,6 @@ from tasks.machine.errors import ServiceAway
 from tasks.machine.processes import Started, pipeline_process
 from tasks.params.keys import flatten
 from tasks.params.reading import read_yaml
-from tasks.records.journal import send_left_behind
 from tasks.records.owners import Owner, left_open, owners
 from tasks.records.store import PARENT_VARIABLE, StageRun, Store, git_commit, reported
 from tasks.records.tags import GIT_COMMIT_TAG
@@ -79,7 +78,7 @@ def close_abandoned(store: Store) -> None:
     """
     notes = left_open()
     # The end of a run may wait to be sent.
-    if not send_left_behind(store.client, store.uri, print):
+    if not store.send_left_behind():
         return
     running = store.running()
     for run in _abandoned(running):

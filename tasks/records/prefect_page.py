@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tasks.machine.progress import Say
 from tasks.machine.services import without_user
 from tasks.pipeline.flow_folder import ARTIFACT, FlowFolder
 from tasks.records.prefect_run import in_a_run
 from tasks.records.store import tracking_uri
-
-Say = Callable[[str], None]
 
 PICTURE_WIDTH = 1200
 MLFLOW_PAGE = (

@@ -52,7 +52,7 @@ def git_commit() -> str:
 
 
 class Store:
-    """MLflow's client for the project's experiment. What earlier processes could not tell MLflow, it is told first.
+    """MLflow's client for the project's experiment.
 
     Raises:
         ServiceAway: the store can't be reached.
@@ -71,7 +71,6 @@ class Store:
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             self.client = MlflowClient(tracking_uri=self.uri)
             self.experiment = self._experiment()
-        send_left_behind(self.client, self.uri, _say)
 
     def _experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
@@ -80,6 +79,10 @@ class Store:
         embedded = self.uri.startswith("sqlite:")
         location = paths.MLFLOW_ARTIFACTS.resolve().as_uri() if embedded else None
         return str(self.client.create_experiment(name, artifact_location=location))
+
+    def send_left_behind(self) -> bool:
+        """Send what earlier processes could not; False if MLflow does not take it now either."""
+        return send_left_behind(self.client, self.uri, _say)
 
     def create_run(
         self, name: str, *, parent: str | None, tags: Mapping[str, str], process: Started | None = None

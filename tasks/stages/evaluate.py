@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @stage_task(tags=("results",))
 def evaluate() -> None:
-    """Measure the hasher against the query videos and judge its training; write `metrics/` and `pictures/`."""
+    """Measure the hasher against the query videos and check_history its training; write `metrics/` and `pictures/`."""
     from ssvh_model.features import FeatureFile
     from ssvh_model.manifest import read_manifest
     from ssvh_model.pictures.evaluation import draw_evaluation, draw_videos
@@ -28,7 +28,7 @@ def evaluate() -> None:
     from ssvh_model.training.checkpoint import load_history, load_model
     from ssvh_model.training.encoded import mean_features
     from ssvh_model.video.thumbnails import Thumbnails
-    from tasks.training.checks import judge, leave_result
+    from tasks.training.checks import check_history, leave_result
     from tasks.training.settings import video_set
 
     with open_stage("evaluate") as stage:
@@ -57,7 +57,7 @@ def evaluate() -> None:
         )
 
         history = load_history(state)
-        checks = judge(params, history)
+        checks = check_history(params, history)
         folder = stage.work.folder / "results"
         write_json(folder / "evaluation.json", {**evaluation.record(), "checks": checks.record()})
         _write_curves(folder / "curves", evaluation, history)

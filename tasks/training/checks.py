@@ -22,7 +22,7 @@ def make_checks(params: Params) -> FailureChecks:
     return FailureChecks(Thresholds(**params.checks.model_dump()), params.sampler.kind)
 
 
-def judge(params: Params, history: Iterable[Mapping[str, Any]]) -> FailureChecks:
+def check_history(params: Params, history: Iterable[Mapping[str, Any]]) -> FailureChecks:
     """The checks after a whole history."""
     checks = make_checks(params)
     for row in history:
@@ -40,7 +40,7 @@ class CheckedStage:
 
     def __init__(self, stage: Stage, before: Iterable[Mapping[str, Any]] = ()) -> None:
         self._stage = stage
-        self._checks = judge(stage.params, before)
+        self._checks = check_history(stage.params, before)
         self._said = {finding.check for finding in self._checks.raised()}
 
     def add(self, row: Mapping[str, Any]) -> None:

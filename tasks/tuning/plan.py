@@ -12,7 +12,7 @@ from typing import Any
 
 from ssvh_model.errors import UserError
 from tasks import paths
-from tasks.experiments.one_training import Corpus, Training
+from tasks.experiments.one_training import FeatureCorpus, OneTraining
 from tasks.experiments.videos import find_corpus, open_corpus
 from tasks.params.changes import with_changes
 from tasks.params.keys import look_up
@@ -36,7 +36,7 @@ class TuningPlan:
     """
 
     params: Params
-    corpus: Corpus
+    corpus: FeatureCorpus
     space: Space
     most_clusters: int
     given_name: str
@@ -80,9 +80,9 @@ class TuningPlan:
         """
         return with_changes(self.params, changes, where=f"{self.study}: {paths.PARAMS}")
 
-    def training(self, params: Params, name: str) -> Training:
+    def training(self, params: Params, name: str) -> OneTraining:
         """The training of a trial."""
-        return Training(name, params, self.corpus, "validation")
+        return OneTraining(name, params, self.corpus, "validation")
 
     def parameters(self) -> dict[str, Any]:
         """What MLflow shows of the whole."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tasks.experiments.one_training import Training
+from tasks.experiments.one_training import OneTraining
 from tasks.records.parents import close_abandoned
 from tasks.records.prefect_run import PrefectIds
 from tasks.records.store import StageRun, Store
 from tasks.records.tags import FLOW_RUN_TAG, TASK_RUN_TAG, TRAINING_TAG
 
 TRIAL = "ssvh.trial"
-STATE = "ssvh.trial_state"
+TRIAL_STATE = "ssvh.trial_state"
 STUDY = "ssvh.study"
 
 
@@ -36,7 +36,9 @@ def open_study_run(
     return run
 
 
-def open_trial_run(store: Store, parent: str, training: Training, number: int, ids: PrefectIds) -> StageRun:
+def open_trial_run(
+    store: Store, parent: str, training: OneTraining, number: int, ids: PrefectIds
+) -> StageRun:
     """The child run of a trial: the one that a killed worker began, or a new one.
 
     Args:
@@ -61,7 +63,7 @@ def open_trial_run(store: Store, parent: str, training: Training, number: int, i
     store.tag(
         run,
         {
-            STATE: "RUNNING",
+            TRIAL_STATE: "RUNNING",
             FLOW_RUN_TAG: ids.flow_run,
             TASK_RUN_TAG: ids.task_run,
         },

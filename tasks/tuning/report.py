@@ -103,6 +103,7 @@ def _epochs(trial: FrozenTrial, parent: str) -> list[dict[str, Any]]:
     if state.is_dir():
         return load_history(state)
     store = Store()
+    store.send_left_behind()  # of workers that were killed
     child = next(
         one for one in store.children(parent) if one.data.tags.get(TRAINING_TAG) == trial.user_attrs[TRAINING]
     )

@@ -14,9 +14,9 @@ from optuna.trial import FrozenTrial
 from ssvh_model.errors import UserError
 from ssvh_model.locks import hold_lock
 from ssvh_model.training.figures import VALIDATION_GMAP
-from tasks.experiments.one_training import Training
+from tasks.experiments.one_training import OneTraining
 from tasks.experiments.record import logged_epochs
-from tasks.experiments.run import STATE as TRAINED
+from tasks.experiments.run import STATE
 from tasks.experiments.run import train_phases
 from tasks.experiments.videos import open_corpus
 from tasks.machine.services import await_answer
@@ -26,7 +26,7 @@ from tasks.records.store import SECONDS_WHEN_STOPPED, StageRun, Store, tracking_
 from tasks.records.tags import TRAINING_TAG
 from tasks.training.settings import training_session
 from tasks.tuning.plan import TuningPlan
-from tasks.tuning.record import STATE, open_trial_run
+from tasks.tuning.record import TRIAL_STATE, open_trial_run
 
 CHANGES = "ssvh.changes"  # of params.yaml, as an attribute of the trial
 NUMBER = "ssvh.number"
@@ -124,7 +124,7 @@ def run_trial(
         run.tag(**{"ssvh.reason": reason(error)})
         raise
     finally:
-        run.tag(**{STATE: end})
+        run.tag(**{TRIAL_STATE: end})
         told = run.close(ENDS[end], wait=wait if end in ("COMPLETE", "PRUNED") else SECONDS_WHEN_STOPPED)
         if told and run.store.status_of(run.id) != ENDS[end]:
             # Another machine took this study for abandoned meanwhile, because of a worker there that was killed.
@@ -166,10 +166,10 @@ def _log(
     return log
 
 
-def _train(training: Training, log: Callable[[dict[str, Any]], None]) -> None:
+def _train(training: OneTraining, log: Callable[[dict[str, Any]], None]) -> None:
     from ssvh_model.training.checkpoint import load_history
 
-    state = training.work / TRAINED
+    state = training.work / STATE
     if state.is_dir():
         # The same parameters were trained before, by another trial or an ablation.
         for row in load_history(state):
@@ -179,6 +179,6 @@ def _train(training: Training, log: Callable[[dict[str, Any]], None]) -> None:
     train_phases(training, training_session(training.params, file), log, state)
 
 
-def _remove_checkpoints(training: Training) -> None:
+def _remove_checkpoints(training: OneTraining) -> None:
     for checkpoints in training.work.glob("round-*"):
         shutil.rmtree(checkpoints)

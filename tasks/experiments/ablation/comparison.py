@@ -10,11 +10,10 @@ import numpy as np
 
 from ssvh_model.retrieval.bootstrap import PairedDifference, paired_difference
 from ssvh_model.training.convergence import Reached, best, reach
+from ssvh_model.training.figures import VALIDATION_GMAP
 from tasks.experiments.ablation.variants import FULL, PAPER_CONVERGENCE, Variant
-from tasks.experiments.one_training import Result
+from tasks.experiments.one_training import TrainingResult
 from tasks.params.sections import Params
-
-VALIDATION_GMAP = "validation_gmap"
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,7 @@ class Convergence:
 
 
 @dataclass(frozen=True)
-class Ablation:
+class AblationResult:
     """All that is found.
 
     Attributes:
@@ -109,8 +108,8 @@ class Ablation:
 
 
 def summarise(
-    found: Sequence[tuple[Variant, Sequence[Result]]], seeds: Sequence[int], params: Params
-) -> Ablation:
+    found: Sequence[tuple[Variant, Sequence[TrainingResult]]], seeds: Sequence[int], params: Params
+) -> AblationResult:
     """Compare every variant's results, one a seed, with the full method's, which come first."""
     settings = params.ablation
     full = found[0][1]
@@ -127,7 +126,7 @@ def summarise(
             )
         rows.append(Row(variant, tuple(result.gmap for result in results), difference))
     without = next((results for variant, results in found if _without_clusters(variant, params)), None)
-    return Ablation(
+    return AblationResult(
         tuple(rows),
         _convergence(full, without or (), seeds, settings.converged),
         tuple(seeds),
@@ -140,7 +139,7 @@ def _without_clusters(variant: Variant, params: Params) -> bool:
 
 
 def _convergence(
-    full: Sequence[Result], without: Sequence[Result], seeds: Sequence[int], share: float
+    full: Sequence[TrainingResult], without: Sequence[TrainingResult], seeds: Sequence[int], share: float
 ) -> tuple[Convergence, ...]:
     found = []
     for seed, one, other in zip(seeds, full, without, strict=False):
@@ -159,7 +158,7 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def record(ablation: Ablation) -> dict[str, Any]:
+def record(ablation: AblationResult) -> dict[str, Any]:
     """As plain JSON."""
     return {
         "seeds": list(ablation.seeds),

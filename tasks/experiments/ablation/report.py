@@ -9,7 +9,7 @@ from ssvh_model.features import FeatureFile
 from ssvh_model.files import write_json
 from ssvh_model.pictures.ablation import draw_ablation
 from tasks import paths
-from tasks.experiments.ablation.comparison import Ablation, record, summarise
+from tasks.experiments.ablation.comparison import AblationResult, record, summarise
 from tasks.experiments.ablation.table import markdown
 from tasks.experiments.ablation.variants import FULL, Variant, variants
 from tasks.experiments.one_training import Measure
@@ -37,7 +37,7 @@ def plan_ablation(
     return plan, listed
 
 
-def finish_ablation(plan: Plan, listed: list[Variant], parent: str) -> Ablation:
+def finish_ablation(plan: Plan, listed: list[Variant], parent: str) -> AblationResult:
     """Compare the results, write `table.json`, `table.md` and `bars.png` to the plan's folder, and log them to the parent run."""
     ablation = summarise(
         [(variant, plan.results(variant.name)) for variant in listed], plan.seeds, plan.params

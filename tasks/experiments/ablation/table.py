@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from ssvh_model.training.convergence import Reached
-from tasks.experiments.ablation.comparison import Ablation, Row
+from tasks.experiments.ablation.comparison import AblationResult, Row
 from tasks.experiments.tables import percent, spread
 
 COLUMNS = ("variant", "GMAP", "to full, %", "interval", "paper, %", "reproduces?")
@@ -27,7 +27,7 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def table(ablation: Ablation, confidence: float) -> Table:
+def table(ablation: AblationResult, confidence: float) -> Table:
     """For a terminal."""
     shown = Table(box=SIMPLE)
     for column in (*COLUMNS[:3], f"{100 * confidence:g} % interval", *COLUMNS[4:]):
@@ -37,7 +37,7 @@ def table(ablation: Ablation, confidence: float) -> Table:
     return shown
 
 
-def markdown(ablation: Ablation, confidence: float, heading: str) -> str:
+def markdown(ablation: AblationResult, confidence: float, heading: str) -> str:
     """The same, with the notes, as Markdown."""
     columns = [*COLUMNS[:3], f"{100 * confidence:g} % interval", *COLUMNS[4:]]
     lines = [heading, "", _line(columns), _line(["---"] * len(columns))]
@@ -45,7 +45,7 @@ def markdown(ablation: Ablation, confidence: float, heading: str) -> str:
     return "\n".join([*lines, "", *(f"- {note}" for note in notes(ablation)), ""])
 
 
-def notes(ablation: Ablation) -> list[str]:
+def notes(ablation: AblationResult) -> list[str]:
     """What stands below the table, a sentence each."""
     float_, itq = (ablation.yardsticks[name] for name in ("float", "itq"))
     found = [

@@ -24,7 +24,7 @@ from ssvh_model.progress import Progress, no_progress
 from ssvh_model.video.encoding import write_video
 from tasks import paths
 from tasks.index.build import Addition, add_videos, build_index, hasher_of_index, remove_videos
-from tasks.index.encode import EncodedVideos, encode_features, encode_videos, find_videos
+from tasks.index.encode import EncodedVideos, encode_features, encode_videos, find_given_videos
 from tasks.index.refresh import refresh_index
 from tasks.params.load import load_params
 from tasks.params.sections import Params
@@ -277,7 +277,7 @@ def test_videos_of_a_folder_are_encoded_as_the_index_would(
         clip(Path(f"mine/{name}.mp4"), number)
     Path("mine/dogs/broken.mp4").write_bytes(b"no video")
     champion = find_hasher("champion", model="video-hasher")
-    videos = find_videos([Path("mine")], params, label=None, progress=no_progress)
+    videos = find_given_videos([Path("mine")], params, label=None, progress=no_progress)
     encoded = encode_videos(videos, champion, params, progress=silent)
     assert [video.id for video in encoded.left_out] == ["dogs/broken"]
     assert encoded.coded.ids == ["cats/one", "cats/two", "dogs/one"]

@@ -149,7 +149,9 @@ def test_a_project_folder_that_was_moved_keeps_its_records(
     leave_journal(run, Store().uri)
     old.rename(new)
     monkeypatch.chdir(new)
-    assert late(Store(), run) == [3]
+    opened = Store()
+    assert opened.send_left_behind()
+    assert late(opened, run) == [3]
 
 
 def test_a_journal_that_names_no_store_is_sent_where_its_run_is(

@@ -12,10 +12,10 @@ from rich.console import Console
 
 from ssvh_model.pictures.ablation import draw_ablation
 from ssvh_model.retrieval.gmap import MAP_KS
-from tasks.experiments.ablation.comparison import Ablation, record, summarise
+from tasks.experiments.ablation.comparison import AblationResult, record, summarise
 from tasks.experiments.ablation.table import markdown, notes, table
 from tasks.experiments.ablation.variants import FULL, Variant, variants
-from tasks.experiments.one_training import Result
+from tasks.experiments.one_training import TrainingResult
 from tasks.params.changes import with_changes
 from tasks.params.load import load_params
 from tasks.params.sections import Params
@@ -30,7 +30,7 @@ def params() -> Params:
     return with_changes(load_params(REPOSITORY / "params.yaml"), changes, where="")
 
 
-def result(seed: int, raised: float, curve: list[float]) -> Result:
+def result(seed: int, raised: float, curve: list[float]) -> TrainingResult:
     """Average precision of 80 queries around 0.3, raised by so much; one epoch of two seconds for each point of the curve."""
     rng = np.random.default_rng(seed)
     precision = rng.uniform(0.1, 0.5, size=(80, 1)) + rng.normal(0, 0.01, size=(80, len(MAP_KS))) + raised
@@ -40,13 +40,13 @@ def result(seed: int, raised: float, curve: list[float]) -> Result:
     ]
     gmap = float(np.exp(np.log(precision.mean(axis=0)).mean()))
     yardsticks = {"float": 0.25, "itq": None}
-    return Result({"gmap": gmap, "history": history, "yardsticks": yardsticks}, precision)
+    return TrainingResult({"gmap": gmap, "history": history, "yardsticks": yardsticks}, precision)
 
 
 QUICK, SLOW = [0.1, 0.4, 0.4, 0.4], [0.1, 0.2, 0.3, 0.39]
 
 
-def ablation(params: Params, raised: dict[str, float], slow: list[float] = SLOW) -> Ablation:
+def ablation(params: Params, raised: dict[str, float], slow: list[float] = SLOW) -> AblationResult:
     """The full method and variants whose average precision is higher by so much; without clusters it converges as `slow`."""
     listed = {one.name: one for one in variants(params)}
     found = []
@@ -137,7 +137,7 @@ def test_an_interval_that_holds_zero_is_never_a_yes(params: Params) -> None:
     listed: dict[str, Any] = {one.name: one for one in variants(params)}
     full = result(1, 0.0, QUICK)
     swing = np.where(np.arange(80) % 2 == 0, -0.35, 0.33)[:, None]
-    noisy = Result(full.record, np.clip(full.average_precision + swing, 0.001, 1))
+    noisy = TrainingResult(full.record, np.clip(full.average_precision + swing, 0.001, 1))
     found = summarise([(listed[FULL], [full]), (listed["random-sampler"], [noisy])], (1,), params)
     row = found.rows[1]
     assert row.difference is not None and row.difference.low < 0 < row.difference.high

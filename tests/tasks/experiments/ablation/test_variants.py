@@ -15,7 +15,7 @@ from ssvh_model.losses.p2set import p2set_loss
 from ssvh_model.training.trainer import Trainer
 from tasks.experiments.ablation.schedules import refreshes
 from tasks.experiments.ablation.variants import FULL, PAPER, Variant, variants
-from tasks.experiments.one_training import Corpus, Training
+from tasks.experiments.one_training import FeatureCorpus, OneTraining
 from tasks.experiments.plan import parse_seeds
 from tasks.params.changes import parse_changes, with_changes
 from tasks.params.load import load_params
@@ -197,8 +197,8 @@ def test_seeds_from_the_command_line() -> None:
 
 
 def test_variants_share_the_first_phase_where_they_do_not_change_it(params: Params, tmp_path: Path) -> None:
-    corpus = Corpus("f", tmp_path / "f", "digest", None)
-    keys = {one.name: Training(one.name, one.params, corpus, "validation") for one in variants(params)}
+    corpus = FeatureCorpus("f", tmp_path / "f", "digest", None)
+    keys = {one.name: OneTraining(one.name, one.params, corpus, "validation") for one in variants(params)}
     shared = {name for name, one in keys.items() if one.warmup_key == keys[FULL].warmup_key}
     assert shared == {
         FULL,
@@ -210,8 +210,8 @@ def test_variants_share_the_first_phase_where_they_do_not_change_it(params: Para
     }
     assert len({one.key for one in keys.values()}) == len(keys)
     other = params.model_copy(update={"seed": 2})
-    assert Training(FULL, other, corpus, "validation").warmup_key != keys[FULL].warmup_key
-    others = Corpus("f", tmp_path / "f", "another digest", None)
-    assert Training(FULL, params, others, "validation").key != keys[FULL].key
+    assert OneTraining(FULL, other, corpus, "validation").warmup_key != keys[FULL].warmup_key
+    others = FeatureCorpus("f", tmp_path / "f", "another digest", None)
+    assert OneTraining(FULL, params, others, "validation").key != keys[FULL].key
     elsewhere = with_changes(params, {"running.workers": 3, "ablation.resamples": 300}, where="")
-    assert Training(FULL, elsewhere, corpus, "validation").key == keys[FULL].key
+    assert OneTraining(FULL, elsewhere, corpus, "validation").key == keys[FULL].key
