@@ -24,7 +24,7 @@ MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu
 	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-busy test-full crash fuzz lint format types sbom audit ui deploy bench bench-quality findings lock upgrade clean
+.PHONY: help run test test-busy test-full coverage crash fuzz lint format types sbom audit ui deploy bench bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -47,6 +47,11 @@ test-busy: test  ## the tests beside four busy processes, which it starts and en
 
 test-full: $(STAMP)  ## the tests, the slow ones too; takes CPU and THREADS too
 	@$(MACHINE)
+
+coverage: $(STAMP)  ## the tests with a count of the lines that they run, in all processes; build/coverage/index.html shows them
+	@coverage erase
+	@status=0; COVERAGE_PROCESS_START=pyproject.toml coverage run -m pytest -n 2 --dist loadgroup -m "not slow" || status=$$?; \
+	coverage combine --quiet && coverage html --quiet && coverage report --format=total; exit $$status
 
 fuzz: $(STAMP)  ## damaged inputs of everything that is read: INPUTS=200 a kind, SEED=1, RESULTS=file for the counts
 	@python -m tests.fuzz --inputs $(or $(INPUTS),200) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results "$(RESULTS)")

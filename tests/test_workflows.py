@@ -14,7 +14,10 @@ from tests.conftest import REPOSITORY
 FILES = sorted((REPOSITORY / ".github/workflows").glob("*.yml"))
 READ = {"contents": "read"}
 # Jobs that may do more than read.
-MAY = {("release.yml", "publish"): {"contents": "write", "id-token": "write", "attestations": "write"}}
+MAY = {
+    ("release.yml", "publish"): {"contents": "write", "id-token": "write", "attestations": "write"},
+    ("difference.yml", "comment"): {"contents": "read", "pull-requests": "write"},
+}
 
 
 def read(file: Path) -> Any:
@@ -26,7 +29,7 @@ def steps(file: Path) -> list[dict[str, Any]]:
 
 
 def test_there_are_workflows() -> None:
-    assert {file.name for file in FILES} == {"ci.yml", "newest.yml", "nightly.yml", "release.yml"}
+    assert {file.name for file in FILES} == {"ci.yml", "difference.yml", "newest.yml", "nightly.yml", "release.yml"}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

@@ -16,8 +16,7 @@ from ssvh_model.locks import hold_lock
 from ssvh_model.training.figures import VALIDATION_GMAP
 from tasks.experiments.one_training import OneTraining
 from tasks.experiments.record import logged_epochs
-from tasks.experiments.run import STATE
-from tasks.experiments.run import train_phases
+from tasks.experiments.run import STATE, train_phases
 from tasks.experiments.videos import open_corpus
 from tasks.machine.services import await_answer
 from tasks.params.sections import Params

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.training.checkpoint import ModelConfig
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.trainer import Optimization, Trainer
+from tests.conftest import REPOSITORY
 
 FRAMES, SIZE, BITS = 8, 12, 16
 
@@ -28,10 +28,9 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def golden(shared: Path) -> dict[str, np.ndarray]:
-    """Inputs and outputs of single formulas, computed with the authors' released functions (CVPR25-AutoSSVH@bf07c35);
-    `p2set_loss` and `vote_*` with the paper's form."""
-    with np.load(shared / "golden" / "reference_values.npz") as values:
+def golden() -> dict[str, np.ndarray]:
+    """Inputs and outputs of single formulas; `tests/golden/README.md` says where they come from."""
+    with np.load(REPOSITORY / "tests" / "golden" / "reference_values.npz") as values:
         return dict(values)
 
 
