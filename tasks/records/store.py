@@ -30,6 +30,12 @@ from tasks.records.owners import Owner, note_closed, note_opened, note_opening
 from tasks.records.tags import GIT_COMMIT_TAG
 
 EXPERIMENT = "autossvh"
+# So that MLflow's page opens as for the training of models, with a word on what is there.
+EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",
+    "mlflow.note.content": "Hashers for videos: a run for each `make run`, with one for every stage below it; ablations, studies of "
+    "tuning and transfers beside them.",
+}
 PARENT_VARIABLE = "SSVH_PARENT_RUN_ID"
 MOST_PARAMETERS_AT_ONCE = 100
 SECONDS_WHEN_STOPPED = 3.0  # that the end of a run waits for MLflow, unless it is told to wait longer
@@ -75,10 +81,15 @@ class Store:
     def _experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
         if (found := self.client.get_experiment_by_name(name)) is not None:
+            for tag, value in EXPERIMENT_TAGS.items():
+                if tag not in found.tags:
+                    self.client.set_experiment_tag(found.experiment_id, tag, value)
             return str(found.experiment_id)
         embedded = self.uri.startswith("sqlite:")
         location = paths.MLFLOW_ARTIFACTS.resolve().as_uri() if embedded else None
-        return str(self.client.create_experiment(name, artifact_location=location))
+        return str(
+            self.client.create_experiment(name, artifact_location=location, tags=dict(EXPERIMENT_TAGS))
+        )
 
     def send_left_behind(self) -> bool:
         """Send what earlier processes could not; False if MLflow does not take it now either."""
