@@ -27,7 +27,7 @@ from tasks import paths
 from tasks.machine.processes import terminate_as_interrupt
 from tasks.params.changes import parse_changes, with_changes
 from tasks.params.load import load_params
-from tasks.records.prefect_task import PrefectIds
+from tasks.records.prefect_run import PrefectIds
 from tasks.records.store import Store
 from tasks.tuning.apply import apply_best
 from tasks.tuning.plan import TuningPlan, plan_tuning

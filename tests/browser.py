@@ -1,27 +1,20 @@
-"""A headless Chromium, driven by the DevTools protocol: open a page, wait for what should be seen, take a picture."""
+"""The system's Chromium, driven by Playwright: open a page, wait for what should be seen, take a picture."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import itertools
-import json
 import re
 import shutil
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from websockets.sync.client import ClientConnection, connect
+if TYPE_CHECKING:
+    from playwright.sync_api import Page as Tab
 
-SECONDS_TO_ANSWER = 120.0
 SECONDS_TO_SHOW = 180.0
 NUMBER = r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
-
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -30,85 +23,46 @@ def find_browser() -> str | None:
     return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
 
 
-class Refused(Exception):
-    """The browser does not do what it was asked, such as while it goes from page to page."""
-
-
 class Page:
-    """One tab."""
+    """One tab, with the ways to look at it that tests need."""
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
-        self._ids = itertools.count(1)
-
-    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command of the DevTools protocol and return its result."""
-        number = next(self._ids)
-        self._connection.send(json.dumps({"id": number, "method": method, "params": parameters}))
-        while True:
-            said = json.loads(self._connection.recv(timeout=SECONDS_TO_ANSWER))
-            if said.get("id") == number:
-                if "error" in said:
-                    raise Refused(f"{method}: {said['error']}")
-                return dict(said["result"])
+    def __init__(self, tab: Tab) -> None:
+        self._tab = tab
 
     def open(self, address: str) -> None:
-        self.ask("Page.navigate", url=address)
-
-    def evaluate(self, script: str) -> Any:
-        """The value of a JavaScript expression."""
-        return self.ask("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
-
-    def text(self) -> str:
-        """What can be read on the page."""
-        return str(self.evaluate("document.body ? document.body.innerText : ''"))
-
-    def wait_for(self, script: str, what: str) -> Any:
-        """Wait until an expression is true, and return its value."""
-        until = time.monotonic() + SECONDS_TO_SHOW
-        while True:
-            with contextlib.suppress(Refused):
-                if value := self.evaluate(script):
-                    return value
-            assert time.monotonic() < until, f"{what} is not on the page, which shows:\n{self.text()}"
-            time.sleep(0.2)
+        """Go to an address."""
+        self._tab.goto(address, wait_until="commit")
 
     def wait_for_text(self, *texts: str) -> None:
+        """Wait until all of `texts` can be read."""
         for text in texts:
-            self.wait_for(
-                f"document.body && document.body.innerText.includes({json.dumps(text)})", repr(text)
-            )
+            self._tab.wait_for_function("text => document.body?.innerText.includes(text)", arg=text)
 
     def wait_for_number(self, name: str, expected: float) -> None:
         """Wait until a number stands after the word `name`, and see that it is `expected`, cut or rounded to the digits that are shown."""
         pattern = rf"(?<![\w/]){re.escape(name)}\s+({NUMBER})(?![\w.])"
-        found = f"document.body && document.body.innerText.match(new RegExp({json.dumps(pattern)}))"
-        shown = self.wait_for(f"({found} || [])[1]", f"a number after {name!r}")
+        found = self._tab.wait_for_function(
+            "pattern => document.body?.innerText.match(new RegExp(pattern))?.[1]", arg=pattern
+        )
+        shown = str(found.json_value())
         assert agrees(shown, expected), f"{name}: the page shows {shown}, expected is {expected!r}"
 
-    def wait_for_picture(self, what: str, width: int) -> tuple[int, int]:
+    def wait_for_picture(self, width: int) -> tuple[int, int]:
         """Wait until a picture of at least `width` pixels is loaded; its width and height."""
-        size = self.wait_for(
-            "[...document.images].filter("
-            f"image => image.complete && image.naturalWidth >= {width}"
-            ").map(image => [image.naturalWidth, image.naturalHeight])[0]",
-            what,
-        )
+        size = self._tab.wait_for_function(
+            "width => [...document.images].filter(image => image.complete && image.naturalWidth >= width)"
+            ".map(image => [image.naturalWidth, image.naturalHeight])[0]",
+            arg=width,
+        ).json_value()
         return size[0], size[1]
 
     def click_text(self, text: str) -> None:
-        """Click the innermost element that shows exactly this text."""
-        script = (
-            "[...document.body.querySelectorAll('*')].filter("
-            f"one => one.innerText && one.innerText.trim() == {json.dumps(text)}).pop()"
-        )
-        self.wait_for(f"document.body && !!({script})", f"{text!r} to click on")
-        self.evaluate(f"({script}).click()")
+        """Click what shows exactly this text."""
+        self._tab.get_by_text(text, exact=True).last.click()
 
     def picture(self, path: Path) -> None:
         """Write what is seen as PNG."""
-        shot = self.ask("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(shot["data"]))
+        self._tab.screenshot(path=path)
 
 
 def agrees(shown: str, value: float) -> bool:
@@ -119,32 +73,15 @@ def agrees(shown: str, value: float) -> bool:
 
 
 @contextlib.contextmanager
-def browser(program: str, folder: Path) -> Iterator[Page]:
-    """A tab of 1400 by 1200 pixels in a Chromium that ends with the block; its profile goes to `folder`."""
-    options = [
-        *("--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
-        *("--window-size=1400,1200", "--remote-debugging-port=0", f"--user-data-dir={folder}"),
-    ]
-    process = subprocess.Popen(
-        [program, *options, "about:blank"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        port = _port(folder / "DevToolsActivePort", process)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=SECONDS_TO_ANSWER) as response:
-            tabs = json.load(response)
-        address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
-        with connect(address, max_size=2**27, open_timeout=SECONDS_TO_ANSWER) as connection:
-            page = Page(connection)
-            page.ask("Page.enable")
-            yield page
-    finally:
-        process.terminate()
-        process.wait(timeout=SECONDS_TO_ANSWER)
+def browser(program: str) -> Iterator[Page]:
+    """A tab of 1400 by 1200 pixels in a Chromium that ends with the block."""
+    from playwright.sync_api import sync_playwright
 
-
-def _port(note: Path, process: subprocess.Popen[bytes]) -> int:
-    until = time.monotonic() + SECONDS_TO_ANSWER
-    while not (note.is_file() and note.read_text().strip()):
-        assert process.poll() is None and time.monotonic() < until, "the browser did not start"
-        time.sleep(0.1)
-    return int(note.read_text().split()[0])
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        try:
+            tab = chromium.new_page(viewport={"width": 1400, "height": 1200})
+            tab.set_default_timeout(SECONDS_TO_SHOW * 1000)
+            yield Page(tab)
+        finally:
+            chromium.close()

@@ -29,7 +29,13 @@ def steps(file: Path) -> list[dict[str, Any]]:
 
 
 def test_there_are_workflows() -> None:
-    assert {file.name for file in FILES} == {"ci.yml", "difference.yml", "newest.yml", "nightly.yml", "release.yml"}
+    assert {file.name for file in FILES} == {
+        "ci.yml",
+        "difference.yml",
+        "newest.yml",
+        "nightly.yml",
+        "release.yml",
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)

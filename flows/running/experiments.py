@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect.context import FlowRunContext
 from prefect.states import Completed, Failed, State
@@ -17,6 +17,9 @@ from tasks.experiments.plan import Plan
 from tasks.experiments.record import open_parent
 from tasks.records.parents import close_parent
 from tasks.records.store import SECONDS_WHEN_STOPPED, Store
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 
 def run_experiment(plan: Plan, workers: int, finish: Callable[[str], None]) -> State[Any]:
@@ -46,10 +49,10 @@ def run_experiment(plan: Plan, workers: int, finish: Callable[[str], None]) -> S
     return Completed(message=f"results are in {folder}")
 
 
-def main(flow: Any, arguments: list[str]) -> int:
+def main(flow: Flow[..., Any], arguments: list[str]) -> int:
     """Run a flow with settings in JSON; 0 if all went well, 2 after bad input, 1 after anything else."""
     prepare_environment()
     settings = json.loads(arguments[0])
     runner: Any = ThreadPoolTaskRunner(max_workers=settings.get("workers", 1))
-    state = flow.with_options(task_runner=runner)(**settings, return_state=True)
+    state: Any = flow.with_options(task_runner=runner)(**settings, return_state=True)
     return exit_status(state)

@@ -104,7 +104,7 @@ class Reproduction:
         return self._folder.has_begun(name)
 
     def _show(self, name: str, tags: Collection[str]) -> None:
-        shown: Any = task(self._follow, name=name, task_run_name=name, tags=tags, **retried())
+        shown = task(name=name, task_run_name=name, tags=tags, **retried())(self._follow)
         self._told[name] = Told(self._folder, name)
         state: State[Any] = shown(name, return_state=True)
         if not state.is_completed():
@@ -125,7 +125,9 @@ class Reproduction:
         return state
 
     def _outcome(self, name: str, logger: Any) -> State[Any]:
-        cached = Completed(name="Cached", message=f"the results of {name} are up to date: nothing to run")
+        cached: State[Any] = Completed(
+            name="Cached", message=f"the results of {name} are up to date: nothing to run"
+        )
         if not self._stale:
             return cached
         process = self._running()

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -24,6 +24,9 @@ from tasks.experiments.run import begin_process, run_training
 from tasks.machine.processes import Started, kill_children
 from tasks.machine.progress import duration
 from tasks.records.store import Store
+
+if TYPE_CHECKING:
+    from prefect.futures import PrefectFuture
 
 
 def run_trainings(
@@ -94,7 +97,9 @@ def run_trainings(
     return failure
 
 
-def _submit(training: OneTraining, pool: ProcessPoolExecutor, folder: Path, parent: str) -> Any:
+def _submit(
+    training: OneTraining, pool: ProcessPoolExecutor, folder: Path, parent: str
+) -> PrefectFuture[Any]:
     """Start a training as a task run that waits for the process that does it."""
 
     def body() -> State[Any]:

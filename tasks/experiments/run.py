@@ -7,16 +7,23 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssvh_model.locks import hold_lock
 from tasks.experiments.one_training import OneTraining, TrainingResult, load_result, save_result
 from tasks.machine.processes import Started, end_with
 from tasks.pipeline.work import link_or_copy
 
+if TYPE_CHECKING:
+    from ssvh_model.training.session import TrainingSession
+    from tasks.training.phase import OnEpoch
+
 SECONDS = "seconds.jsonl"
 STATE = "state"
+
+LogRow = Callable[[dict[str, Any]], None]  # takes an epoch's row
 
 # Before torch is imported: threads that have nothing to do sleep instead of spinning.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -85,7 +92,7 @@ def final_figures(result: TrainingResult) -> dict[str, float]:
     }
 
 
-def _train_and_measure(training: OneTraining, log: Any) -> TrainingResult:
+def _train_and_measure(training: OneTraining, log: LogRow) -> TrainingResult:
     from ssvh_model.training.checkpoint import load_hasher, load_history
     from tasks.experiments.videos import measure_hasher, open_corpus
     from tasks.training.settings import training_session
@@ -112,7 +119,7 @@ def _train_and_measure(training: OneTraining, log: Any) -> TrainingResult:
     )
 
 
-def train_phases(training: OneTraining, session: Any, log: Any, state: Path) -> None:
+def train_phases(training: OneTraining, session: TrainingSession, log: LogRow, state: Path) -> None:
     """Both phases, or what is left of them after a kill; then only what makes codes is kept.
 
     Args:
@@ -137,7 +144,7 @@ def train_phases(training: OneTraining, session: Any, log: Any, state: Path) -> 
         shutil.rmtree(checkpoints)
 
 
-def _noting(folder: Path, log: Any) -> Any:
+def _noting(folder: Path, log: LogRow) -> OnEpoch:
     """Notes the seconds of every epoch, which the checkpoints do not hold, and logs the epoch."""
     seconds_of = _seconds(folder)
     folder.mkdir(parents=True, exist_ok=True)

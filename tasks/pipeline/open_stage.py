@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
@@ -25,6 +25,9 @@ from tasks.pipeline.stage import Stage
 from tasks.pipeline.work import Work, only_one, open_work, remove_committed_work
 from tasks.records.prefect_run import PrefectIds, in_a_run, present_ids
 from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, TASK_RUN_TAG
+
+if TYPE_CHECKING:
+    from tasks.records.store import StageRun
 
 
 @contextmanager
@@ -138,7 +141,7 @@ def _lineage(definition: Definition, ids: PrefectIds) -> dict[str, str]:
     }
 
 
-def _log_inputs(run: Any, definition: Definition) -> None:
+def _log_inputs(run: StageRun, definition: Definition) -> None:
     """Log the data sets among a stage's inputs."""
     from tasks.records.data_sets import log_corpus, log_features
 
@@ -150,7 +153,7 @@ def _log_inputs(run: Any, definition: Definition) -> None:
             log_features(run, "input", lock.get(path, ""))
 
 
-def _publish_record(definition: Definition, run: Any, work: Work, lineage: dict[str, str]) -> None:
+def _publish_record(definition: Definition, run: StageRun, work: Work, lineage: dict[str, str]) -> None:
     missing = [
         str(output)
         for output in definition.outputs

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tasks.machine.progress import ShownProgress
 from tasks.params.sections import Params
 from tasks.pipeline.work import Work
+
+if TYPE_CHECKING:
+    from tasks.records.store import StageRun
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Stage:
     round: int
     params: Params
     work: Work
-    run: Any  # tasks.records.store.StageRun; named so late because MLflow takes seconds to import
+    run: StageRun
     say: Callable[[str], None]
 
     def progress(self, what: str) -> ShownProgress:

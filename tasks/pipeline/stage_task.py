@@ -46,13 +46,8 @@ class StageTask:
         """The Prefect task. It is tried again if a service was away, and for no other reason."""
         from prefect import task
 
-        return task(
-            with_failed_state(self.fn),
-            name=self.name,
-            task_run_name=self._run_name,
-            tags=self.tags,
-            **retried(),
-        )
+        decorate = task(name=self.name, task_run_name=self._run_name, tags=self.tags, **retried())
+        return decorate(with_failed_state(self.fn))
 
     def _run_name(self, parameters: dict[str, Any]) -> str:
         return self.stage_name(*parameters.values())

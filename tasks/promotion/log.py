@@ -16,10 +16,14 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tasks.machine.processes import Started
 from tasks.records.tags import MOST_CHARACTERS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 STATE, HOLDER, RECORD = "ssvh.state", "ssvh.holder", "ssvh.record"
 OPEN, CLOSED = "open", "closed"
@@ -82,7 +86,7 @@ class PromotionLog:
         model: registered name.
     """
 
-    def __init__(self, client: Any, model: str) -> None:
+    def __init__(self, client: MlflowClient, model: str) -> None:
         self._client = client
         self.model = model
         self.name = f"{model}-promotions"
@@ -118,7 +122,7 @@ class PromotionLog:
         holder = Holder.this()
         tags = {STATE: OPEN, HOLDER: json.dumps(asdict(holder)), RECORD: json.dumps(record)}
         self._client.create_model_version(
-            self.name, f"models:/{self.model}/{version}", tags=tags, await_creation_for=None
+            self.name, f"models:/{self.model}/{version}", tags=tags, await_creation_for=0
         )
         # A request whose answer was lost is sent again: then there are two with this token, and the first one counts.
         own, *again = [entry for entry in self.entries() if entry.holder.token == holder.token]
@@ -174,14 +178,14 @@ class PromotionLog:
             thread.join(5)
 
 
-def _entry(version: Any) -> Entry:
+def _entry(version: ModelVersion) -> Entry:
     return Entry(
         number=int(version.version),
         open=version.tags.get(STATE) == OPEN,
         holder=Holder(**json.loads(version.tags[HOLDER])),
         record=json.loads(version.tags[RECORD]),
-        created=version.creation_timestamp / 1000,
-        seen=version.last_updated_timestamp / 1000,
+        created=(version.creation_timestamp or 0) / 1000,
+        seen=(version.last_updated_timestamp or 0) / 1000,
     )
 
 

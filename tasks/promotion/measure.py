@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
@@ -22,6 +22,9 @@ from tasks.promotion.gate import Measured
 from tasks.records.tags import HASH_TAG, RAISED_TAG
 from tasks.registry.find_hasher import HasherSource, find_hasher
 from tasks.training.settings import video_set
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 SECONDS_TO_MEASURE_SPEED = 0.3
 MOST_VIDEOS_AT_ONCE = 64
@@ -123,7 +126,7 @@ def _in_words(frames: int, size: int, features: FeatureMeta) -> str:
     return f"{frames} frames of {size} numbers ({made})"
 
 
-def verified(version: Any, model: str) -> HasherSource:
+def verified(version: ModelVersion, model: str) -> HasherSource:
     """The files of a version, which must be what was registered.
 
     Args:

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import urlsplit
 
 from ssvh_model.files import check_regular
@@ -26,6 +26,9 @@ from ssvh_model.texts import printable
 from tasks import paths
 from tasks.machine.services import answers
 from tasks.records.journal_entry import is_entry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 SECONDS_BETWEEN_WRITES = 5.0
 SECONDS_BETWEEN_TRIES = 2.0
@@ -62,7 +65,7 @@ class Journal:
         say: takes a line about outages.
     """
 
-    def __init__(self, client: Any, uri: str, run: str, say: Callable[[str], None]) -> None:
+    def __init__(self, client: MlflowClient, uri: str, run: str, say: Callable[[str], None]) -> None:
         self._client = client
         self._uri = uri
         self._say = say
@@ -170,7 +173,7 @@ def _together(waiting: Sequence[Entry]) -> list[Entry]:
     return batch
 
 
-def send(client: Any, uri: str, batch: Sequence[Entry], say: Callable[[str], None]) -> str | None:
+def send(client: MlflowClient, uri: str, batch: Sequence[Entry], say: Callable[[str], None]) -> str | None:
     """Send entries that `_together` has put together; why it failed, in a line, or None.
 
     What MLflow refuses for good, as for a run that was deleted, is said and counts as sent.
@@ -199,7 +202,7 @@ def _first_line(error: Exception) -> str:
     return printable((str(error).strip().splitlines() or [type(error).__name__])[0][:300])
 
 
-def _tell(client: Any, batch: Sequence[Entry]) -> None:
+def _tell(client: MlflowClient, batch: Sequence[Entry]) -> None:
     from mlflow.entities import Metric, RunTag
 
     first = batch[0]
@@ -245,7 +248,7 @@ def _left_behind(path: Path) -> Iterator[TextIO | None]:
         yield file if lock_file(file, wait=False) and _still_there(path, file) else None
 
 
-def send_left_behind(client: Any, uri: str, say: Callable[[str], None]) -> bool:
+def send_left_behind(client: MlflowClient, uri: str, say: Callable[[str], None]) -> bool:
     """Send what processes that have ended could not; False if MLflow does not take it now either.
 
     What is for another store stays, and is said once a process.
@@ -263,7 +266,9 @@ def send_left_behind(client: Any, uri: str, say: Callable[[str], None]) -> bool:
     return True
 
 
-def _send_file(client: Any, uri: str, path: Path, file: TextIO, say: Callable[[str], None]) -> str | None:
+def _send_file(
+    client: MlflowClient, uri: str, path: Path, file: TextIO, say: Callable[[str], None]
+) -> str | None:
     """Send a journal, if it is for this store, and remove it; why it failed, in a line, or None."""
     store, entries = _read(file)
     waiting = deque(entries)
@@ -292,7 +297,7 @@ def _send_file(client: Any, uri: str, path: Path, file: TextIO, say: Callable[[s
     return None
 
 
-def _knows(client: Any, uri: str, run: str) -> tuple[bool, str | None]:
+def _knows(client: MlflowClient, uri: str, run: str) -> tuple[bool, str | None]:
     """Whether a store has a run; else why it can't be told."""
     from mlflow.exceptions import MlflowException
 

@@ -18,6 +18,9 @@ from tasks.pipeline.work import use_work
 from tasks.records.tags import HASH_TAG
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
     from ssvh_model.features import FeatureMeta
     from ssvh_model.model.hasher import VideoHasher
 
@@ -122,7 +125,7 @@ def _parsed(what: str, model: str) -> tuple[str, str, str]:
     raise UserError(f"{what!r} names no hasher; allowed is {ALLOWED}")
 
 
-def _client() -> Any:
+def _client() -> MlflowClient:
     from tasks.records.store import reported, tracking_uri
 
     uri = tracking_uri()
@@ -138,7 +141,7 @@ def _client() -> Any:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def _version(client: Any, name: str, alias: str, version: str) -> Any:
+def _version(client: MlflowClient, name: str, alias: str, version: str) -> ModelVersion:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -151,7 +154,7 @@ def _version(client: Any, name: str, alias: str, version: str) -> Any:
         raise UserError(_nothing_there(client, name, alias, version)) from error
 
 
-def _nothing_there(client: Any, name: str, alias: str, version: str) -> str:
+def _nothing_there(client: MlflowClient, name: str, alias: str, version: str) -> str:
     """What was asked for, and what there is."""
     wanted = f"alias {alias!r}" if alias else f"version {version}"
     try:
@@ -166,7 +169,7 @@ def _nothing_there(client: Any, name: str, alias: str, version: str) -> str:
     )
 
 
-def _files(client: Any, name: str, version: str) -> Path:
+def _files(client: MlflowClient, name: str, version: str) -> Path:
     """The version's hasher folder: where it is if that is on this machine, or a copy in `.work/hashers`."""
     from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository

@@ -6,13 +6,16 @@ import base64
 import html
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, MOST_CHARACTERS, PARENT_RUN_TAG
 from tasks.registry.model_card import PICTURES, SHOWN_PICTURES, Facts, model_card
+
+if TYPE_CHECKING:
+    from tasks.records.store import StageRun
 
 FOLDER = "model_card"
 WIDEST = 800  # pixels
@@ -26,7 +29,7 @@ img { max-width: 100%; } code { background: #f1f4f7; padding: 0 0.2rem; }
 """
 
 
-def leave_card(facts: Facts, folder: Path, run: Any) -> str:
+def leave_card(facts: Facts, folder: Path, run: StageRun) -> str:
     """Write the card and its pictures to `folder`, copy them to the run's artifacts, and return the short card, for the description.
 
     Args:

@@ -7,12 +7,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
 from tasks.machine.services import answers, without_passwords
 from tasks.records.databases import make_mlflow_database
 from tasks.records.store import tracking_uri
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION = "champion"
 
@@ -98,7 +101,7 @@ class Registry:
             )
         return version
 
-    def version(self, version: str) -> Any:
+    def version(self, version: str) -> ModelVersion:
         """A version as MLflow returns it."""
         with self.asked():
             return self.client.get_model_version(self.model, version)

@@ -29,6 +29,9 @@ from tasks.records.tags import (
 )
 
 if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import ModelSignature
+
     from ssvh_model.features import FeatureFile
     from ssvh_model.model.hasher import HasherConfig
 
@@ -113,7 +116,7 @@ def _result_name(note: Path) -> str:
     return note.read_text()
 
 
-def _find(stage: Stage, result: str) -> Any | None:
+def _find(stage: Stage, result: str) -> ModelVersion | None:
     """The version of a result; None if none has been registered.
 
     A request whose answer was lost is sent again by MLflow's client: of two versions the first one counts, and the others are removed.
@@ -126,7 +129,9 @@ def _find(stage: Stage, result: str) -> Any | None:
     return client.get_model_version(name, versions[0].version) if versions else None
 
 
-def _register(stage: Stage, result: str, folder: Path, config: HasherConfig, file: FeatureFile) -> Any:
+def _register(
+    stage: Stage, result: str, folder: Path, config: HasherConfig, file: FeatureFile
+) -> ModelVersion:
     import mlflow
     import pandas as pd
 
@@ -167,10 +172,12 @@ def _register(stage: Stage, result: str, folder: Path, config: HasherConfig, fil
         **_headline(evaluation),
     }
     mlflow.register_model(logged.model_uri, stage.params.register_.model, tags=tags)
-    return _find(stage, result)
+    registered = _find(stage, result)
+    assert registered is not None, "it was registered just now"
+    return registered
 
 
-def _describe(stage: Stage, registered: Any, folder: Path, file: FeatureFile) -> None:
+def _describe(stage: Stage, registered: ModelVersion, folder: Path, file: FeatureFile) -> None:
     """Leave the model card: a page among the run's artifacts, and the short one as the version's description."""
     from ssvh_model.manifest import read_manifest
     from tasks.registry.model_card import Facts
@@ -236,7 +243,7 @@ def _point_alias(stage: Stage, registered: dict[str, Any]) -> None:
         )
 
 
-def _signature(config: HasherConfig) -> Any:
+def _signature(config: HasherConfig) -> ModelSignature:
     """Either column will do: features, or the paths of videos."""
     import numpy as np
     from mlflow.models import ModelSignature

@@ -16,10 +16,10 @@ pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+def page() -> Iterator[Page]:
     if (program := find_browser()) is None:
         pytest.skip("needs Chromium, which is not installed")
-    with browser(program, tmp_path_factory.mktemp("browser")) as tab:
+    with browser(program) as tab:
         yield tab
 
 
@@ -65,7 +65,7 @@ def test_prefect_shows_the_run_its_stages_and_its_pictures_and_mlflow_too(
     page.wait_for_text("contact-sheet", "curves", "metrics", "mlflow-run")
     page.picture(tmp_path / "prefect-stage.png")
     page.click_text("contact-sheet")
-    width, height = page.wait_for_picture("the contact sheet", PICTURE_WIDTH)
+    width, height = page.wait_for_picture(PICTURE_WIDTH)
     assert width == PICTURE_WIDTH and height > 400
     page.picture(tmp_path / "prefect-sheet.png")
     page.open(stage)
@@ -82,5 +82,5 @@ def test_prefect_shows_the_run_its_stages_and_its_pictures_and_mlflow_too(
     page.wait_for_number("gmap", gmap)
     page.picture(tmp_path / "mlflow-run.png")
     page.open(f"{runs}/{record['run_id']}/artifacts/pictures/neighbours.png")
-    page.wait_for_picture("the picture of the nearest videos", 500)
+    page.wait_for_picture(500)
     page.picture(tmp_path / "mlflow-picture.png")
