@@ -1,4 +1,4 @@
-# The locked environment with the project in it, for docker and Kubernetes work pools (docs/workers.md).
+# The locked environment with the project in it, for docker and Kubernetes work pools (docs/how-to/schedules-and-workers.md).
 #   docker build -t autossvh .
 # On a machine with NVIDIA GPUs the same image is started with `--gpus`; torch from PyPI brings CUDA with it. For a small image without:
 #   docker build -t autossvh --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .

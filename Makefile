@@ -24,7 +24,7 @@ MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu
 	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-busy test-full coverage crash fuzz lint format types sbom audit ui deploy bench bench-quality findings lock upgrade clean
+.PHONY: help run test test-busy test-full coverage crash fuzz lint format types docs sbom audit ui deploy bench bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -72,6 +72,9 @@ $(TOOLS)/.installed: .ci/tools.txt
 	$(TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check -r .ci/tools.txt
 	@touch $@
 
+docs: $(STAMP)  ## the documentation as a site in build/docs; every link and reference must fit
+	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true mkdocs build --quiet
+
 sbom: $(STAMP) $(TOOLS)/.installed  ## write sbom.json: every package in .venv with version and licence, as CycloneDX
 	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(VENV)
 
@@ -93,7 +96,7 @@ bench-quality: $(STAMP)  ## how good the codes are, over seeds and lengths; FEAT
 crash: $(STAMP)  ## kill the real commands at random moments and run them again; KILLS=20 SEED=1, RESULTS=file
 	@python -m tests.crash.campaign --kills $(or $(KILLS),20) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS))
 
-findings: $(STAMP)  ## measure what docs/findings.md says again, after `make run`, and write it
+findings: $(STAMP)  ## measure what docs/explanation/findings.md says again, after `make run`, and write it
 	@for name in clustering_cost sampler_picks on_the_fly findings; do python benchmarks/$$name.py || exit 1; done
 
 lock: $(STAMP)  ## write requirements.lock from pyproject.toml, keeping the versions it holds

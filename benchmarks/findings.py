@@ -1,4 +1,4 @@
-"""Write docs/findings.md from the committed results alone.
+"""Write docs/explanation/findings.md from the committed results alone.
 
     python benchmarks/findings.py
 
@@ -16,7 +16,7 @@ from ssvh_model.files import atomic_path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENT = ROOT / "docs" / "findings.md"
+DOCUMENT = ROOT / "docs" / "explanation" / "findings.md"
 KINDS = ("static", "black", "blurred", "duplicated", "foreign")
 
 HEAD = """# Three questions that the paper leaves open
@@ -101,7 +101,7 @@ were trained on in the same run.
 
 {table(["encoder", "trained on, videos a second", "encoded, videos a second", "encoding all, share of an epoch"], speeds)}
 
-![Share of an epoch over the number of videos](images/findings-clustering.png)
+![Share of an epoch over the number of videos](../images/findings-clustering.png)
 
 `benchmarks/clustering_cost.py`; {machine_line(result)}.
 """
@@ -200,7 +200,7 @@ How often a frame is shown, over {result["videos"]} training videos of the demo 
 Rank correlation of Grade-Net's score with the sharpness of the thumbnail (standard deviation of its Laplacian), its motion (mean difference to its neighbours) and the
 reconstruction error of the frame while it is hidden, within a video, averaged over the videos. A high score means shown.
 
-![Selection rates by kind of frame](images/findings-sampler.png)
+![Selection rates by kind of frame](../images/findings-sampler.png)
 
 `benchmarks/sampler_picks.py`; {machine_line(result)}.
 """
@@ -252,7 +252,7 @@ With one hasher, {result["share_of_bits_that_differ"]:.3%} of the bits differ be
 {result["videos"]} clips of the demo corpus, {result["frames"]} frames of {result["side"]} pixels a video, {result["backbone"]}, {result["bits"]} bits, {result["epochs"]} epochs (fewer than `make run` has, so GMAP is lower). Decoding and backbone take turns here; the stage `features`
 overlaps them. Gradients end at the features in both cases: the backbone is not trained, so this says what extraction costs, not what training it would bring.
 
-![Videos a second](images/findings-on-the-fly.png)
+![Videos a second](../images/findings-on-the-fly.png)
 
 `benchmarks/on_the_fly.py`; {machine_line(result)}.
 """

@@ -1,4 +1,4 @@
-"""docs/promises.md names only tests that there are, and pages that there are."""
+"""docs/explanation/promises.md names only tests that there are, and pages that there are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import REPOSITORY
 
-PAGE = REPOSITORY / "docs/promises.md"
+PAGE = REPOSITORY / "docs/explanation/promises.md"
 PROMISE = re.compile(r"^- (?P<text>.+) \(\[[\w ]+\]\((?P<place>[\w./-]+)\)\)$")
 TEST = re.compile(r"^  `(?P<file>tests/[\w/]+\.py)::(?P<name>[\w:]+)`$")
 

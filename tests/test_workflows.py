@@ -16,6 +16,7 @@ READ = {"contents": "read"}
 # Jobs that may do more than read.
 MAY = {
     ("release.yml", "publish"): {"contents": "write", "id-token": "write", "attestations": "write"},
+    ("docs.yml", "publish"): {"pages": "write", "id-token": "write"},
     ("difference.yml", "comment"): {"contents": "read", "pull-requests": "write"},
 }
 
@@ -32,6 +33,7 @@ def test_there_are_workflows() -> None:
     assert {file.name for file in FILES} == {
         "ci.yml",
         "difference.yml",
+        "docs.yml",
         "newest.yml",
         "nightly.yml",
         "release.yml",

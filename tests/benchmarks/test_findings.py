@@ -1,4 +1,4 @@
-"""docs/findings.md is what the generator makes of the committed results, and the benchmarks count what they say they count."""
+"""docs/explanation/findings.md is what the generator makes of the committed results, and the benchmarks count what they say they count."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_committed_document_is_what_the_results_say(benchmark: Any) -> None:
     findings = benchmark("findings")
     text = findings.DOCUMENT.read_text(encoding="utf-8")
     assert text == findings.document(), "run `python benchmarks/findings.py`"
-    pictures = re.findall(r"\]\((images/[^)]+)\)", text)
+    pictures = re.findall(r"\]\((\.\./images/[^)]+)\)", text)
     assert len(pictures) == 3
     assert all((findings.DOCUMENT.parent / picture).is_file() for picture in pictures)
 

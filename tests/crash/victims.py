@@ -127,7 +127,7 @@ VICTIMS: dict[str, Callable[[Tree, Random, Path], bool]] = {
     "a worker": killer_of("prefect", "worker"),
     "a decoder or renderer": killer_of("multiprocessing.spawn"),
     "torchrun": killer_of("torch.distributed.run"),
-    "a trainer": killer_of("tasks.training.torchrun"),
+    "a trainer": killer_of("tasks.training.rank"),
     "a tuning worker": killer_of("flows.tune"),
     "stopped for a while": stopped,
     "full disk": full_disk,

@@ -1,4 +1,4 @@
-"""What the commands open is reached from this machine only (docs/trust.md)."""
+"""What the commands open is reached from this machine only (docs/explanation/trust.md)."""
 
 from __future__ import annotations
 
