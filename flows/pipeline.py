@@ -47,7 +47,7 @@ def pipeline() -> State[Any]:
     except StageFailed as failed:
         return failed.state
     message = "all stages are up to date"
-    if reproduce.has_run(register.name) and reproduce.params.promotion.after_training:
+    if register.name in reproduce.ran and reproduce.params.promotion.after_training:
         return Completed(message=f"{message}; {_promotion()}")
     return Completed(message=message)
 

@@ -54,6 +54,7 @@ class Reproduction:
     Attributes:
         params: of the pipeline.
         rounds: numbers of the rounds of training with clusters.
+        ran: names of the stages that were out of date and have been run.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Reproduction:
     ) -> None:
         self.params = params
         self.rounds = [int(number) for number in params.rounds]
+        self.ran: set[str] = set()
         self._folder, self._extra, self._stack = folder, extra, stack
         self._definitions = {definition.name: definition for definition in read_definitions()}
         self._told: dict[str, Told] = {}
@@ -99,10 +101,6 @@ class Reproduction:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=SECONDS_TO_END)
 
-    def has_run(self, name: str) -> bool:
-        """Whether a stage's process has begun in this run."""
-        return self._folder.has_begun(name)
-
     def _show(self, name: str, tags: Collection[str]) -> None:
         shown = task(name=name, task_run_name=name, tags=tags, **retried())(self._follow)
         self._told[name] = Told(self._folder, name)
@@ -140,6 +138,7 @@ class Reproduction:
                 elif entry["kind"] == flow_folder.ARTIFACT:
                     show_artifact(entry["artifact"], entry["content"], logger.info)
                 elif entry["kind"] == flow_folder.ENDED:
+                    self.ran.add(name)
                     return _ended(entry)
             if over:
                 break

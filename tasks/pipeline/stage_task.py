@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,11 +47,11 @@ class StageTask:
         """The Prefect task. It is tried again if a service was away, and for no other reason."""
         from prefect import task
 
-        decorate = task(name=self.name, task_run_name=self._run_name, tags=self.tags, **retried())
-        return decorate(with_failed_state(self.fn))
-
-    def _run_name(self, parameters: dict[str, Any]) -> str:
-        return self.stage_name(*parameters.values())
+        # A template that Prefect fills, such as "p2set@{round}".
+        name = "@".join([self.name, *(f"{{{one}}}" for one in inspect.signature(self.fn).parameters)])
+        return task(name=self.name, task_run_name=name, tags=self.tags, **retried())(
+            with_failed_state(self.fn)
+        )
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self.task(*arguments, **named)

@@ -9,7 +9,7 @@ import threading
 
 def main(video: str) -> int:
     """Search for the neighbours of a video file in the index of the present folder. 0 if every search answered."""
-    from flows.cli import app, exit_status
+    from flows.cli.app import app, exit_status
 
     asked_to_stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: asked_to_stop.set())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli import app, exit_status
+from flows.cli.app import app, exit_status
 from tasks.params.load import load_params
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from flows.cli import app, exit_status
+from flows.cli.app import app, exit_status
 from ssvh_model.features import FeatureMeta
 from ssvh_model.index.coded_videos import CodesFile
 from ssvh_model.index.searcher import Hit, Searcher
@@ -154,7 +154,7 @@ def test_searching_imports_none_of_the_four_tools(project: Path, ssvh) -> None: 
     ssvh("index", "codes.h5", "--hasher", "./hasher")
     program = """
 import sys
-from flows.cli import app
+from flows.cli.app import app
 app(["search", "clips/cats/0.mp4", "-k", "1"], standalone_mode=False)
 print(sorted({"mlflow", "prefect", "dvc", "optuna", "ruamel", "scipy", "matplotlib"} & set(sys.modules)))
 """

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from flows.cli import app, exit_status
+from flows.cli.app import app, exit_status
 from ssvh_model.features import FeatureMeta, write_feature_file
 from ssvh_model.video.backbones import load_backbone
 from ssvh_model.video.encoding import write_video
@@ -33,7 +33,7 @@ from pathlib import Path
 import h5py, torch
 torch.set_num_threads(1)
 import faiss, flows.commands.codes, tasks.index.encode, ssvh_model.video.extraction, ssvh_model.index.video_encoder
-from flows.cli import app, exit_status
+from flows.cli.app import app, exit_status
 from ssvh_model.index import index_folder
 from ssvh_model.index.snapshot import Pointer, open_snapshot
 

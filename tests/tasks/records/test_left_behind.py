@@ -50,7 +50,9 @@ def stores(project: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch) -
 
 def store(uri: str, monkeypatch: pytest.MonkeyPatch) -> Store:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    return Store()
+    opened = Store()
+    opened.send_left_behind()  # as the next command does
+    return opened
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
