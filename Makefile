@@ -21,10 +21,10 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # The tests as another machine would run them.
 MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu $(CPU)) $(if $(THREADS),--threads $(THREADS)) \
-	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest -n 2 --dist loadgroup
+	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-busy test-full coverage crash fuzz lint format types docs sbom audit ui deploy bench bench-quality findings lock upgrade clean
+.PHONY: help run test test-busy test-full coverage crash fuzz lint format types docs sbom audit ui deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -50,7 +50,7 @@ test-full: $(STAMP)  ## the tests, the slow ones too; takes CPU and THREADS too
 
 coverage: $(STAMP)  ## the tests with a count of the lines that they run, in all processes; build/coverage/index.html shows them
 	@coverage erase
-	@status=0; COVERAGE_PROCESS_START=pyproject.toml coverage run -m pytest -n 2 --dist loadgroup -m "not slow" || status=$$?; \
+	@status=0; COVERAGE_PROCESS_START=pyproject.toml coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow" || status=$$?; \
 	coverage combine --quiet && coverage html --quiet && coverage report --format=total; exit $$status
 
 fuzz: $(STAMP)  ## damaged inputs of everything that is read: INPUTS=200 a kind, SEED=1, RESULTS=file for the counts
@@ -89,6 +89,12 @@ deploy: $(STAMP)  ## register schedules, work pools and automations on the serve
 
 bench: $(STAMP)  ## speed and quality against yardsticks
 	@for script in benchmarks/*.py; do test -e "$$script" || continue; echo "== $$script"; python "$$script" || exit 1; done
+
+bench-speed: $(STAMP)  ## training, clustering and evaluation beside the straightforward way and the machine's limits; bench-check compares
+	@python benchmarks/speed.py
+
+bench-check: $(STAMP)  ## fails if something is clearly slower, beside the straightforward way, than benchmarks/results/speed.json says
+	@python benchmarks/speed.py --check
 
 bench-quality: $(STAMP)  ## how good the codes are, over seeds and lengths; FEATURES=file PRESET=name NAME=result for another corpus
 	@python benchmarks/quality.py --workers 2 $(if $(FEATURES),--features "$(FEATURES)") $(if $(PRESET),--preset $(PRESET)) --name $(or $(NAME),arcade)

@@ -3,8 +3,10 @@
     python benchmarks/clustering_cost.py
     python benchmarks/clustering_cost.py --videos 10000 100000 --counts 250
 
-Clusters made-up soft codes of 10^4 to 10^7 videos with the settings of params.yaml (iterations, restarts, points a centroid), and times a
-training epoch and the encoding in the same run. An epoch of N videos is N / (training videos a second): that is the only figure that is
+Clusters made-up soft codes of 10^4 to 10^7 videos with the settings of params.yaml (iterations, restarts, points a centroid), once as a round
+begins and once more as it goes on, from these clusters after the codes have drifted, and times a
+training epoch and the encoding in the same run. A refresh is the encoding and the later clustering for all counts; its share is of the
+epochs until the next one. An epoch of N videos is N / (training videos a second): that is the only figure that is
 extrapolated. Shares compare seconds of processor time, which other work on the machine changes little; with a GPU, seconds of the clock.
 Two networks are timed: the one of params.yaml on features of 1280 numbers, and the paper's encoder of 12 layers on features of 4096.
 10^7 codes of 64 bits take about 8 GB of memory.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from tasks.training.settings import training_session
 
 CHUNK = 1 << 18
 PROTOTYPES = 2000  # kinds of videos among the made-up codes
+DRIFT = 0.2
 
 
 def soft_codes(videos: int, bits: int, *, frames: int, seed: int) -> Tensor:
@@ -48,6 +52,14 @@ def soft_codes(videos: int, bits: int, *, frames: int, seed: int) -> Tensor:
         # A mean of M signs is a multiple of 2 / M away from -1.
         part.add_(1).mul_(frames / 2).round_().mul_(2 / frames).sub_(1)
     return codes
+
+
+def drift(codes: Tensor, *, seed: int) -> None:
+    """Change made-up codes as an epoch of training might."""
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(0, len(codes), CHUNK):
+        part = codes[start : start + CHUNK]
+        part.add_(DRIFT * torch.randn(part.shape, generator=generator)).clamp_(-1, 1)
 
 
 def speeds(params: Params, *, layers: int, feature_size: int, videos: int, repeats: int) -> dict[str, float]:
@@ -82,6 +94,66 @@ def speeds(params: Params, *, layers: int, feature_size: int, videos: int, repea
     }
 
 
+def clusterings(
+    params: Params, videos: int, bits: int, counts: list[int], networks: list[dict[str, Any]]
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What the first clustering of a round costs for each count, and what a refresh with all counts does."""
+    settings, every = params.clustering, params.rounds["1"].refresh_every
+    codes = soft_codes(videos, bits, frames=params.features.frames, seed=params.seed)
+    made: list[Granularity] = []
+
+    def cluster(counts: list[int], last: list[Granularity]) -> None:
+        made[:] = make_anchors(
+            codes,
+            counts,
+            iterations=settings.iterations,
+            restarts=settings.restarts,
+            points_per_centroid=settings.points_per_centroid,
+            mean_concentration=settings.concentration,
+            centres=settings.centres,
+            seed=params.seed,
+            last=last,
+        )
+
+    rows, begun = [], []
+    for count in counts:
+        seconds = timed(partial(cluster, [count], []))
+        begun += made
+        rows.append(
+            {
+                "videos": videos,
+                "clusters": count,
+                "seconds": round(seconds["clock"], 3),
+                "counted_seconds": round(seconds["counted"], 3),
+                "empty": int((made[0].sizes == 0).sum()),
+                "share_of_an_epoch": {
+                    network["network"]: seconds["counted"]
+                    / (videos / network["training_videos_a_processor_second"])
+                    for network in networks
+                },
+            }
+        )
+        print(rows[-1], flush=True)
+    drift(codes, seed=params.seed)
+    seconds = timed(partial(cluster, counts, begun))
+    refresh = {
+        "videos": videos,
+        "clustering_seconds": round(seconds["clock"], 3),
+        "clustering_counted_seconds": round(seconds["counted"], 3),
+        "empty": sum(int((clusters.sizes == 0).sum()) for clusters in made),
+        "share_of_the_next_epochs": {
+            network["network"]: (
+                network["encoding_share_of_an_epoch"]
+                + seconds["counted"] * network["training_videos_a_processor_second"] / videos
+            )
+            / every
+            for network in networks
+        },
+    }
+    print(refresh, flush=True)
+    return rows, refresh
+
+
 def main() -> None:
     """Parse the command line, run, print, draw and write."""
     parser = argparse.ArgumentParser(
@@ -114,41 +186,13 @@ def main() -> None:
         networks.append({"network": name, "layers": layers, "feature_size": size, **measured})
         print(networks[-1], flush=True)
 
+    every = params.rounds["1"].refresh_every
     rows: list[dict[str, Any]] = []
+    refreshes: list[dict[str, Any]] = []
     for videos in arguments.videos:
-        codes = soft_codes(videos, arguments.bits, frames=params.features.frames, seed=params.seed)
-        for count in arguments.counts:
-            found: list[Granularity] = []
-
-            def cluster(count: int = count, codes: Tensor = codes, found: list[Granularity] = found) -> None:
-                found += make_anchors(
-                    codes,
-                    [count],
-                    iterations=settings.iterations,
-                    restarts=settings.restarts,
-                    points_per_centroid=settings.points_per_centroid,
-                    mean_concentration=settings.concentration,
-                    centres=settings.centres,
-                    seed=params.seed,
-                )
-
-            seconds = timed(cluster)
-            rows.append(
-                {
-                    "videos": videos,
-                    "clusters": count,
-                    "seconds": round(seconds["clock"], 3),
-                    "counted_seconds": round(seconds["counted"], 3),
-                    "empty": int((found[0].sizes == 0).sum()),
-                    "share_of_an_epoch": {
-                        network["network"]: seconds["counted"]
-                        / (videos / network["training_videos_a_processor_second"])
-                        for network in networks
-                    },
-                }
-            )
-            print(rows[-1], flush=True)
-        del codes
+        of_counts, refresh = clusterings(params, videos, arguments.bits, arguments.counts, networks)
+        rows += of_counts
+        refreshes.append(refresh)
 
     table = Table(
         "videos",
@@ -160,6 +204,15 @@ def main() -> None:
         shares = [f"{row['share_of_an_epoch'][one['network']]:.2%}" for one in networks]
         table.add_row(f"{row['videos']:,}", str(row["clusters"]), f"{row['counted_seconds']:.1f}", *shares)
     Console().print(table)
+    table = Table(
+        "videos",
+        "processor seconds of a refresh's clustering",
+        *(f"refresh, share of the next {every} epochs, {one['network']}" for one in networks),
+    )
+    for refresh in refreshes:
+        shares = [f"{refresh['share_of_the_next_epochs'][one['network']]:.1%}" for one in networks]
+        table.add_row(f"{refresh['videos']:,}", f"{refresh['clustering_counted_seconds']:.1f}", *shares)
+    Console().print(table)
     write_result(
         arguments.name,
         {
@@ -169,7 +222,10 @@ def main() -> None:
             "points_per_centroid": settings.points_per_centroid,
             "timed_videos": arguments.timed_videos,
             "networks": networks,
+            "precision": params.training.precision,
+            "refresh_every": every,
             "rows": rows,
+            "refreshes": refreshes,
             "machine": machine(),
         },
     )

@@ -1,9 +1,10 @@
-"""How fast stored features become codes: videos a second by batch size and preset, and what bounds it.
+"""How fast stored features become codes: videos a second by precision, batch size and preset, and what bounds it.
 
     python benchmarks/encoding.py
 
 One core, seconds of processor time, features out of a file in the file cache. "reading" is the file's part, "network" the hasher's; the rate of
-arithmetic beside what a plain matrix product reaches on the same core tells whether the network is bound by that.
+arithmetic beside what a plain matrix product in the same precision reaches on the same core tells whether the network is bound by that.
+Precisions take turns; a ratio is to float32 in the same preset and batch.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from dataclasses import replace
+from operator import truediv
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from machine import best, machine, write_result  # isort: skip  (before torch)
+from machine import best, machine, timed, write_result  # isort: skip  (before torch)
 
 import numpy as np
 import torch
@@ -26,11 +30,13 @@ from rich.table import Table
 from ssvh_model.corpus.published_sets import PUBLISHED_SETS
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.model.precision import Precision, best_precision
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.frame_source import FrameSource
 from tasks.params.presets import params_with_presets
 from tasks.training.settings import hasher_config
 
+REPEATS = 3
 DEMO_FEATURES = 1280  # D of EfficientNet-Lite0
 PRESETS: dict[str, list[str]] = {
     "params.yaml": [],
@@ -58,17 +64,18 @@ def operations(config: HasherConfig) -> float:
     return 2.0 * frames * dense
 
 
-def peak() -> float:
+def peak(precision: Precision) -> float:
     """Operations a second of a matrix product on this core."""
-    left, right = torch.randn(2048, 1024), torch.randn(1024, 1024)
+    kind = getattr(torch, precision)
+    left, right = torch.randn(2048, 1024).to(kind), torch.randn(1024, 1024).to(kind)
     return 2 * 2048 * 1024 * 1024 / best(lambda: left @ right, 5)["counted"]
 
 
 def measure(
-    name: str, config: HasherConfig, batches: list[int], videos: int, most: float
+    name: str, config: HasherConfig, batches: list[int], videos: int, most: dict[Precision, float]
 ) -> list[dict[str, Any]]:
-    """A row for each batch size."""
-    hasher = VideoHasher(config).eval()
+    """A row for each batch size and precision."""
+    hashers = {precision: VideoHasher(replace(config, precision=precision)).eval() for precision in most}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         rng = np.random.default_rng(0)
@@ -84,25 +91,35 @@ def measure(
         rows = []
         for batch in batches:
 
-            def whole(batch: int = batch) -> None:
-                encode(hasher, source, batch_size=batch, device=torch.device("cpu"))
+            def whole(precision: Precision, batch: int = batch) -> None:
+                encode(hashers[precision], source, batch_size=batch, device=torch.device("cpu"))
 
             def reading(batch: int = batch) -> None:
                 for start in range(0, videos, batch):
                     source.fetch(np.arange(start, min(start + batch, videos))).float()
 
-            seconds, read = best(whole, 3)["counted"], best(reading, 3)["counted"]
-            rate = operations(config) * videos / max(seconds - read, 1e-9)
-            rows.append(
-                {
-                    "preset": name,
-                    "batch": batch,
-                    "videos_a_second": round(videos / seconds, 1),
-                    "reading": round(read / seconds, 3),
-                    "network": round(1 - read / seconds, 3),
-                    "of_a_matrix_product": round(rate / most, 2),
-                }
-            )
+            read = best(reading, 3)["counted"]
+            taken: dict[Precision, list[float]] = {precision: [] for precision in most}
+            for turn in range(REPEATS + 1):
+                for precision, seconds in taken.items():
+                    once = timed(lambda precision=precision: whole(precision))["counted"]
+                    if turn:
+                        seconds.append(once)
+            for precision, times in taken.items():
+                seconds = min(times)
+                rate = operations(config) * videos / max(seconds - read, 1e-9)
+                rows.append(
+                    {
+                        "preset": name,
+                        "precision": precision,
+                        "batch": batch,
+                        "videos_a_second": round(videos / seconds, 1),
+                        "ratio": round(median(map(truediv, taken["float32"], times)), 2),
+                        "reading": round(read / seconds, 3),
+                        "network": round(1 - read / seconds, 3),
+                        "of_a_matrix_product": round(rate / most[precision], 2),
+                    }
+                )
     return rows
 
 
@@ -116,20 +133,25 @@ def main() -> None:
     parser.add_argument("--name", default="encoding", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    most = peak()
+    precisions: list[Precision] = ["float32"]
+    if best_precision(torch.device("cpu")) == "bfloat16":
+        precisions.append("bfloat16")
+    most = {precision: peak(precision) for precision in precisions}
     rows = []
     for name, config in configurations().items():
         rows += measure(name, config, arguments.batches, arguments.videos, most)
-    table = Table("preset", "batch", "videos a second", "reading", "network", "of a matrix product")
+    table = Table("preset", "precision", "batch", "videos a second", "ratio", "reading", "network")
+    table.add_column("of a matrix product")
     for row in rows:
         table.add_row(*map(str, row.values()))
     Console(width=110).print(table)
-    print(f"a matrix product reaches {most / 1e9:.0f} GFLOP/s on this core")
+    for precision, operations_a_second in most.items():
+        print(f"a matrix product in {precision} reaches {operations_a_second / 1e9:.0f} GFLOP/s on this core")
     write_result(
         arguments.name,
         {
             "videos": arguments.videos,
-            "gflops_of_a_matrix_product": round(most / 1e9, 1),
+            "gflops_of_a_matrix_product": {name: round(rate / 1e9, 1) for name, rate in most.items()},
             "rows": rows,
             "machine": machine(),
         },

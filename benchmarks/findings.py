@@ -83,6 +83,24 @@ def clustering(result: dict[str, Any]) -> str:
     encoding = [one["encoding_share_of_an_epoch"] for one in networks]
     worst = max(share(videos, network) for videos in sizes for network in networks)
     growth = cell(largest, counts[-1])["counted_seconds"] / cell(sizes[-2], counts[-1])["counted_seconds"]
+    refreshes, every = result["refreshes"], result["refresh_every"]
+    refresh_lines = [
+        [
+            f"{refresh['videos']:,}",
+            f"{refresh['clustering_counted_seconds']:.1f}",
+            *(f"{refresh['share_of_the_next_epochs'][network['network']]:.1%}" for network in networks),
+        ]
+        for refresh in refreshes
+    ]
+    refresh_header = [
+        "training videos",
+        f"clustering with {', '.join(str(count) for count in counts)} centres, seconds",
+        *(f"refresh, share of the next {every} epochs, {name}" for name in names),
+    ]
+    dearest = [
+        max(refresh["share_of_the_next_epochs"][network["network"]] for refresh in refreshes)
+        for network in networks
+    ]
     dear = "encoding" if min(encoding) > max(shares) else "clustering"
     return f"""## Does clustering limit the size of the training set?
 
@@ -97,7 +115,13 @@ These are shares of training on a CPU. A GPU that trains f times faster while fa
 
 Codes of {result["bits"]} bits, {result["iterations"]} iterations, {result["restarts"]} restarts, at most {result["points_per_centroid"]} videos a centre. The codes are made up (around 2,000 prototypes); the clusterings really
 ran at every size. Seconds and shares are of processor time, which other work on the machine changes little. The epoch is extrapolated from {result["timed_videos"]} videos that
-were trained on in the same run.
+were trained on in the same run, in {result["precision"]}.
+
+Within a round a clustering goes on from the last one, with one run instead of {result["restarts"]}. Such a refresh, with all counts and encoding included, costs
+{" and ".join(f"at most {share:.1%} of the epochs until the next one ({name})" for name, share in zip(names, dearest, strict=True))} at the
+`refresh_every` of `params.yaml`, {every}; a preset that refreshes every epoch, as in the paper, pays {every} times that:
+
+{table(refresh_header, refresh_lines)}
 
 {table(["encoder", "trained on, videos a second", "encoded, videos a second", "encoding all, share of an epoch"], speeds)}
 

@@ -24,6 +24,7 @@ from rich.table import Table
 from torch import Tensor
 
 from ssvh_model.features import FeatureFile
+from ssvh_model.index.video_encoder import backbone_of
 from ssvh_model.manifest import read_manifest
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.pictures.style import BLUE, GREY, ORANGE, dress, heading, new_figure, save
@@ -31,8 +32,7 @@ from ssvh_model.retrieval.codes import sign_codes
 from ssvh_model.retrieval.evaluation import evaluate_codes
 from ssvh_model.training.checkpoint import load_hasher
 from ssvh_model.training.frame_source import FrameSource
-from ssvh_model.video.backbones import load_backbone
-from ssvh_model.video.extraction import decode_for
+from ssvh_model.video.extraction import decode_for, prepared_for
 from tasks.params.load import load_params
 from tasks.params.sections import Params, Warmup
 from tasks.training.both_phases import train_rounds, train_warmup
@@ -48,15 +48,15 @@ def shortened(params: Params, epochs: int) -> Params:
 
 def extract(file: FeatureFile, data: Path, params: Params) -> tuple[Tensor, dict[str, float]]:
     """Features [n, M, D] float32 of every video of the file, in its order, and the seconds of decoding and of the backbone."""
-    backbone = load_backbone(file.meta.backbone, size=file.meta.size, device=torch.device("cpu"))
+    backbone = backbone_of(file.meta, torch.device("cpu"))
     paths = {video.id: video.path for video in read_manifest(data / "features" / "manifest.csv")}
     features = torch.empty(file.shape)
     seconds = {"decoding": 0.0, "backbone": 0.0}
     for row, video in enumerate(file.ids):
         began = processor_seconds()
-        frames = decode_for(backbone, data / "corpus" / paths[video], frames=params.features.frames).frames
+        sampled = decode_for(backbone, data / "corpus" / paths[video], frames=params.features.frames)
         decoded = processor_seconds()
-        features[row] = backbone(frames)
+        features[row] = backbone.features(prepared_for(backbone, sampled))
         seconds["decoding"] += decoded - began
         seconds["backbone"] += processor_seconds() - decoded
     return features, seconds

@@ -31,9 +31,10 @@ import sys
 from pathlib import Path
 import torch
 from ssvh_model.video.backbones import load_backbone
-from ssvh_model.video.extraction import decode_for
-backbone = load_backbone(sys.argv[2], size=int(sys.argv[3]), device=torch.device("cpu"))
-backbone(decode_for(backbone, Path(sys.argv[1]), frames=int(sys.argv[4])).frames)
+from ssvh_model.video.extraction import decode_for, prepared_for
+name, size, engine, precision = sys.argv[2:6]
+backbone = load_backbone(name, size=int(size), device=torch.device("cpu"), engine=engine, precision=precision)
+backbone.features(prepared_for(backbone, decode_for(backbone, Path(sys.argv[1]), frames=int(sys.argv[6]))))
 """
 
 
@@ -71,7 +72,8 @@ def main() -> None:
             ],
             "imports, decoding, backbone": [
                 *(sys.executable, "-c", BARE, str(clip)),
-                *(file.meta.backbone, str(file.meta.size), str(file.shape[1])),
+                *(file.meta.backbone, str(file.meta.size), file.meta.engine, file.meta.precision),
+                str(file.shape[1]),
             ],
         }
         taken: dict[str, list[dict[str, float]]] = {name: [] for name in commands}

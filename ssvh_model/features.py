@@ -37,11 +37,21 @@ class FeatureMeta:
         backbone: name of the image network.
         weights_sha256: hex digest of its weights.
         size: side of the square that a frame is scaled to, pixels.
+        engine: what ran the network.
+        precision: of its arithmetic.
     """
 
     backbone: str
     weights_sha256: str
     size: int
+    # What there was before files told it.
+    engine: str = "torch"
+    precision: str = "float32"
+
+    def __str__(self) -> str:
+        if not self.weights_sha256:
+            return self.backbone or "an unknown backbone"
+        return f"{self.backbone}, {self.size} pixels, weights {self.weights_sha256[:12]}, {self.engine} in {self.precision}"
 
 
 class FeatureFile:
@@ -162,11 +172,14 @@ class FeatureFile:
         """How the features were made; empty where the file does not tell."""
         with damage_reported(self.path, "feature file"):
             file = self._open()
-            backbone, weights = (
-                attribute_text(file, name) if name in file.attrs else ""
-                for name in ("backbone", "weights_sha256")
+            texts = {
+                name: attribute_text(file, name)
+                for name in ("backbone", "weights_sha256", "engine", "precision")
+                if name in file.attrs
+            }
+            return FeatureMeta(
+                **{"backbone": "", "weights_sha256": "", **texts}, size=int(file.attrs.get("size", 0))
             )
-            return FeatureMeta(backbone, weights, int(file.attrs.get("size", 0)))
 
     def rows(self, *splits: str) -> np.ndarray:
         """Indices of the rows in any of `splits`, ascending, int64."""
@@ -275,3 +288,5 @@ def write_meta(file: h5py.File, meta: FeatureMeta, *, frames: int) -> None:
         frames=frames,
         sampling="even",
     )
+    if meta.weights_sha256:
+        file.attrs.update(engine=meta.engine, precision=meta.precision)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,44 @@ from tests.postgresql import postgresql  # noqa: F401 - a fixture for all folder
 with contextlib.suppress(ValueError):  # not the main thread
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# They also inherit whether what they import is kept compiled. Where it is not, each of them compiles it again, for seconds.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+# Folders, and a file whose project others need: while it is made, the next process has something else to do. Then all others.
+SLOWEST_FIRST = ("end_to_end/test_pipeline.py", "crash", "flows", "end_to_end", "fuzz", "tasks")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first, so that none of the processes is left with one at the end."""
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(REPOSITORY / "tests")
+        names = (path.as_posix(), path.parts[0])
+        return min(
+            (SLOWEST_FIRST.index(name) for name in names if name in SLOWEST_FIRST), default=len(SLOWEST_FIRST)
+        )
+
+    items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
 def environment_as_before() -> Iterator[None]:
-    """What a test or the code under test writes into the environment, as MLflow does with its address, ends with the test."""
-    before = dict(os.environ)
+    """What MLflow writes into the process ends with the test: its address, and the folders of the models it loads.
+
+    Those folders hold a copy of the packages. A process started later would import them from there.
+    """
+    environment, path = dict(os.environ), list(sys.path)
     yield
     os.environ.clear()
-    os.environ.update(before)
+    os.environ.update(environment)
+    sys.path[:] = path
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +66,16 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the folder {folder}, which is not part of the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's store with its tables and nothing in them, to copy: making the tables takes seconds."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ import pytest
 from tests.conftest import REPOSITORY
 
 AUDIT = REPOSITORY / ".ci/audit"
-TODAY = datetime.date.today()
 ENTRY = """
 [[exception]]
 id = "{id}"
@@ -23,7 +22,12 @@ until = {until}
 
 
 def entry(id: str = "PYSEC-1", reason: str = "never called", days: int = 10) -> str:
-    return ENTRY.format(id=id, reason=reason, until=TODAY + datetime.timedelta(days))
+    return ENTRY.format(id=id, reason=reason, until=in_days(days))
+
+
+def in_days(days: int) -> datetime.date:
+    """A date counted from now: a run of the tests may begin before midnight and end after it."""
+    return datetime.date.today() + datetime.timedelta(days)
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def test_exceptions_with_a_reason_and_an_end_are_let_pass(pip_audit: Path) -> No
         (entry(days=400), "more than 184 days away"),
         (entry().replace("until", "til"), "allowed are id and reason, texts, and until, a date"),
         (entry() + '[[exception]]\nid = "GHSA-2"\n', "GHSA-2: has id; allowed are"),
-        (entry().replace(str(TODAY + datetime.timedelta(10)), '"2099-01-01"'), "and until, a date"),
+        (entry().replace(str(in_days(10)), '"2099-01-01"'), "and until, a date"),
     ],
 )
 def test_others_fail_before_anything_is_asked(pip_audit: Path, exceptions: str, fault: str) -> None:

@@ -24,7 +24,7 @@ from tasks.machine.services import await_answer
 from tasks.params.load import load_params
 from tasks.params.sections import Params
 from tasks.pipeline import flow_folder
-from tasks.pipeline.definition import feeds, read_definitions
+from tasks.pipeline.definition import feeds, read_definitions, stage_name
 from tasks.pipeline.flow_folder import FlowFolder, Told
 from tasks.pipeline.stage_task import StageTask, retried
 from tasks.records.parents import close_parent, create_parent, stage_tags
@@ -53,6 +53,7 @@ class Reproduction:
 
     Attributes:
         params: of the pipeline.
+        stages: names of all that dvc.yaml has, in their order.
         rounds: numbers of the rounds of training with clusters.
         ran: names of the stages that were out of date and have been run.
     """
@@ -65,6 +66,7 @@ class Reproduction:
         self.ran: set[str] = set()
         self._folder, self._extra, self._stack = folder, extra, stack
         self._definitions = {definition.name: definition for definition in read_definitions()}
+        self.stages = list(self._definitions)
         self._told: dict[str, Told] = {}
         self._stale = out_of_date()
         self._process: subprocess.Popen[bytes] | None = None
@@ -79,7 +81,7 @@ class Reproduction:
         Raises:
             StageFailed: it ended with an error.
         """
-        name = stage.stage_name(number)
+        name = stage_name(stage.name, number)
         if name in self._definitions:  # a project may do without a stage
             self._show(name, stage.tags)
 
@@ -89,7 +91,7 @@ class Reproduction:
         Raises:
             StageFailed: as for a stage, or DVC itself failed.
         """
-        for name in self._definitions:
+        for name in self.stages:
             if name not in self._told:
                 self._show(name, ())
         if self._process is not None and (status := self._process.wait()) != 0:
@@ -128,10 +130,10 @@ class Reproduction:
         )
         if not self._stale:
             return cached
-        process = self._running()
+        process, needing = self._running(), self._needing(name)
         while True:
             # Looked at before the entries are read, so that none is missed.
-            over = process.poll() is not None or self._is_passed(name)
+            over = process.poll() is not None or any(self._folder.has_begun(other) for other in needing)
             for entry in self._told[name].new():
                 if entry["kind"] == flow_folder.LINE:
                     logger.info(entry["text"])
@@ -157,12 +159,8 @@ class Reproduction:
         self._stack.callback(programs.stop, self._process)
         return self._process
 
-    def _is_passed(self, name: str) -> bool:
-        """Whether a stage that needs the results of this one has begun."""
-        needing = self._needing(name)
-        return any(self._folder.has_begun(other) for other in needing)
-
     def _needing(self, name: str) -> set[str]:
+        """Stages that need the results of this one: when one of them has begun, this one is done or was up to date."""
         found: set[str] = set()
         waiting = [self._definitions[name]]
         while waiting:
@@ -222,6 +220,5 @@ def reproduction() -> Iterator[Reproduction]:
         finally:
             # Whether MLflow takes the record says nothing about the stages.
             wait = params.running.wait_for_services if status == "FINISHED" else SECONDS_WHEN_STOPPED
-            names = [definition.name for definition in read_definitions()]
-            close_parent(store, parent, status, wait=wait, tags=stage_tags(parent, names))
+            close_parent(store, parent, status, wait=wait, tags=stage_tags(parent, reproduce.stages))
             logger.info("MLflow run %s", parent)

@@ -56,22 +56,27 @@ def make_anchors(
     mean_concentration: float,
     centres: Centres,
     seed: int,
+    last: Sequence[Granularity] = (),
 ) -> list[Granularity]:
     """Cluster the training set once for each of `cluster_counts` (method, section 5).
 
     k-means on the L2-normalised soft codes, then component voting over the members' codes or the centroids as they are.
+    Where `last` has as many clusters, one run begins with these instead of `restarts` runs with chance.
 
     Args:
         soft_codes: [N, K], all training videos with all frames visible.
         iterations, restarts, points_per_centroid, seed: of `kmeans`.
         mean_concentration: mean of the anchors' temperatures phi.
         centres: "voting", component voting; "kmeans", the L2-normalised centroids, which are no codes.
+        last: clusterings of the same videos by earlier codes.
 
     Raises:
         UserError: more clusters than videos.
     """
     soft_codes = soft_codes.detach().float().cpu()
     codes = sign(soft_codes)
+    points = torch.nn.functional.normalize(soft_codes, dim=1)
+    earlier = {len(clusters.anchors): clusters for clusters in last}
     granularities = []
     for count in cluster_counts:
         if count > len(soft_codes):
@@ -79,12 +84,13 @@ def make_anchors(
                 f"rounds: clusters {count} is more than the {len(soft_codes)} training videos; allowed are 1 to {len(soft_codes)}"
             )
         found = kmeans(
-            torch.nn.functional.normalize(soft_codes, dim=1),
+            points,
             count,
             iterations=iterations,
             restarts=restarts,
             points_per_centroid=points_per_centroid,
             seed=seed,
+            start=present_centres(points, earlier[count]) if count in earlier else None,
         )
         anchors = (
             vote(codes, found.assignments, found.centroids)
@@ -101,6 +107,23 @@ def make_anchors(
             )
         )
     return granularities
+
+
+def possible_counts(counts: Sequence[int], videos: int) -> list[int]:
+    """The cluster counts that so many videos allow, each once: one above their number becomes half of it, and 2 at least."""
+    return list(dict.fromkeys(count if count <= videos else max(2, videos // 2) for count in counts))
+
+
+def present_centres(points: Tensor, clusters: Granularity) -> Tensor:
+    """Where the clusters of before are by now, [C, K] float32: the mean of their members' present `points` [N, K].
+
+    Codes drift while training, and their clusters with them. A cluster without members stays at its anchor.
+    """
+    clusters = clusters.to(torch.device("cpu"))
+    anchors = torch.nn.functional.normalize(clusters.anchors.float(), dim=1)
+    sums = torch.zeros_like(anchors).index_add_(0, clusters.assignments, points)
+    sizes = clusters.sizes[:, None]
+    return torch.where(sizes > 0, sums / sizes.clamp(min=1), anchors)
 
 
 def pack_granularities(granularities: Sequence[Granularity]) -> dict[str, Tensor]:

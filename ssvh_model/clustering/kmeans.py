@@ -27,9 +27,16 @@ class Clustering:
 
 
 def kmeans(
-    points: Tensor, clusters: int, *, iterations: int, restarts: int, points_per_centroid: int, seed: int
+    points: Tensor,
+    clusters: int,
+    *,
+    iterations: int,
+    restarts: int,
+    points_per_centroid: int,
+    seed: int,
+    start: Tensor | None = None,
 ) -> Clustering:
-    """Euclidean k-means, the best of `restarts` runs; the same seed gives the same clusters.
+    """Euclidean k-means, the best of `restarts` runs, or one run from `start`; the same seed gives the same clusters.
 
     Args:
         points: [N, K] float32 on the CPU.
@@ -37,6 +44,7 @@ def kmeans(
         iterations: of Lloyd's algorithm a run.
         restarts: runs from different starting points.
         points_per_centroid: at most this many points a centroid are used to find the centroids.
+        start: [C, K] float32, centroids to begin with. One that no point is near gets half of a large cluster's points.
 
     Raises:
         ValueError: `clusters` out of 1..N.
@@ -49,12 +57,12 @@ def kmeans(
         data.shape[1],
         clusters,
         niter=iterations,
-        nredo=restarts,
+        nredo=restarts if start is None else 1,
         seed=seed,
         min_points_per_centroid=1,
         max_points_per_centroid=points_per_centroid,
     )
-    search.train(data)
+    search.train(data, init_centroids=None if start is None else np.ascontiguousarray(start.numpy()))
     distances, assignments = search.index.search(data, 1)
     return Clustering(
         centroids=torch.from_numpy(search.centroids.copy()),

@@ -55,6 +55,8 @@ def main(path: str, key: str) -> None:
     # A damaged file may raise almost anything there.
     except UserError as error:
         said = {"problem": str(error)}
+    except MemoryError:
+        said = {"problem": f"not a readable MATLAB file (it claims more than {MOST_BYTES >> 30} GiB)"}
     except Exception as error:
         said = {"problem": f"not a readable MATLAB file ({' '.join(str(error).split())[:200]})"}
     sys.stdout.buffer.write(json.dumps(said).encode() + b"\n" + values)

@@ -37,15 +37,15 @@ class VideoEncoder:
             UserError: the video can't be read, or the hasher's features are not made from videos.
         """
         from ssvh_model.video.container import UnreadableVideo
-        from ssvh_model.video.extraction import decode_for
+        from ssvh_model.video.extraction import decode_for, prepared_for
 
         if self._backbone is None:
             self._backbone = backbone_of(self.features, torch.device("cpu"))
         try:
-            frames = decode_for(self._backbone, path, frames=self.hasher.config.frames).frames
+            sampled = decode_for(self._backbone, path, frames=self.hasher.config.frames)
         except UnreadableVideo as error:
             raise UserError(f"{path}: {error}") from error
-        return self._backbone(frames).half().numpy()
+        return self._backbone.features(prepared_for(self._backbone, sampled)).half().numpy()
 
     def code(self, path: Path) -> np.ndarray:
         """Packed code of a video, [ceil(K / 8)] uint8.
@@ -78,10 +78,10 @@ class VideoEncoder:
 
 
 def backbone_of(features: FeatureMeta, device: torch.device) -> Backbone:
-    """The backbone that made features, with the very same weights.
+    """The backbone that made features, with the very same weights, run by the same engine in the same precision.
 
     Raises:
-        UserError: they were not made from videos, or the backbone has other weights now.
+        UserError: they were not made from videos, the backbone has other weights now, or the engine or the precision is not to be had here.
     """
     from ssvh_model.video.backbones import load_backbone
 
@@ -90,7 +90,13 @@ def backbone_of(features: FeatureMeta, device: torch.device) -> Backbone:
             f"this hasher's features were not made from videos here ({features.backbone or 'of unknown origin'}); "
             "allowed are feature files"
         )
-    backbone = load_backbone(features.backbone, size=features.size, device=device)
+    backbone = load_backbone(
+        features.backbone,
+        size=features.size,
+        device=device,
+        engine=features.engine,
+        precision=features.precision,
+    )
     if backbone.weights_sha256 != features.weights_sha256:
         raise UserError(
             f"backbone {features.backbone}: these weights are not those that the hasher was trained with"

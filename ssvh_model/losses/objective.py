@@ -1,4 +1,4 @@
-"""The whole objective, L = reconstruction * L_FR + alpha * L_VC + beta * L_P2Set, by its terms."""
+"""The whole objective, L = reconstruction * L_FR + alpha * L_VC + beta * L_P2Set + gamma * L_SP, by its terms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ssvh_model.clustering.anchors import Granularity
 from ssvh_model.losses.p2set import Negatives, p2set_loss
-from ssvh_model.losses.reconstruction import frame_errors, hidden_frame_loss
+from ssvh_model.losses.reconstruction import reconstruction_loss
+from ssvh_model.losses.similarity import similarity_loss
 from ssvh_model.losses.view_contrastive import view_contrastive_loss
 from ssvh_model.model.autossvh import View
 
@@ -25,7 +26,7 @@ class LossBreakdown:
 
     Attributes:
         total: what is minimised.
-        terms: by the names under which they are logged; "p2set" is missing while there are no anchors.
+        terms: by the names under which they are logged; "p2set" is missing while there are no anchors, "similarity" without weight.
     """
 
     total: Tensor
@@ -48,6 +49,7 @@ class Objective:
         beta: weight of the point-to-set loss.
         temperature, tau_plus: of the contrastive loss between views.
         negatives: of the point-to-set loss.
+        gamma: weight of the similarity loss; 0, as in the paper, spares the codes of the start, too.
 
     Raises:
         ValueError: a negative weight, or nothing but the point-to-set loss has one, which the warm-up does not have.
@@ -59,41 +61,39 @@ class Objective:
     temperature: float
     tau_plus: float
     negatives: Negatives
+    gamma: float = 0.0
 
     def __post_init__(self) -> None:
-        weights = f"reconstruction {self.reconstruction}, alpha {self.alpha}, beta {self.beta}"
-        if min(self.reconstruction, self.alpha, self.beta) < 0:
+        weights = (
+            f"reconstruction {self.reconstruction}, alpha {self.alpha}, beta {self.beta}, gamma {self.gamma}"
+        )
+        if min(self.reconstruction, self.alpha, self.beta, self.gamma) < 0:
             raise ValueError(f"{weights}; weights must not be negative")
-        if self.reconstruction == 0 and self.alpha == 0:
-            raise ValueError(f"{weights}; reconstruction or alpha must be above 0")
+        if self.reconstruction == self.alpha == self.gamma == 0:
+            raise ValueError(f"{weights}; reconstruction, alpha or gamma must be above 0")
 
     def __call__(
         self,
         views: tuple[View, View],
-        features: Tensor,
         index: Tensor,
         granularities: Sequence[Granularity],
+        first_codes: Tensor | None = None,
         gather: Callable[[Tensor], Tensor] = _whole,
     ) -> LossBreakdown:
         """The loss of a batch.
 
         Args:
             views: two views of the batch.
-            features: [B, M, D], the true features.
             index: [B] int64, rows of the videos in the training set.
             granularities: clusterings of the training set; empty during warm-up, which has no P2Set term.
+            first_codes: [N, K'], codes of the training set at the start of the training; not needed without the similarity loss.
             gather: where the arguments are the part of a batch that one of several processes has, makes rows of all parts from
                 rows of this one; the loss is that of the whole batch then.
         """
         first, second = (gather(view.soft_codes) for view in views)
         terms = {
             "reconstruction": torch.stack(
-                [
-                    hidden_frame_loss(
-                        gather(frame_errors(view.reconstruction, features)), gather(view.selection.weights)
-                    )
-                    for view in views
-                ]
+                [reconstruction_loss(gather(view.errors), gather(view.selection.weights)) for view in views]
             ).sum(),
             "view_contrastive": view_contrastive_loss(
                 first, second, temperature=self.temperature, tau_plus=self.tau_plus
@@ -107,7 +107,16 @@ class Objective:
                     for codes in (first, second)
                 ]
             ).mean()
-        weights = {"reconstruction": self.reconstruction, "view_contrastive": self.alpha, "p2set": self.beta}
+        if self.gamma:
+            if first_codes is None:
+                raise ValueError("the similarity loss needs the codes of the start")
+            terms["similarity"] = similarity_loss(first, second, first_codes[gather(index)].float())
+        weights = {
+            "reconstruction": self.reconstruction,
+            "view_contrastive": self.alpha,
+            "p2set": self.beta,
+            "similarity": self.gamma,
+        }
         # A term of weight 0 is left out, not multiplied by 0, so that it costs no backward pass and Adam does not see it.
         total = torch.stack([weights[name] * term for name, term in terms.items() if weights[name]]).sum()
         return LossBreakdown(total, terms)

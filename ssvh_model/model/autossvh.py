@@ -11,6 +11,7 @@ from ssvh_model.model.decoder import FrameDecoder
 from ssvh_model.model.draws import Draws, normal, uniform
 from ssvh_model.model.grade_net import GradeNet
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.model.precision import full_precision, multiplicand
 from ssvh_model.model.sampler import (
     SamplerConfig,
     Selection,
@@ -35,18 +36,18 @@ class View:
 
     Attributes:
         soft_codes: [B, K'] in [-1, +1], mean of the visible frames' codes.
-        reconstruction: [B, M, D], features of all frames as the decoder sees them.
+        errors: [B, M], mean squared error of each frame as the decoder reconstructs it; those of hidden frames alone have a gradient.
         selection: the visible frames and their weights.
     """
 
     soft_codes: Tensor
-    reconstruction: Tensor
+    errors: Tensor
     selection: Selection
 
     def __getitem__(self, videos: slice) -> View:
         """The same of some of the videos."""
         selection = Selection(self.selection.visible[videos], self.selection.weights[videos])
-        return View(self.soft_codes[videos], self.reconstruction[videos], selection)
+        return View(self.soft_codes[videos], self.errors[videos], selection)
 
 
 def drop_values(features: Tensor, share: float, draws: Draws) -> Tensor:
@@ -88,22 +89,30 @@ class AutoSSVH(nn.Module):
         """
         if self.grade_net is None:
             raise ValueError("the random sampler has no scores")
-        return self.grade_net(embedded.detach())
+        return full_precision(self.grade_net(embedded.detach()))
 
-    def select(self, embedded: Tensor, *, reversal: float, generator: Draws) -> Selection:
-        """One draw of visible frames for each video."""
+    def select(self, embedded: Tensor, *, reversal: float, generator: Draws, views: int = 1) -> Selection:
+        """A draw of visible frames for each video of `embedded` [B, M, E], or for several `views` of each, one view after the other."""
         batch, frames, _ = embedded.shape
         if self.grade_net is None:
-            return select_at_random(batch, frames, self.visible, generator)
-        return select_by_score(
-            self.scores(embedded), self.visible, self.sampler, reversal=reversal, generator=generator
-        )
+            return select_at_random(views * batch, frames, self.visible, generator)
+        scores = self.scores(embedded).repeat(views, 1)
+        return select_by_score(scores, self.visible, self.sampler, reversal=reversal, generator=generator)
 
-    def view(self, embedded: Tensor, selection: Selection, noise: Tensor | None = None) -> View:
-        """Encode the visible frames of `embedded` [B, M, E], with `noise` [B, 1, K'] on the hash values, and reconstruct all of them."""
+    def view(
+        self, embedded: Tensor, selection: Selection, features: Tensor, noise: Tensor | None = None
+    ) -> View:
+        """Encode the visible frames, and see how well all frames can be reconstructed from them.
+
+        Args:
+            embedded: [B, M, E], frames with their positions.
+            selection: of the frames.
+            features: [B / n, M, D], what the frames are; for n views of each video one after the other.
+            noise: on the hash values, [B, 1, K'].
+        """
         shown = embedded.gather(1, selection.visible[:, :, None].expand(-1, -1, embedded.shape[-1]))
         frame_codes = self.hasher.frame_codes(shown, noise)
-        return View(frame_codes.mean(dim=1), self.decoder(frame_codes, selection), selection)
+        return View(frame_codes.mean(dim=1), self.decoder.errors(frame_codes, selection, features), selection)
 
     def forward(
         self,
@@ -124,16 +133,19 @@ class AutoSSVH(nn.Module):
             code_noise: standard deviation of Gaussian noise on what the codes are the signs of, one draw a bit and view. A bit survives it
                 only far from the border between -1 and +1, so that codes become sure (Salakhutdinov and Hinton, "Semantic Hashing", 2009).
         """
+        features = multiplicand(features)  # once, for all that multiplies them
         # Both views go through the networks as one batch of 2B, which is faster than twice B.
         if dropout:
             embedded = self.hasher.embed(drop_values(torch.cat([features, features]), dropout, generator))
+            selection = self.select(embedded, reversal=reversal, generator=generator)
         else:
-            embedded = self.hasher.embed(features).repeat(2, 1, 1)
-        selection = self.select(embedded, reversal=reversal, generator=generator)
+            once = self.hasher.embed(features)
+            embedded = once.repeat(2, 1, 1)
+            selection = self.select(once, reversal=reversal, generator=generator, views=2)
         noise = None
         if code_noise:
             noise = code_noise * normal(len(embedded), 1, self.hasher.config.trained_bits, draws=generator)
-        view = self.view(embedded, selection, noise)
+        view = self.view(embedded, selection, features, noise)
         half = len(features)
         return view[:half], view[half:]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ssvh_model.model.head_errors import head_errors
 from ssvh_model.model.sampler import Selection
 from ssvh_model.model.transformer import Transformer
 
@@ -36,6 +37,21 @@ class FrameDecoder(nn.Module):
 
     def forward(self, frame_codes: Tensor, selection: Selection) -> Tensor:
         """Frame codes [B, k, K] of the visible frames -> reconstructed features [B, M, D] of all frames."""
+        return self.head(self.decoded(frame_codes, selection))
+
+    def errors(self, frame_codes: Tensor, selection: Selection, features: Tensor) -> Tensor:
+        """Mean squared error of each frame's reconstruction, [B, M]; that of hidden frames alone has a gradient.
+
+        Args:
+            frame_codes: [B, k, K], of the visible frames.
+            selection: of the frames.
+            features: what is to be reconstructed, [B / n, M, D], for n views of each video one after the other.
+        """
+        tokens = self.decoded(frame_codes, selection)
+        return head_errors(tokens, self.head.weight, self.head.bias, features, selection.hidden)
+
+    def decoded(self, frame_codes: Tensor, selection: Selection) -> Tensor:
+        """What the head makes features of, [B, M, width]."""
         embedded = self.code_embedding(frame_codes)
         batch, _, width = embedded.shape
         at_frames = embedded.new_zeros(batch, len(self.positions), width).scatter(
@@ -43,4 +59,4 @@ class FrameDecoder(nn.Module):
         )
         gate = selection.weights[:, :, None]
         tokens = gate * at_frames + (1 - gate) * self.mask_token
-        return self.head(self.transformer(tokens + self.positions))
+        return self.transformer(tokens + self.positions)

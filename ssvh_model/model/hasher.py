@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ssvh_model.model.binarize import binarize, sign
 from ssvh_model.model.positions import sinusoidal_positions
+from ssvh_model.model.precision import Precision, arithmetic, full_precision
 from ssvh_model.model.transformer import Transformer
 
 Pooling = Literal["votes", "values"]
@@ -29,6 +30,11 @@ class HasherConfig:
         pooling: how the frames of a video make its code: "votes", the mean of their codes, as in the paper, or "values", the mean of
             what their codes are the signs of, in which a frame near the border between -1 and +1 counts less.
         training_bits: K', length of the codes while training, of which `Compression` makes K bits; None for K, and no compression.
+        precision: of the matrix products that make codes of stored or fresh features. It stands with the weights, so that all of a hasher's
+            codes are made alike.
+
+    Raises:
+        ValueError: an unknown precision.
     """
 
     feature_size: int
@@ -40,7 +46,15 @@ class HasherConfig:
     mlp_ratio: float
     position_scale: float
     pooling: Pooling
-    training_bits: int | None = None  # so that hashers saved without it can be read
+    # So that hashers saved without them can be read.
+    training_bits: int | None = None
+    precision: Precision = "float32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise ValueError(
+                f"precision is {self.precision!r}; allowed are {' and '.join(get_args(Precision))}"
+            )
 
     @property
     def trained_bits(self) -> int:
@@ -58,7 +72,7 @@ class HashLayer(nn.Module):
 
     def values(self, tokens: Tensor) -> Tensor:
         """What the codes are the signs of, [..., E] -> [..., K]; mean 0 and variance 1 over the bits at the start of training."""
-        return self.norm(self.linear(tokens))
+        return self.norm(full_precision(self.linear(tokens)))
 
     def forward(self, tokens: Tensor) -> Tensor:
         return binarize(self.values(tokens))
@@ -106,7 +120,7 @@ class VideoHasher(nn.Module):
 
     def center(self, features: Tensor) -> Tensor:
         """Frame features [B, M, D] less the training set's mean, over its scale; unchanged if these were not learnt."""
-        return (features - self.feature_mean) / self.feature_scale
+        return (features - self.feature_mean).div_(self.feature_scale)
 
     def embed(self, features: Tensor) -> Tensor:
         """Centred frame features [B, M, D] -> embedded frames with their positions [B, M, E]."""
@@ -122,20 +136,23 @@ class VideoHasher(nn.Module):
         values = self.hash_layer.values(self.encoder(embedded))
         return binarize(values if noise is None else values + noise)
 
-    def trained_codes(self, features: Tensor) -> Tensor:
-        """Soft video codes [B, K'] of features [B, M, D], as long as they are trained: all frames are shown, no sampler and no noise.
+    def trained_codes(self, features: Tensor, frames: slice = slice(None)) -> Tensor:
+        """Soft video codes [B, K'] of features [B, M, D], as long as they are trained: no sampler and no noise.
 
-        They are in [-1, +1] when frames are pooled by votes.
+        All `frames` are shown, or some in a row. The codes are in [-1, +1] when frames are pooled by votes.
         """
-        encoded = self.encoder(self.embed(self.center(features)))
-        pooled = (
-            self.hash_layer(encoded) if self.config.pooling == "votes" else self.hash_layer.values(encoded)
-        )
-        return pooled.mean(dim=1)
+        with arithmetic(self.config.precision, features.device):
+            encoded = self.encoder(self.embed(self.center(features))[:, frames])
+            pooled = (
+                self.hash_layer(encoded)
+                if self.config.pooling == "votes"
+                else self.hash_layer.values(encoded)
+            )
+            return pooled.mean(dim=1)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, frames: slice = slice(None)) -> Tensor:
         """Soft video codes [B, K] of features [B, M, D], whose sign is the code: `trained_codes`, compressed where they are longer."""
-        codes = self.trained_codes(features)
+        codes = self.trained_codes(features, frames)
         return codes if self.compression is None else self.compression(codes)
 
     @torch.no_grad()

@@ -74,6 +74,13 @@ class Selection:
     visible: Tensor
     weights: Tensor
 
+    @property
+    def hidden(self) -> Tensor:
+        """Positions of the other frames, [B, M - k] int64, ascending."""
+        count = self.weights.shape[1] - self.visible.shape[1]
+        shown = torch.zeros_like(self.weights, dtype=torch.uint8).scatter_(1, self.visible, 1)
+        return shown.sort(dim=1, stable=True).indices[:, :count]
+
 
 def select_at_random(batch: int, frames: int, visible: int, generator: Draws) -> Selection:
     """Uniform selection of `visible` of `frames` frames for each of `batch` videos."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -22,8 +23,18 @@ class SelfAttention(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         batch, length, _ = tokens.shape
         split = self.query_key_value(tokens).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(split[0], split[1], split[2])
+        attended = attend(split[0], split[1], split[2])
         return self.project(attended.transpose(1, 2).reshape(batch, length, -1))
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Scaled dot-product attention, [B, heads, T, size] each -> [B, heads, T, size]."""
+    if query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value)
+    # The few tokens of a video are no work for a kernel that is made for thousands: in bfloat16, its backward pass takes as long
+    # as the rest of a step on a processor.
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    return torch.softmax(scores, dim=-1) @ value
 
 
 class Block(nn.Module):

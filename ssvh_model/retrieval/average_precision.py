@@ -49,16 +49,17 @@ def average_precision(groups: TieGroups, ks: Sequence[int]) -> np.ndarray:
     AP@K = (1 / K) * sum over ranks r <= K of precision(r) * relevant(r). The divisor is K and not the number of relevant videos, so
     a query with fewer than K relevant videos can't reach 1.
     """
-    return _sums(groups, ks) / np.asarray(ks, dtype=np.float64)
-
-
-def average_precision_standard(groups: TieGroups, ks: Sequence[int]) -> np.ndarray:
-    """The textbook form: divided by min(K, relevant videos); 0 for a query without any relevant video. [q, len(ks)] float64."""
-    divisor = np.minimum(np.asarray(ks)[None, :], groups.total_relevant[:, None])
-    return _sums(groups, ks) / np.maximum(divisor, 1)
-
-
-def _sums(groups: TieGroups, ks: Sequence[int]) -> np.ndarray:
-    """Sum of the expected hit precision over the ranks up to each K, [q, len(ks)]."""
     sums = expected_hit_precision(groups, max(ks)).cumsum(axis=1)
-    return sums[:, np.asarray(ks) - 1]
+    return sums[:, np.asarray(ks) - 1] / np.asarray(ks, dtype=np.float64)
+
+
+def standard_form(average_precision: np.ndarray, total_relevant: np.ndarray, ks: Sequence[int]) -> np.ndarray:
+    """AP@K as textbooks have it, divided by min(K, relevant videos); 0 for a query without any relevant video.
+
+    Args:
+        average_precision: as the function of this name gives it, [q, len(ks)].
+        total_relevant: relevant videos in the whole database, [q] integers.
+        ks: the same K.
+    """
+    counts = np.asarray(ks)[None, :]
+    return average_precision * counts / np.maximum(np.minimum(counts, total_relevant[:, None]), 1)

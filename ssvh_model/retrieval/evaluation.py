@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from ssvh_model.errors import UserError
 from ssvh_model.progress import Progress, no_progress
-from ssvh_model.retrieval.average_precision import average_precision, average_precision_standard
+from ssvh_model.retrieval.average_precision import average_precision, standard_form
 from ssvh_model.retrieval.codes import pack
+from ssvh_model.retrieval.distance_counts import DistanceCounts
 from ssvh_model.retrieval.gmap import MAP_KS, gmap
-from ssvh_model.retrieval.hamming import as_words, hamming_distances
+from ssvh_model.retrieval.hamming import as_words
 from ssvh_model.retrieval.precision_recall import PrecisionRecall, precision_recall
 from ssvh_model.retrieval.relevance import Labels, Relevance, own_positions
-from ssvh_model.retrieval.tie_groups import TieGroups, group_by_hamming, group_by_value
+from ssvh_model.retrieval.tie_groups import TieGroups, group_by_value
 
+QUERIES_AT_ONCE = 256
+"""Queries that a thread ranks at a time, by codes."""
 PAIRS_AT_ONCE = 2**20
-"""Query-database pairs in memory at a time."""
+"""Query-database pairs in memory at a time, by features."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,10 @@ def why_not_measurable(query_labels: Labels, database_labels: Labels) -> str | N
     return None
 
 
+Group = Callable[[np.ndarray, int, np.ndarray], TieGroups]
+"""Groups the ranking of some queries: their rows, the number of the first among those that count, and their own positions."""
+
+
 def evaluate_codes(
     query_codes: np.ndarray,
     database_codes: np.ndarray,
@@ -92,14 +102,18 @@ def evaluate_codes(
         raise ValueError(
             f"query codes have {query_codes.shape[1]} bits, database codes {database_codes.shape[1]}"
         )
-    bits = query_codes.shape[1]
     query, database = as_words(pack(query_codes)), as_words(pack(database_codes))
 
-    def group(rows: np.ndarray, relevant: np.ndarray, own: np.ndarray) -> TieGroups:
-        return group_by_hamming(hamming_distances(query[rows], database), relevant, bits=bits, own=own)
+    def by_hamming(relevance: Relevance) -> Group:
+        counts = DistanceCounts(database, relevance, bits=query_codes.shape[1])
+
+        def group(rows: np.ndarray, start: int, own: np.ndarray) -> TieGroups:
+            return counts.groups(query[rows], start=start, own=own)
+
+        return group
 
     return _evaluate(
-        group,
+        by_hamming,
         query_labels,
         database_labels,
         query_ids,
@@ -109,6 +123,8 @@ def evaluate_codes(
         exclude_self,
         progress,
         with_radius=True,
+        at_once=QUERIES_AT_ONCE,
+        threads=torch.get_num_threads(),
     )
 
 
@@ -129,12 +145,16 @@ def evaluate_features(
     """
     query, database = _unit(query_features), _unit(database_features)
 
-    def group(rows: np.ndarray, relevant: np.ndarray, own: np.ndarray) -> TieGroups:
-        distances = np.round(1.0 - query[rows] @ database.T, 6)
-        return group_by_value(distances, relevant, depth=max(MAP_KS), own=own)
+    def by_cosine(relevance: Relevance) -> Group:
+        def group(rows: np.ndarray, start: int, own: np.ndarray) -> TieGroups:
+            distances = np.round(1.0 - query[rows] @ database.T, 6)
+            relevant = relevance.rows(start, start + len(rows))
+            return group_by_value(distances, relevant, depth=max(MAP_KS), own=own)
+
+        return group
 
     return _evaluate(
-        group,
+        by_cosine,
         query_labels,
         database_labels,
         query_ids,
@@ -144,11 +164,13 @@ def evaluate_features(
         exclude_self,
         progress,
         with_radius=False,
+        at_once=max(1, PAIRS_AT_ONCE // max(1, len(database))),
+        threads=1,  # the matrix product has all of them
     )
 
 
 def _evaluate(
-    group: Callable[[np.ndarray, np.ndarray, np.ndarray], TieGroups],
+    grouping: Callable[[Relevance], Group],
     query_labels: Labels,
     database_labels: Labels,
     query_ids: Sequence[str],
@@ -159,6 +181,8 @@ def _evaluate(
     progress: Progress,
     *,
     with_radius: bool,
+    at_once: int,
+    threads: int,
 ) -> Retrieval:
     """Group the ranking of a few queries at a time, then average over all of them."""
     for name, values, length in (
@@ -179,18 +203,23 @@ def _evaluate(
     if exclude_self:
         own = own_positions(query_ids, database_ids)
 
-    at_once = max(1, PAIRS_AT_ONCE // n_database)
+    group = grouping(relevance)
+
+    def measure(start: int) -> tuple[np.ndarray, TieGroups]:
+        rows = labelled[start : start + at_once]
+        groups = group(rows, start, own[rows])
+        return average_precision(groups, MAP_KS), groups
+
     precision, standard, parts = [], [], []
     without_relevant = 0
-    for start in range(0, len(labelled), at_once):
-        rows = labelled[start : start + at_once]
-        groups = group(rows, relevance.rows(start, start + len(rows)), own[rows])
-        precision.append(average_precision(groups, MAP_KS))
-        standard.append(average_precision_standard(groups, MAP_KS))
-        without_relevant += int((groups.total_relevant == 0).sum())
-        if with_radius:
-            parts.append(groups)
-        progress(start + len(rows), len(labelled))
+    with _one_torch_thread(), ThreadPoolExecutor(threads) as pool:
+        for found, groups in pool.map(measure, range(0, len(labelled), at_once)):
+            precision.append(found)
+            standard.append(standard_form(found, groups.total_relevant, MAP_KS))
+            without_relevant += int((groups.total_relevant == 0).sum())
+            if with_radius:
+                parts.append(groups)
+            progress(min(len(precision) * at_once, len(labelled)), len(labelled))
 
     per_query = np.concatenate(precision)
     mean = per_query.mean(axis=0)
@@ -208,6 +237,17 @@ def _evaluate(
         database_without_label=sum(not labels for labels in database_labels),
         average_precision=per_query,
     )
+
+
+@contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """Keep torch from dividing up what each of several threads does: its own threads would take turns with them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _joined(parts: Sequence[TieGroups]) -> TieGroups:

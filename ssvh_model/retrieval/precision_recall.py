@@ -41,7 +41,7 @@ class PrecisionRecall:
 
 
 def precision_recall(groups: TieGroups) -> PrecisionRecall:
-    """The curve of rankings grouped by Hamming distance (`group_by_hamming`), averaged over queries."""
+    """The curve of rankings grouped by Hamming distance (`DistanceCounts`), averaged over queries."""
     found = groups.items.cumsum(axis=1)
     hits = groups.relevant.cumsum(axis=1)
     answered = found > 0

@@ -20,28 +20,45 @@ class Relevance:
     Args:
         query_labels: one collection of labels a query.
         database_labels: one collection of labels a database video.
+
+    Attributes:
+        sets: distinct sets of labels in the database.
+        set_of_video: number of the set of each database video, [n] integers.
     """
 
     def __init__(self, query_labels: Labels, database_labels: Labels) -> None:
-        names = sorted({label for labels in database_labels for label in labels})
-        column = {name: index for index, name in enumerate(names)}
-        sets = sorted({tuple(sorted(set(labels))) for labels in database_labels})
+        as_written = [tuple(labels) for labels in database_labels]
+        set_of = {labels: tuple(sorted(set(labels))) for labels in set(as_written)}
+        sets = sorted(set(set_of.values()))
         number = {labels: index for index, labels in enumerate(sets)}
-        self._set_of_video = np.array(
-            [number[tuple(sorted(set(labels)))] for labels in database_labels], dtype=np.intp
-        )
-        self._labels_of_set = _indicators(sets, column)
+        number_of = {labels: number[ordered] for labels, ordered in set_of.items()}
+        self.sets = len(sets)
+        self.set_of_video = np.array([number_of[labels] for labels in as_written], dtype=np.intp)
+        self._sets_with: dict[str, list[int]] = {}
+        for index, labels in enumerate(sets):
+            for label in labels:
+                self._sets_with.setdefault(label, []).append(index)
         self._labels_of_query = [tuple(labels) for labels in query_labels]
-        self._column = column
 
     def __len__(self) -> int:
         return len(self._labels_of_query)
 
+    @property
+    def order(self) -> np.ndarray:
+        """Positions of the database videos, those with the same set of labels one after the other, [n] int64."""
+        return np.argsort(self.set_of_video, kind="stable")
+
+    def shares(self, start: int, stop: int) -> np.ndarray:
+        """Which sets of labels share one with the queries `start` to `stop`, [stop - start, sets] bool."""
+        shares = np.zeros((stop - start, self.sets), dtype=bool)
+        for row, labels in zip(shares, self._labels_of_query[start:stop], strict=True):
+            for label in labels:
+                row[self._sets_with.get(label, [])] = True
+        return shares
+
     def rows(self, start: int, stop: int) -> np.ndarray:
         """Relevance of every database video to the queries `start` to `stop`, [stop - start, n] bool."""
-        wanted = _indicators(self._labels_of_query[start:stop], self._column)
-        shares = (wanted @ self._labels_of_set.T) > 0
-        return np.take(shares, self._set_of_video, axis=1)
+        return np.take(self.shares(start, stop), self.set_of_video, axis=1)
 
 
 def relevance_matrix(query_labels: Labels, database_labels: Labels) -> np.ndarray:
@@ -60,13 +77,3 @@ def own_positions(query_ids: Sequence[str], database_ids: Sequence[str]) -> np.n
         twice = next(name for index, name in enumerate(database_ids) if position[name] != index)
         raise UserError(f"database: id {twice!r} stands there twice; ids must be unique")
     return np.array([position.get(identity, -1) for identity in query_ids], dtype=np.int64)
-
-
-def _indicators(sets: Sequence[Sequence[str]], column: dict[str, int]) -> np.ndarray:
-    """[sets, labels] float32, 1 where a set has the label; labels without a column are left out."""
-    table = np.zeros((len(sets), len(column)), dtype=np.float32)
-    for row, labels in enumerate(sets):
-        for label in labels:
-            if label in column:
-                table[row, column[label]] = 1.0
-    return table

@@ -27,11 +27,11 @@ def learn_compression(hasher: VideoHasher, trained_codes: Tensor, *, seed: int) 
 
     Args:
         hasher: with `training_bits`; nothing but its compression changes.
-        trained_codes: soft codes of the training videos, as long as they are trained, [n, K'], with n above K.
+        trained_codes: soft codes of the training videos, as long as they are trained, [n, K'], n >= 2.
         seed: of ITQ's first rotation.
 
     Raises:
-        ValueError: the hasher has no compression, or there are too few videos.
+        ValueError: the hasher has no compression, or there are fewer than two videos.
     """
     if hasher.compression is None:
         raise ValueError("this hasher is trained at its own length: training_bits is None")

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssvh_model.losses.reconstruction import frame_errors
 from ssvh_model.model.autossvh import AutoSSVH
 from ssvh_model.model.sampler import select_at_random, select_by_score
 
@@ -67,7 +66,7 @@ def hidden_frame_errors(
     for _ in range(draws):
         selection = select_at_random(batch, frames, model.visible, generator)
         mask = 1 - selection.weights
-        errors += mask * frame_errors(model.view(embedded, selection).reconstruction, features)
+        errors += mask * model.view(embedded, selection, features).errors
         hidden += mask
     return errors / hidden
 

@@ -20,10 +20,11 @@ def encode(
     batch_size: int,
     device: torch.device,
     compressed: bool = True,
+    frames: slice = slice(None),
     progress: Progress = no_progress,
     ranks: Ranks = ALONE,
 ) -> Tensor:
-    """Soft codes [n, K] float32 on the CPU, all frames visible, no noise; their sign is the code.
+    """Soft codes [n, K] float32 on the CPU, all `frames` visible, no noise; their sign is the code.
 
     Not `compressed`, they are as long as they are trained, [n, K'].
     Processes that train together share the batches out; each has all codes in the end.
@@ -36,7 +37,7 @@ def encode(
         if number % ranks.count != ranks.own:
             continue
         index = np.arange(start, min(start + batch_size, len(videos)))
-        codes[start : index[-1] + 1] = make(videos.fetch(index).to(device).float()).cpu()
+        codes[start : index[-1] + 1] = make(videos.fetch(index).to(device).float(), frames).cpu()
         progress(int(index[-1]) + 1, len(videos))
     hasher.train(was_training)
     return ranks.add_up(codes.to(device)).cpu()

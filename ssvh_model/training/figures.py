@@ -15,10 +15,16 @@ from ssvh_model.model.autossvh import AutoSSVH
 from ssvh_model.model.sampler import select_at_random
 from ssvh_model.retrieval.bits import bit_statistics
 from ssvh_model.retrieval.codes import pack
+from ssvh_model.training.initialization import StartChoice
 
 # How well validation videos find training videos, by the coarse and by the fine labels.
 VALIDATION_GMAP = "validation_gmap"
 VALIDATION_GMAP_FINE = "validation_gmap_fine"
+CLUSTER_AGREEMENT = "cluster_agreement"  # `code_agreement` of the training videos
+# Of the start that was chosen, in the first epoch's row.
+START_WHITENING = "start_whitening"
+START_WITHIN_VIDEO = "start_within_video"  # 0 for None
+START_AGREEMENT = "start_agreement"
 
 
 def code_figures(codes: np.ndarray) -> dict[str, float]:
@@ -45,6 +51,17 @@ def code_figures(codes: np.ndarray) -> dict[str, float]:
         "largest_absolute_balance": float(np.abs(statistics.balance).max()),
         "largest_absolute_correlation": record["largest_absolute_correlation"],
         "code_diversity": (different - 1) / (possible - 1) if possible > 1 else 1.0,
+    }
+
+
+def start_figures(choice: StartChoice) -> dict[str, float]:
+    """Named figures of a start that was chosen: its settings and, unless there were too few videos, its agreement."""
+    agreement = choice.agreement[choice.whitening, choice.within_video]
+    whitening = choice.whitening
+    return {
+        **({} if whitening == "by_length" else {START_WHITENING: whitening}),
+        START_WITHIN_VIDEO: choice.within_video or 0.0,
+        **({} if agreement is None else {START_AGREEMENT: agreement}),
     }
 
 
@@ -120,12 +137,11 @@ def _losses(
     reconstruction, contrast = 0.0, 0.0
     for _ in range(draws):
         first, second = (
-            model.view(embedded, select_at_random(batch, frames, model.visible, generator)) for _ in range(2)
+            model.view(embedded, select_at_random(batch, frames, model.visible, generator), features)
+            for _ in range(2)
         )
         for view in (first, second):
-            reconstruction += reconstruction_loss(
-                view.reconstruction, features, view.selection.weights
-            ).item()
+            reconstruction += reconstruction_loss(view.errors, view.selection.weights).item()
         contrast += view_contrastive_loss(
             first.soft_codes, second.soft_codes, temperature=temperature, tau_plus=tau_plus
         ).item()

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from ssvh_model.errors import UserError
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.model.transformer import Block
 from ssvh_model.retrieval.itq import train_itq
+from ssvh_model.training.agreement import LEAST_VIDEOS, code_agreement, some_videos
 from ssvh_model.training.centering import centered_batches
+from ssvh_model.training.compressing import learn_compression
+from ssvh_model.training.encoding import encode
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.within_video import within_video_whitening
 
 # Directions with less than this share of the largest variance are noise of float16.
 LEAST_VARIANCE = 1e-6
+ROWS_AT_ONCE = 1024  # in float64
 
 Whitening = float | Literal["by_length"]
+Candidate = tuple[Whitening, float | None]
+
+# What `choose_start` chooses from: whitening and within_video.
+CANDIDATES: tuple[Candidate, ...] = tuple(
+    (whitening, within_video) for whitening in (0.0, 0.5) for within_video in (None, 0.1, 1.0)
+)
 
 
 def whitening_by_length(bits: int) -> float:
@@ -30,6 +41,59 @@ def whitening_by_length(bits: int) -> float:
     outvote. Found on training clips of few recordings (benchmarks/README.md).
     """
     return min(1.0, max(0.5, 1 - math.log2(bits / 16) / 4))
+
+
+@dataclass(frozen=True)
+class StartChoice:
+    """A start from ITQ that was chosen.
+
+    Attributes:
+        whitening, within_video: of `start_from_itq`.
+        agreement: of each that there was to choose from; None for too few videos, which start with the first.
+    """
+
+    whitening: Whitening
+    within_video: float | None
+    agreement: dict[Candidate, float | None]
+
+
+def choose_start(
+    hasher: VideoHasher,
+    videos: FrameSource,
+    candidates: Sequence[Candidate],
+    *,
+    seed: int,
+    batch_size: int,
+) -> StartChoice:
+    """The start from ITQ whose codes agree most between the halves of videos and of their frames (`code_agreement`); no labels are needed.
+
+    Which directions of the features tell kinds apart differs between corpora: where all videos are of a few rooms, what moves before
+    the camera hides the kinds, and evening out what changes within videos doubles GMAP; where kinds are what is seen, it halves it.
+    Over such starts the agreement goes with GMAP (docs/explanation/quality.md).
+
+    Args:
+        hasher: with its centre and scale; its other weights are changed.
+        videos: the training videos, of which some are enough.
+        candidates: to choose from; the first of equals is taken.
+        seed, batch_size: of `start_from_itq`.
+    """
+    if len(videos) < LEAST_VIDEOS:
+        return StartChoice(*candidates[0], dict.fromkeys(candidates))
+    agreement: dict[Candidate, float | None] = {}
+    some = some_videos(videos)
+    device = hasher.feature_mean.device
+    for whitening, within_video in candidates:
+        start_from_itq(
+            hasher, some, whitening=whitening, within_video=within_video, seed=seed, batch_size=batch_size
+        )
+        if hasher.compression is not None:
+            codes = encode(hasher, some, batch_size=batch_size, device=device, compressed=False)
+            learn_compression(hasher, codes, seed=seed)
+        agreement[whitening, within_video] = code_agreement(
+            hasher, some, batch_size=batch_size, device=device, seed=seed
+        )
+    best = max(candidates, key=lambda one: agreement[one] or 0.0)
+    return StartChoice(*best, agreement)
 
 
 @torch.no_grad()
@@ -54,40 +118,36 @@ def start_from_itq(
         videos: the training videos.
         whitening: 0 keeps the proportions of the axes (plain PCA), 1 makes all equally strong; "by_length" is `whitening_by_length`.
         within_video: shrinkage of a whitening of what changes within videos, which comes first (`within_video_whitening`); None for none.
-        seed: of ITQ's first rotation.
+        seed: of ITQ's first rotation, which spreads fewer directions than bits over all bits.
         batch_size: videos in memory at a time.
-
-    Raises:
-        UserError: more bits than the features of these videos have directions.
     """
     means = _mean_features(hasher, videos, batch_size)
-    centre = means.mean(axis=0)
+    centre = means.mean(axis=0, dtype=np.float64)
     if within_video is None:
-        axes, deviation = _principal_axes(means - centre, most=hasher.config.width)
+        axes, deviation = _principal_axes(means, centre, most=hasher.config.width)
     else:
-        basis, _ = _principal_axes(means - centre, most=len(means))
+        basis, _ = _principal_axes(means, centre, most=len(means))
         evened = within_video_whitening(hasher, videos, basis, shrinkage=within_video, batch_size=batch_size)
-        axes, deviation = _principal_axes((means - centre) @ evened.T, most=hasher.config.width)
+        axes, deviation = _principal_axes(means, centre, most=hasher.config.width, basis=evened)
         axes = axes @ evened
     bits = hasher.config.trained_bits
-    if bits > len(axes):
-        key = "model.bits" if hasher.config.training_bits is None else "model.training_bits"
-        raise UserError(
-            f"model.start: itq makes at most {len(axes)} bits from {len(means)} training videos with {hasher.config.feature_size} "
-            f"features and model.width {hasher.config.width}, not {bits}; allowed are fewer {key}, or model.start: random"
-        )
+    used = min(bits, len(axes))
     power = whitening_by_length(bits) if whitening == "by_length" else whitening
     axes = axes / deviation[:, None] ** power
-    projected = (means - centre) @ axes.T
+    projected, squares = np.empty((len(means), used)), 0.0
+    for start, rows in _centred(means, centre):
+        along = rows @ axes.T
+        squares += np.square(along).sum()
+        projected[start : start + len(rows)] = along[:, :used]
     # One number, so that embedded videos are about as long as those of the usual initialization.
-    scale = 1 / np.sqrt(np.square(projected).mean())
-    rotation = train_itq((projected * scale)[:, :bits], bits=bits, seed=seed).projection
+    scale = np.sqrt(len(means) * len(axes) / squares) if squares else 1.0
+    rotation = train_itq(projected * scale, bits=bits, seed=seed).projection
 
     for parameter in (*hasher.embedding.parameters(), *hasher.hash_layer.linear.parameters()):
         nn.init.zeros_(parameter)
     hasher.embedding.weight[: len(axes)] = _tensor(scale * axes)
     hasher.embedding.bias[: len(axes)] = _tensor(-scale * (axes @ centre))
-    hasher.hash_layer.linear.weight[:, :bits] = _tensor(rotation.T)
+    hasher.hash_layer.linear.weight[:, :used] = _tensor(rotation.T)
     for block in hasher.encoder.blocks:
         assert isinstance(block, Block)
         for last in (block.attention.project, block.mlp[-1]):
@@ -100,23 +160,39 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
 
 
 def _mean_features(hasher: VideoHasher, videos: FrameSource, batch_size: int) -> np.ndarray:
-    """Centred features of all videos averaged over their frames, [n, D] float64."""
-    parts = [
-        features.mean(dim=1).cpu().double().numpy()
-        for features in centered_batches(hasher, videos, batch_size)
-    ]
-    return np.concatenate(parts)
+    """Centred features of all videos averaged over their frames, [n, D] float32."""
+    means, start = np.empty((len(videos), hasher.config.feature_size), dtype=np.float32), 0
+    for features in centered_batches(hasher, videos, batch_size):
+        means[start : start + len(features)] = features.mean(dim=1).cpu().numpy()
+        start += len(features)
+    return means
 
 
-def _principal_axes(centred: np.ndarray, *, most: int) -> tuple[np.ndarray, np.ndarray]:
-    """Directions of largest variance, [r, D], and the standard deviation along each, [r]; r is at most `most`."""
-    videos, size = centred.shape
+def _centred(means: np.ndarray, centre: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Some rows at a time, without their mean, in float64, and the number of the first: all at once would take a sixth of the features' memory."""
+    for start in range(0, len(means), ROWS_AT_ONCE):
+        yield start, means[start : start + ROWS_AT_ONCE] - centre
+
+
+def _principal_axes(
+    means: np.ndarray, centre: np.ndarray, *, most: int, basis: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Directions of largest variance, [r, D], and the standard deviation along each, [r]; r is at most `most`.
+
+    With a `basis` [s, D], those of the rows that it makes, [r, s].
+    """
+    videos, size = len(means), means.shape[1] if basis is None else len(basis)
     if videos < size:
         # The Gram matrix of the videos has the same eigenvalues, and is the smaller one.
-        variance, vectors = np.linalg.eigh(centred @ centred.T / videos)
-        vectors = centred.T @ vectors
+        rows = means - centre if basis is None else (means - centre) @ basis.T
+        variance, vectors = np.linalg.eigh(rows @ rows.T / videos)
+        vectors = rows.T @ vectors
     else:
-        variance, vectors = np.linalg.eigh(centred.T @ centred / videos)
+        covariance = np.zeros((size, size))
+        for _, rows in _centred(means, centre):
+            rows = rows if basis is None else rows @ basis.T
+            covariance += rows.T @ rows
+        variance, vectors = np.linalg.eigh(covariance / videos)
     order = np.argsort(variance)[::-1][:most]
     order = order[variance[order] > LEAST_VARIANCE * variance.max()]
     axes = vectors[:, order].T

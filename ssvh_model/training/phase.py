@@ -39,7 +39,7 @@ def train_phase(
     phase: Phase,
     *,
     start: Path | None,
-    initialize: Callable[[Trainer], None],
+    initialize: Callable[[Trainer], dict[str, float]],
     anchors: Sequence[Granularity],
     refresh: Callable[[Trainer], Sequence[Granularity]],
     measure: Callable[[Trainer], dict[str, float]],
@@ -54,7 +54,8 @@ def train_phase(
         config: what the model was built from, written into every checkpoint.
         phase: name, length and rhythm.
         start: the checkpoint of the phase before; None for the warm-up.
-        initialize: makes the starting weights of a warm-up that begins; later phases have theirs from `start`.
+        initialize: makes the starting weights of a warm-up that begins; later phases have theirs from `start`. Named values that it
+            returns are added to the first epoch's row.
         anchors: the clusterings that the phase begins with; empty for the warm-up, which has no P2Set term.
         refresh: makes new clusterings with the present weights.
         measure: named values to add to an epoch's row, such as the validation GMAP. What the weights settle without training, such as
@@ -67,6 +68,7 @@ def train_phase(
         The folder of the last checkpoint.
     """
     history: History = []
+    beginning: dict[str, float] = {}
     resumed = checkpoints.newest()
     if resumed is not None:
         history = restore_trainer(resumed, trainer)
@@ -74,7 +76,7 @@ def train_phase(
         if start is not None:
             history = restore_trainer(start, trainer)
         else:
-            initialize(trainer)
+            beginning = initialize(trainer)
         trainer.granularities = [clusters.to(trainer.device) for clusters in anchors]
 
     videos = len(trainer.videos)
@@ -86,7 +88,8 @@ def train_phase(
         if anchors and done and done % phase.refresh_every == 0:
             trainer.granularities = [clusters.to(trainer.device) for clusters in refresh(trainer)]
         losses = trainer.train_epoch(part_of(progress, before=done * videos, total=phase.epochs * videos))
-        row = {"epoch": trainer.epoch, "phase": phase.name, **losses}
+        row = {"epoch": trainer.epoch, "phase": phase.name, **losses, **beginning}
+        beginning = {}
         last = done + 1 == phase.epochs
         if last or (done + 1) % phase.measure_every == 0:
             row.update(measure(trainer))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssvh_model.clustering.anchors import Centres, Granularity, make_anchors
+from ssvh_model.clustering.anchors import Centres, Granularity, make_anchors, possible_counts
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
 from ssvh_model.losses.objective import Objective
@@ -20,20 +20,23 @@ from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.retrieval.codes import sign_codes
 from ssvh_model.retrieval.evaluation import evaluate_codes, why_not_measurable
+from ssvh_model.training.agreement import code_agreement
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.checkpoint import CheckpointFolder, ModelConfig
 from ssvh_model.training.compressing import learn_compression
 from ssvh_model.training.diagnostics import sampler_state
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.figures import (
+    CLUSTER_AGREEMENT,
     VALIDATION_GMAP,
     VALIDATION_GMAP_FINE,
     cluster_figures,
     code_figures,
     gap_figures,
+    start_figures,
 )
 from ssvh_model.training.frame_source import FrameSource
-from ssvh_model.training.initialization import Whitening, start_from_itq
+from ssvh_model.training.initialization import CANDIDATES, Candidate, Whitening, choose_start, start_from_itq
 from ssvh_model.training.phase import Phase, train_phase
 from ssvh_model.training.ranks import ALONE, Ranks
 from ssvh_model.training.trainer import Optimization, Trainer
@@ -51,13 +54,25 @@ class Initialization:
     Attributes:
         start: "random", or "itq" as `start_from_itq` makes them.
         center_features: whether features are centred by what `learn_center` finds.
-        whitening, within_video: of `start_from_itq`.
+        whitening, within_video: of `start_from_itq`; "auto" has `choose_start` choose.
     """
 
     start: Literal["random", "itq"]
     center_features: bool
-    whitening: Whitening
-    within_video: float | None
+    whitening: Whitening | Literal["auto"]
+    within_video: float | Literal["auto"] | None
+
+    def candidates(self) -> list[Candidate]:
+        """Starts from ITQ to choose from; one if nothing is to be chosen."""
+        return list(
+            dict.fromkeys(
+                (
+                    whitening if self.whitening == "auto" else self.whitening,
+                    within_video if self.within_video == "auto" else self.within_video,
+                )
+                for whitening, within_video in CANDIDATES
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -107,7 +122,7 @@ class TrainingSession:
         ranks: in each of which is a session with the same arguments.
 
     Raises:
-        UserError: fewer than two training videos, or too few for the compression of longer codes.
+        UserError: fewer than two training videos.
     """
 
     def __init__(
@@ -126,11 +141,6 @@ class TrainingSession:
         self.videos = FrameSource.from_file(file, file.rows("train"), memory_limit=memory_limit)
         if len(self.videos) < 2:
             raise UserError(f"{file.path}: {len(self.videos)} training videos; at least 2 are needed")
-        hasher = settings.model.hasher
-        if hasher.training_bits is not None and len(self.videos) <= hasher.bits:
-            raise UserError(
-                f"{file.path}: {len(self.videos)} training videos; model.training_bits needs more than model.bits, {hasher.bits}"
-            )
         self._validation = FrameSource.from_file(file, file.rows("validation"), memory_limit=memory_limit)
         self._labels = {
             VALIDATION_GMAP: file.labels,
@@ -152,25 +162,38 @@ class TrainingSession:
             ranks=self.ranks,
         )
 
-    def _initialize(self, trainer: Trainer) -> None:
-        if self.ranks.first:
-            self._first_weights(trainer)
+    def initialize(self, trainer: Trainer) -> dict[str, float]:
+        """Make the initial weights, and the codes that the similarity loss keeps near; figures of what was chosen for them."""
+        figures = self.ranks.from_first(lambda: self._first_weights(trainer))
         self.ranks.share_weights(trainer.model)
+        if self.settings.objective.gamma:
+            codes = self.encode(trainer.model.hasher, self.videos, compressed=False)
+            trainer.first_codes = codes.half().to(self.device)
+        return figures
 
-    def _first_weights(self, trainer: Trainer) -> None:
+    def _first_weights(self, trainer: Trainer) -> dict[str, float]:
         first, hasher = self.settings.initialization, trainer.model.hasher
         batch_size = self.settings.optimization.batch_size
         if first.center_features:
             learn_center(hasher, self.videos, batch_size=batch_size)
-        if first.start == "itq":
-            start_from_itq(
-                hasher,
-                self.videos,
-                whitening=first.whitening,
-                within_video=first.within_video,
-                seed=self.settings.seed,
-                batch_size=batch_size,
-            )
+        if first.start == "random":
+            return {}
+        figures: dict[str, float] = {}
+        seed, candidates = self.settings.seed, first.candidates()
+        whitening, within_video = candidates[0]
+        if len(candidates) > 1:
+            choice = choose_start(hasher, self.videos, candidates, seed=seed, batch_size=batch_size)
+            whitening, within_video = choice.whitening, choice.within_video
+            figures = start_figures(choice)
+        start_from_itq(
+            hasher,
+            self.videos,
+            whitening=whitening,
+            within_video=within_video,
+            seed=seed,
+            batch_size=batch_size,
+        )
+        return figures
 
     def encode(
         self,
@@ -192,13 +215,22 @@ class TrainingSession:
         )
 
     def cluster(
-        self, hasher: VideoHasher, counts: Sequence[int], progress: Progress = no_progress
+        self,
+        hasher: VideoHasher,
+        counts: Sequence[int],
+        progress: Progress = no_progress,
+        *,
+        last: Sequence[Granularity] = (),
     ) -> list[Granularity]:
-        """Anchors of the training set with the present weights."""
+        """Anchors of the training set with the present weights: of `counts`, or what `possible_counts` makes of them; `last` as in `make_anchors`."""
         soft_codes = self.encode(hasher, self.videos, progress, compressed=False)
         return self.ranks.from_first(
             lambda: make_anchors(
-                soft_codes, counts, **vars(self.settings.clustering), seed=self.settings.seed
+                soft_codes,
+                possible_counts(counts, len(self.videos)),
+                **vars(self.settings.clustering),
+                seed=self.settings.seed,
+                last=last,
             )
         )
 
@@ -212,6 +244,7 @@ class TrainingSession:
         figures = sampler_state(model, self._probe(self.videos, PROBE_VIDEOS), draws=PROBE_DRAWS, seed=seed)
         codes = sign_codes(self._compressed(model.hasher).numpy())
         figures |= code_figures(codes)
+        figures |= self._agreement(model.hasher)
         figures |= cluster_figures(trainer.granularities)
         alike = min(PROBE_VIDEOS, len(self.videos), len(self._validation))
         if alike >= 2:
@@ -227,6 +260,16 @@ class TrainingSession:
         if len(self._validation):
             figures |= self._validation_gmaps(model.hasher, codes)
         return figures
+
+    def _agreement(self, hasher: VideoHasher) -> dict[str, float]:
+        agreement = code_agreement(
+            hasher,
+            self.videos,
+            batch_size=self.settings.optimization.batch_size,
+            device=self.device,
+            seed=self.settings.seed,
+        )
+        return {} if agreement is None else {CLUSTER_AGREEMENT: agreement}
 
     def _compressed(self, hasher: VideoHasher) -> Tensor:
         """Soft codes of the training videos, by the compression that is learnt of them where they are trained longer."""
@@ -289,9 +332,10 @@ class TrainingSession:
             self.settings.model,
             phase,
             start=start,
-            initialize=self._initialize,
+            initialize=self.initialize,
             anchors=anchors,
-            refresh=lambda trainer: self.cluster(trainer.model.hasher, counts),
+            # They are in every checkpoint, so that a phase that goes on from one clusters as it would have.
+            refresh=lambda trainer: self.cluster(trainer.model.hasher, counts, last=trainer.granularities),
             measure=self.measure,
             on_epoch=on_epoch,
             checkpoints=CheckpointFolder(checkpoints),

@@ -14,6 +14,7 @@ from torch import Tensor
 from ssvh_model.clustering.anchors import Granularity
 from ssvh_model.losses.objective import LossBreakdown, Objective
 from ssvh_model.model.autossvh import AutoSSVH
+from ssvh_model.model.precision import Precision, arithmetic
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.ranks import ALONE, Ranks
@@ -32,6 +33,7 @@ class Optimization:
         code_noise: standard deviation of the noise on what the codes are the signs of, for each view anew.
         reversal: strength lambda of the gradient reversal.
         reversal_ramp: epochs over which it rises from 0 to its strength; 0 for none.
+        precision: of the matrix products.
     """
 
     batch_size: int
@@ -43,6 +45,7 @@ class Optimization:
     code_noise: float
     reversal: float
     reversal_ramp: int
+    precision: Precision
 
     def learning_rate_at(self, epoch: int) -> float:
         """Learning rate of epoch 0, 1, ..."""
@@ -69,6 +72,7 @@ class Trainer:
         epoch: epochs finished so far, over all phases.
         step: optimizer steps so far.
         granularities: clusterings of the training set; empty during warm-up.
+        first_codes: soft codes of the training set with the initial weights, [N, K'] float16 on `device`; None without the similarity loss.
         ranks: the processes that train together; each has its own `Trainer` with the same arguments.
     """
 
@@ -91,10 +95,11 @@ class Trainer:
         self.optimization = optimization
         self.device = device
         self.ranks = ranks
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=optimization.learning_rate)
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=optimization.learning_rate, fused=True)
         self.epoch = 0
         self.step = 0
         self.granularities: list[Granularity] = []
+        self.first_codes: Tensor | None = None
         # Two sources of chance, so that a change of the sampler leaves the order of the videos as it is.
         self._order = np.random.default_rng([seed, 0])
         self._noise = torch.Generator(device=device).manual_seed(seed)
@@ -116,21 +121,20 @@ class Trainer:
         for batch in self._batches():
             part = self.ranks.part(len(batch))
             own = batch[part]
-            features = self.model.hasher.center(
-                self.videos.fetch(own).to(self.device, non_blocking=True).to(self._dtype)
-            )
-            views = self.model(
-                features,
-                reversal=self.optimization.reversal_at(self.epoch),
-                generator=self.ranks.draws_for_views(self._noise, part, len(batch)),
-                dropout=self.optimization.feature_dropout,
-                code_noise=self.optimization.code_noise,
-            )
+            features = self.model.hasher.center(self.videos.fetch(own).to(self.device, non_blocking=True))
+            with arithmetic(self.optimization.precision, self.device):
+                views = self.model(
+                    features,
+                    reversal=self.optimization.reversal_at(self.epoch),
+                    generator=self.ranks.draws_for_views(self._noise, part, len(batch)),
+                    dropout=self.optimization.feature_dropout,
+                    code_noise=self.optimization.code_noise,
+                )
             losses = self.objective(
                 views,
-                features,
                 torch.from_numpy(own).to(self.device),
                 self.granularities,
+                self.first_codes,
                 gather=partial(self.ranks.gather, part=part, whole=len(batch)),
             )
             for name, value in self._checked(losses, batch).items():
@@ -144,10 +148,6 @@ class Trainer:
             progress(done, len(self.videos))
         self.epoch += 1
         return {name: value / len(self.videos) for name, value in sums.items()}
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        return self.model.hasher.embedding.weight.dtype
 
     def _batches(self) -> list[np.ndarray]:
         # Evenly sized, because a last batch of one video has nothing to contrast with.
@@ -178,6 +178,7 @@ class Trainer:
             "step": self.step,
             "order": _plain(self._order.bit_generator.state),
             "noise": self._noise.get_state(),
+            "first_codes": self.first_codes,
         }
 
     def restore(
@@ -199,9 +200,19 @@ class Trainer:
                     f"clusters of {len(clusters.assignments)} videos and anchors of {clusters.anchors.shape[1]} bits; "
                     f"there are {len(self.videos)} videos and {bits} bits"
                 )
+        self.first_codes = self._checked_first_codes(state["first_codes"])
         self._order.bit_generator.state = state["order"]
         self._noise.set_state(state["noise"].cpu())
         self.granularities = [clusters.to(self.device) for clusters in granularities]
+
+    def _checked_first_codes(self, codes: Tensor | None) -> Tensor | None:
+        if self.objective.gamma == 0:
+            return None
+        wanted = (len(self.videos), self.model.hasher.config.trained_bits)
+        if codes is None or codes.shape != wanted or codes.dtype != torch.float16:
+            found = None if codes is None else f"{codes.dtype} {list(codes.shape)}"
+            raise ValueError(f"the codes of the start are {found}; needed are float16 {list(wanted)}")
+        return codes.to(self.device)
 
     def _check_optimizer(self) -> None:
         """torch takes whatever it is given for the state of a weight, and fails at the next step."""

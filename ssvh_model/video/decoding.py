@@ -13,13 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from ssvh_model.video.container import PacketTable, UnreadableVideo, open_video, read_packets
-from ssvh_model.video.reader import FrameReader, quarter_turns
+from ssvh_model.video.reader import FrameReader, Picture, quarter_turns
 
 __all__ = ["Probe", "SampledFrames", "UnreadableVideo", "even_indices", "probe", "sample_frames"]
 
 # Pixels that one video may cost to decode, some minutes on one core. A budget in pixels gives the same answer on a slow machine
 # as on a fast one, which a limit in seconds would not.
 DECODE_BUDGET = 100_000_000_000
+# Share of a file's frames from which on it is decoded as a whole, which tells how many of them decode.
+WORTH_SEEKING = 0.9
+
+
+Sizes = tuple[int | None, int | None]  # the longer side of pictures, and the side of squares
 
 
 @dataclass(frozen=True)
@@ -47,17 +52,19 @@ class SampledFrames:
     """Frames of one video.
 
     Attributes:
-        frames: [count, H, W, 3] uint8, RGB, upright.
+        frames: [count, H, W, 3] uint8, RGB, upright; empty if nobody asked for pictures.
         indices: [count] int32, place of each frame among the video's frames in the order of presentation; ascending.
         total: number of frames that decode. Where only parts were decoded (a long video with key frames nearby), the number
             of packets.
         remark: "" or how a file at fault was handled; one line.
+        squares: the same frames squeezed into squares, [count, side, side, 3] float32, 0 to 255; None if nobody asked for them.
     """
 
     frames: np.ndarray
     indices: np.ndarray
     total: int
     remark: str
+    squares: np.ndarray | None = None
 
 
 def even_indices(total: int, count: int) -> np.ndarray:
@@ -89,7 +96,9 @@ def probe(path: Path) -> Probe:
         return Probe(len(table), duration, width, height, first.rotation, table.remark)
 
 
-def sample_frames(path: Path, count: int, *, longer_side: int | None = None) -> SampledFrames:
+def sample_frames(
+    path: Path, count: int, *, longer_side: int | None = None, square: int | None = None
+) -> SampledFrames:
     """Decode `count` frames of a video, evenly in time (see the head of this file).
 
     At most `count` frames are held, each scaled down as soon as it is decoded, so that a video of hours or of 8K frames
@@ -101,11 +110,14 @@ def sample_frames(path: Path, count: int, *, longer_side: int | None = None) -> 
     Args:
         path: the file.
         count: M, at least 1.
-        longer_side: frames are scaled down to this many pixels on their longer side, never up; None keeps their size.
+        longer_side: frames are scaled down to this many pixels on their longer side, never up; None keeps their size,
+            0 makes no pictures.
+        square: side of the squares that the decoder's scaler makes of the frames, too; None for none.
 
     Raises:
         UnreadableVideo: with the reason, for every kind of file that gives no frames.
     """
+    sizes = (longer_side, square)
     if count < 1:
         raise ValueError(f"count is {count}; at least 1 is allowed")
     with open_video(path) as (container, stream):
@@ -117,29 +129,29 @@ def sample_frames(path: Path, count: int, *, longer_side: int | None = None) -> 
         stretches = _stretches(table, wanted)
         cost = sum(last - first + 1 for first, last in stretches) * pixels
         if min(cost, whole_cost) > DECODE_BUDGET:
-            return _sample_key_frames(path, table, wanted, longer_side)
-        if 2 * cost < whole_cost:
-            found = _decode_stretches(path, table, stretches, wanted, longer_side)
+            return _sample_key_frames(path, table, wanted, sizes)
+        if cost < WORTH_SEEKING * whole_cost:
+            found = _decode_stretches(path, table, stretches, wanted, sizes)
             if len(found) == len(np.unique(wanted)):
                 return _sampled(found, wanted, table.presentation, count, [table.remark])
     if whole_cost > DECODE_BUDGET:
         raise UnreadableVideo(
             f"too long to decode as a whole ({len(table)} frames of {pixels} pixels), and can't be searched"
         )
-    return _sample_whole(path, table, count, longer_side)
+    return _sample_whole(path, table, count, sizes)
 
 
-def _sample_whole(path: Path, table: PacketTable, count: int, longer_side: int | None) -> SampledFrames:
+def _sample_whole(path: Path, table: PacketTable, count: int, sizes: Sizes) -> SampledFrames:
     """Decode every frame; a second time if less of them decode than the packets let expect."""
     by_time = table.ordered
     order = table.presentation if by_time else np.arange(len(table), dtype=np.int64)
     for _ in range(3):
         wanted = order[even_indices(len(order), count)]
         wanted_set = set(wanted.tolist())
-        found: dict[int, np.ndarray] = {}
+        found: dict[int, Picture] = {}
         decoded: list[int] = []  # what tells a frame from the others: its time stamp, or its place
         with open_video(path) as (container, stream):
-            reader = FrameReader(container, stream, longer_side)
+            reader = FrameReader(container, stream, *sizes)
             for number, frame in enumerate(reader):
                 by_time = by_time and frame.pts is not None
                 key = frame.pts if by_time and frame.pts is not None else number
@@ -169,9 +181,7 @@ def _sample_whole(path: Path, table: PacketTable, count: int, longer_side: int |
     return _sampled(found, wanted, order, count, [table.remark, lost])
 
 
-def _sample_key_frames(
-    path: Path, table: PacketTable, wanted: np.ndarray, longer_side: int | None
-) -> SampledFrames:
+def _sample_key_frames(path: Path, table: PacketTable, wanted: np.ndarray, sizes: Sizes) -> SampledFrames:
     """Replace each wanted frame by the last key frame that is not after it."""
     key_times = np.sort(table.times[table.keys])
     chosen = (
@@ -183,7 +193,7 @@ def _sample_key_frames(
         raise UnreadableVideo(
             f"too large to decode: {len(table)} frames, but only {len(key_times)} key frames"
         )
-    found = _decode_stretches(path, table, _stretches(table, chosen), chosen, longer_side)
+    found = _decode_stretches(path, table, _stretches(table, chosen), chosen, sizes)
     if 2 * len(found) < len(np.unique(chosen)):
         raise UnreadableVideo(
             f"only {len(found)} of the {len(np.unique(chosen))} key frames that were looked at decode"
@@ -195,13 +205,17 @@ def _sample_key_frames(
 
 
 def _sampled(
-    found: dict[int, np.ndarray], wanted: np.ndarray, order: np.ndarray, count: int, remarks: list[str]
+    found: dict[int, Picture], wanted: np.ndarray, order: np.ndarray, count: int, remarks: list[str]
 ) -> SampledFrames:
     if len(order) < count:
         remarks = [*remarks, f"{len(order)} frames, fewer than {count}: repeated evenly"]
     indices = np.searchsorted(order, wanted).astype(np.int32)
-    frames = np.stack([found[key] for key in wanted.tolist()])
-    return SampledFrames(frames, indices, len(order), "; ".join(filter(None, remarks)))
+    pictures = [found[key] for key in wanted.tolist()]
+    frames = np.stack([picture.shown for picture in pictures])
+    squares = [picture.square for picture in pictures if picture.square is not None]
+    return SampledFrames(
+        frames, indices, len(order), "; ".join(filter(None, remarks)), np.stack(squares) if squares else None
+    )
 
 
 def _stretches(table: PacketTable, wanted: np.ndarray) -> list[tuple[int, int]]:
@@ -223,15 +237,16 @@ def _decode_stretches(
     table: PacketTable,
     stretches: list[tuple[int, int]],
     wanted: np.ndarray,
-    longer_side: int | None,
-) -> dict[int, np.ndarray]:
+    sizes: Sizes,
+) -> dict[int, Picture]:
     """Pictures by time stamp, of those `wanted` frames that could be reached by seeking."""
     import av
 
-    found: dict[int, np.ndarray] = {}
+    found: dict[int, Picture] = {}
     missing = set(wanted.tolist())
     with open_video(path) as (container, stream):
-        reader = FrameReader(container, stream, longer_side)
+        reader = FrameReader(container, stream, *sizes)
+        reader.wanted = missing
         for first, last in stretches:
             end_time = int(table.times[first : last + 1].max())
             here = {time for time in missing if int(table.times[first]) <= time <= end_time}

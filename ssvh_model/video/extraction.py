@@ -13,7 +13,7 @@ from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.progress import Progress, part_of
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.earlier import EarlierFeatures
-from ssvh_model.video.shard_extraction import ShardExtraction, decode_for, pools
+from ssvh_model.video.shard_extraction import ShardExtraction, decode_for, pools, prepared_for
 from ssvh_model.video.shards import (
     SHARDS,
     is_finished,
@@ -24,7 +24,7 @@ from ssvh_model.video.shards import (
     write_shard,
 )
 
-__all__ = ["Extraction", "decode_for", "extract_features"]
+__all__ = ["Extraction", "decode_for", "extract_features", "prepared_for"]
 
 
 def extract_features(
@@ -101,7 +101,11 @@ class Extraction:
                 f"{root}: not one usable video in the manifest, so there is nothing to extract features from"
             )
         self._meta = FeatureMeta(
-            backbone=backbone.name, weights_sha256=backbone.weights_sha256, size=backbone.size
+            backbone=backbone.name,
+            weights_sha256=backbone.weights_sha256,
+            size=backbone.size,
+            engine=backbone.engine,
+            precision=backbone.precision,
         )
         settings = {
             **vars(self._meta),
@@ -195,7 +199,17 @@ class Extraction:
         return [outcomes.get(video.id, video) for video in self._videos]
 
     def join(self) -> list[Video]:
-        """Write the files that join the shards, which are all made; returns what `extract_features` does."""
+        """Write the files that join the shards, which are all made; returns what `extract_features` does.
+
+        Raises:
+            UserError: as `extract_features`, or another process has made a shard with other settings since.
+        """
+        for path, key in zip(self._paths, self._keys, strict=True):
+            if not is_finished(path, key):
+                raise UserError(
+                    f"{path}: not made with {self._meta}; processes that share an extraction need the same "
+                    "features.engine and features.precision, not 'auto' on unlike machines"
+                )
         result = self.outcomes()
         readable = [video for video in result if video.usable]
         if not readable:

@@ -33,20 +33,33 @@ def working_side(size: int) -> int:
     return max(512, 2 * size)
 
 
-def decode_for(backbone: Backbone, path: Path, *, frames: int) -> SampledFrames:
+def decode_for(backbone: Backbone, path: Path, *, frames: int, thumbnail: int = 0) -> SampledFrames:
     """Frames of a video as `extract_features` shows them to the backbone; whoever encodes single videos must use this.
+
+    Args:
+        backbone: the image network.
+        path: the video.
+        frames: M.
+        thumbnail: longer side of the pictures that are wanted beside; they may come larger.
 
     Raises:
         UnreadableVideo: with the reason.
     """
+    if backbone.takes_squares:
+        return sample_frames(path, frames, longer_side=thumbnail, square=backbone.size)
     return sample_frames(path, frames, longer_side=working_side(backbone.size))
+
+
+def prepared_for(backbone: Backbone, sampled: SampledFrames) -> Tensor:
+    """What the backbone takes, of frames that `decode_for` gave."""
+    return backbone.prepare(sampled.frames) if sampled.squares is None else torch.from_numpy(sampled.squares)
 
 
 @dataclass(frozen=True)
 class Decoded:
     """A video on its way to the backbone."""
 
-    planes: Tensor  # [M, 3, size, size] float32
+    planes: Tensor  # [M, size, size, 3] float32
     indices: np.ndarray
     thumbnails: list[bytes]
     total: int
@@ -132,13 +145,14 @@ class ShardExtraction:
         if not stays_inside(video.path):
             return "its path leads out of the video folder"
         try:
-            sampled = decode_for(self.backbone, self.root / video.path, frames=self.frames)
+            sampled = decode_for(
+                self.backbone, self.root / video.path, frames=self.frames, thumbnail=self.thumbnail
+            )
         except UnreadableVideo as error:
             return error.reason
         thumbnails = [encode_thumbnail(frame, self.thumbnail) for frame in sampled.frames]
-        return Decoded(
-            self.backbone.prepare(sampled.frames), sampled.indices, thumbnails, sampled.total, sampled.remark
-        )
+        planes = prepared_for(self.backbone, sampled)
+        return Decoded(planes, sampled.indices, thumbnails, sampled.total, sampled.remark)
 
 
 def encode_thumbnail(frame: np.ndarray, longer_side: int) -> bytes:

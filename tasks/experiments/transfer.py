@@ -150,4 +150,8 @@ def _remarks(file: FeatureFile, hashers: Mapping[str, VideoHasher]) -> list[str]
                 f"{paths.FEATURE_FILE} was made with {home.backbone}, {file.path.name} with {there.backbone} or other weights: "
                 "features of different networks do not mean the same."
             )
+        elif there.backbone and home != there:
+            remarks.append(
+                f"{paths.FEATURE_FILE} was made with {home}, {file.path.name} with {there}: their values differ a little."
+            )
     return remarks

@@ -14,8 +14,9 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
+from tasks.extraction.chosen_backbone import chosen_backbone
 from tasks.extraction.earlier import earlier_features, keep_features
-from tasks.machine.device import pick_device, pick_workers
+from tasks.machine.device import pick_workers
 from tasks.machine.progress import Say, ShownProgress
 from tasks.params.sections import Params
 from tasks.pipeline.work import hold_work_lock
@@ -127,16 +128,14 @@ def extract_new(params: Params, new: Sequence[Video], say: Say) -> list[Video]:
     Returns:
         `new` after decoding. Perhaps not one of them can be read; then nothing is kept.
     """
-    from ssvh_model.video.backbones import load_backbone
     from ssvh_model.video.extraction import Extraction
 
     settings = params.features
-    backbone = load_backbone(settings.backbone, size=settings.size, device=pick_device(params.running.device))
     # They have no split yet; a feature file wants one.
     extraction = Extraction(
         [replace(video, split="database") if video.usable else video for video in new],
         Path(params.corpus.path),
-        backbone,
+        chosen_backbone(params),
         frames=settings.frames,
         batch_size=settings.batch_size,
         thumbnail=settings.thumbnail,
@@ -177,7 +176,8 @@ def new_drift(params: Params, say: Say) -> Drift:
     last, new = FeatureFile(paths.FEATURE_FILE), FeatureFile(FOLDER / "features.h5")
     if last.meta != new.meta or last.shape[1:] != new.shape[1:]:
         raise UserError(
-            f"{paths.FEATURE_FILE}: was made with other settings than section features of {paths.PARAMS} has now; run the pipeline"
+            f"{paths.FEATURE_FILE}: was made with other settings than section features of {paths.PARAMS} has now "
+            f"({last.meta}, {last.shape[1]} frames; now {new.meta}, {new.shape[1]} frames); run the pipeline"
         )
     hasher = load_hasher(paths.state(params.last_state))
 

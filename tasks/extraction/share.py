@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import read_manifest
 from tasks import paths
+from tasks.extraction.chosen_backbone import chosen_backbone
 from tasks.extraction.earlier import earlier_features
-from tasks.machine.device import pick_device, pick_workers
+from tasks.machine.device import pick_workers
 from tasks.machine.progress import ShownProgress
 from tasks.params.load import load_params
 from tasks.params.reading import read_yaml
@@ -40,15 +41,13 @@ class Share:
 
 def open_extraction(params: Params, folder: Path) -> Extraction:
     """The extraction of the pipeline's corpus, whose files go to `folder`."""
-    from ssvh_model.video.backbones import load_backbone
     from ssvh_model.video.extraction import Extraction
 
     features, corpus = params.features, params.corpus
-    backbone = load_backbone(features.backbone, size=features.size, device=pick_device(params.running.device))
     return Extraction(
         read_manifest(paths.CORPUS_MANIFEST),
         paths.video_root(corpus.source, corpus.path),
-        backbone,
+        chosen_backbone(params),
         frames=features.frames,
         batch_size=features.batch_size,
         thumbnail=features.thumbnail,

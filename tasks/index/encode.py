@@ -82,9 +82,7 @@ def encode_features(
         )
     if wanted.weights_sha256 and file.meta != wanted:
         raise UserError(
-            f"{file.path}: its features were made with {file.meta.backbone or 'an unknown backbone'}, "
-            f"{file.meta.size} pixels; {hasher.name} needs those of {wanted.backbone}, {wanted.size} pixels, "
-            f"weights {wanted.weights_sha256[:12]}"
+            f"{file.path}: its features were made with {file.meta}; {hasher.name} needs those of {wanted}"
         )
     device = pick_device(params.running.device)
     chosen = np.arange(len(file)) if rows is None else rows

@@ -19,6 +19,7 @@ def check_together(params: Params, path: Path) -> None:
         UserError: about the first thing that does not fit.
     """
     for problem in (
+        _engine(params),
         _mask(params),
         _shares(params),
         _groups(params),
@@ -33,6 +34,12 @@ def check_together(params: Params, path: Path) -> None:
     ):
         if problem is not None:
             raise UserError(f"{path}: {problem}")
+
+
+def _engine(params: Params) -> str | None:
+    if params.features.engine != "onnxruntime" or params.features.precision != "bfloat16":
+        return None
+    return "features.precision is bfloat16, which features.engine onnxruntime does not have; allowed are float32 and auto"
 
 
 def _mask(params: Params) -> str | None:
@@ -81,9 +88,9 @@ def _rates(params: Params) -> str | None:
 
 
 def _weights(params: Params) -> str | None:
-    if params.losses.reconstruction or params.losses.alpha:
+    if params.losses.reconstruction or params.losses.alpha or params.losses.gamma:
         return None
-    return "losses.reconstruction and losses.alpha are both 0; allowed is one of them, the warm-up has no other loss"
+    return "losses.reconstruction, losses.alpha and losses.gamma are all 0; allowed is one of them, the warm-up has no other loss"
 
 
 def _rounds(params: Params) -> str | None:

@@ -164,7 +164,8 @@ def _differences(before: Any, after: Any, *, prefix: str) -> list[str]:
         if isinstance(value, dict) and isinstance(old, dict) and name not in REPLACED_AS_A_WHOLE:
             lines += _differences(old, value, prefix=f"{name}.")
         elif value != old and name in REPLACED_AS_A_WHOLE:
-            lines.append(f"{name}: {len(old)} -> {len(value)} rounds")
+            # What stood there may be no rounds at all.
+            lines.append(f"{name}: {len(old) if isinstance(old, dict) else old} -> {len(value)} rounds")
         elif value != old:
             lines.append(f"{name}: {old} -> {value}")
     return lines

@@ -86,6 +86,8 @@ class Features(Section):
     """Stage features."""
 
     backbone: str = Field(min_length=1)
+    engine: Literal["auto", "torch", "openvino", "onnxruntime"]
+    precision: Literal["auto", "float32", "bfloat16"]
     frames: int = Field(ge=2, le=1000)
     size: int = Field(ge=32, le=1024)
     batch_size: int = Field(ge=1)
@@ -110,8 +112,8 @@ class Model(Section):
     position_scale: float = Field(ge=0)
     pooling: Literal["votes", "values"]
     start: Literal["random", "itq"]
-    whitening: Literal["by_length"] | Annotated[float, Field(ge=0, le=1)]
-    within_video: Annotated[float, Field(gt=0, le=1000)] | None
+    whitening: Literal["auto", "by_length"] | Annotated[float, Field(ge=0, le=1)]
+    within_video: Literal["auto"] | Annotated[float, Field(gt=0, le=1000)] | None
 
 
 class Sampler(Section):
@@ -132,6 +134,7 @@ class Losses(Section):
     reconstruction: float = Field(ge=0)
     alpha: float = Field(ge=0)
     beta: float = Field(ge=0)
+    gamma: float = Field(ge=0)
     temperature: float = Field(gt=0)
     tau_plus: float = Field(ge=0, lt=1)
     negatives: Literal["all", "repeated"]
@@ -145,6 +148,7 @@ class Training(Section):
     learning_rate_floor: float = Field(ge=0)
     step_epochs: int = Field(ge=1)
     step_factor: float = Field(gt=0, le=1)
+    precision: Literal["auto", "float32", "bfloat16"]
     validate_every: int = Field(ge=1)
 
 

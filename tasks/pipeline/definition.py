@@ -55,6 +55,11 @@ def read_definitions() -> list[Definition]:
         raise UserError(f"{paths.PIPELINE}: stages {circle} wait for each other") from None
 
 
+def stage_name(base: str, number: int) -> str:
+    """As DVC calls a stage, such as "p2set@2" for round 2; `number` is 0 for stages that belong to no round."""
+    return f"{base}@{number}" if number else base
+
+
 def feeds(maker: Definition, user: Definition) -> bool:
     """Whether one stage makes what another depends on."""
     return any(_overlap(path, output) for output in maker.outputs for path in user.inputs)

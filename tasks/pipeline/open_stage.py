@@ -6,7 +6,7 @@ import gc
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from tasks.machine.services import await_answer
 from tasks.params.keys import flatten, look_up
 from tasks.params.load import load_params
 from tasks.params.reading import read_yaml
-from tasks.pipeline.definition import Definition, Lock, read_definitions
+from tasks.pipeline.definition import Definition, Lock, read_definitions, stage_name
 from tasks.pipeline.dvc_files import keep_lock
 from tasks.pipeline.flow_folder import LINE, FlowFolder
 from tasks.pipeline.stage import Stage
@@ -45,10 +45,11 @@ def open_stage(base: str, number: int = 0) -> Iterator[Stage]:
     Raises:
         UserError: parameters, inputs or services are at fault.
     """
-    name = f"{base}@{number}" if number else base
+    name = stage_name(base, number)
     params = load_params(paths.PARAMS)
     values = read_yaml(paths.PARAMS)
-    definition = definition_of(name)
+    definitions = read_definitions()
+    definition = definition_of(definitions, name)
     say = _teller(name)
     with only_one(name, say):
         keep_lock()
@@ -74,7 +75,7 @@ def open_stage(base: str, number: int = 0) -> Iterator[Stage]:
             with watch_system(run):
                 yield Stage(definition.name, number, params, work, run, say)
             _publish_record(definition, run, work, lineage)
-            names = [one.name for one in read_definitions()]
+            names = [one.name for one in definitions]
             run.tag_parent(**stage_tags(parent, names[: names.index(definition.name) + 1]))
             status = "FINISHED"
         except (KeyboardInterrupt, SystemExit):
@@ -92,16 +93,20 @@ def open_stage(base: str, number: int = 0) -> Iterator[Stage]:
                 await_answer("the Prefect server", f"{address}/health", params.running.wait_for_services, say)
 
 
-def definition_of(name: str) -> Definition:
+def definition_of(definitions: Sequence[Definition], name: str) -> Definition:
     """What dvc.yaml says of a stage.
+
+    Args:
+        definitions: all that it has.
+        name: of the stage.
 
     Raises:
         UserError: it has no such stage.
     """
-    definitions = {definition.name: definition for definition in read_definitions()}
-    if name not in definitions:
-        raise UserError(f"stage {name!r} is not in {paths.PIPELINE}; there are {', '.join(definitions)}")
-    return definitions[name]
+    by_name = {definition.name: definition for definition in definitions}
+    if name not in by_name:
+        raise UserError(f"stage {name!r} is not in {paths.PIPELINE}; there are {', '.join(by_name)}")
+    return by_name[name]
 
 
 def _teller(name: str) -> Callable[[str], None]:

@@ -38,10 +38,6 @@ class StageTask:
         self.name = fn.__name__
         self.tags = frozenset(tags)
 
-    def stage_name(self, number: int = 0) -> str:
-        """As dvc.yaml calls it, such as "p2set@2" for round 2."""
-        return f"{self.name}@{number}" if number else self.name
-
     @functools.cached_property
     def task(self) -> Any:
         """The Prefect task. It is tried again if a service was away, and for no other reason."""

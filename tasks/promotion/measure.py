@@ -122,8 +122,7 @@ class Measurement:
 
 
 def _in_words(frames: int, size: int, features: FeatureMeta) -> str:
-    made = f"{features.backbone or 'unknown backbone'}, size {features.size}, weights {features.weights_sha256[:8] or '-'}"
-    return f"{frames} frames of {size} numbers ({made})"
+    return f"{frames} frames of {size} numbers ({features})"
 
 
 def verified(version: ModelVersion, model: str) -> HasherSource:

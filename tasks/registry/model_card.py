@@ -137,6 +137,8 @@ def _data(facts: Facts) -> list[str]:
     labels = len({label for video in videos for label in video.labels})
     features = facts.features
     made = f"`{features.backbone}` at {features.size} pixels" if features.backbone else "an unknown backbone"
+    if features.weights_sha256:
+        made += f", run by {features.engine} in {features.precision}"
     return [
         "\n".join(
             f"- {line}"
@@ -160,7 +162,7 @@ def _parameters(facts: Facts) -> list[str]:
         f"encoder: {model.layers} layer{'s' * (model.layers > 1)}, width {model.width}, {model.heads} heads; codes pooled by {model.pooling}; "
         f"start: {model.start}; {facts.megabytes:.1f} MB",
         f"sampler: {params.sampler.kind}, {params.sampler.mask_ratio:.0%} of the frames hidden",
-        f"losses: reconstruction {losses.reconstruction:g}, alpha {losses.alpha:g}, beta {losses.beta:g}",
+        f"losses: reconstruction {losses.reconstruction:g}, alpha {losses.alpha:g}, beta {losses.beta:g}, gamma {losses.gamma:g}",
         f"training: {params.warmup.epochs} epochs of warm-up; {rounds or 'no rounds with clusters'}; "
         f"batches of {params.training.batch_size}, learning rate {params.training.learning_rate:g}; seed {params.seed}",
     )

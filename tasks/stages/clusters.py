@@ -24,7 +24,10 @@ def clusters(round: int) -> None:
         stage.run.log_metrics(anchor_figures(anchors))
         folder = stage.work.folder / "clusters"
         save_anchors(folder / paths.ANCHORS, anchors)
-        stage.say(
-            f"clusters of {', '.join(str(len(clusters.anchors)) for clusters in anchors)} anchors are made"
-        )
+        made, wanted = [len(clusters.anchors) for clusters in anchors], list(settings.clusters)
+        if made != wanted:
+            stage.say(
+                f"rounds.{round}.clusters is {wanted}, more than the {len(session.videos)} training videos: {made} instead"
+            )
+        stage.say(f"clusters of {', '.join(map(str, made))} anchors are made")
         stage.work.publish({paths.state(f"clusters-{round}"): folder})

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, write_manifest
 from tasks import paths
 from tasks.machine.device import pick_workers
@@ -15,6 +17,8 @@ from tasks.pipeline.stage_task import stage_task
 
 if TYPE_CHECKING:
     from ssvh_model.corpus.splits import SplitSpec
+
+LEAST_TRAINING_VIDEOS = 2  # one has nothing to be told apart from
 
 
 @stage_task(tags=("data",))
@@ -39,6 +43,7 @@ def corpus() -> None:
         else:
             videos = assign_splits(_videos(stage, made), spec, seed=stage.params.seed)
 
+        _check_training_videos(videos)
         manifest = made / "manifest.csv"
         write_manifest(manifest, videos)
         publish = {paths.CORPUS_MANIFEST: manifest}
@@ -55,6 +60,17 @@ def corpus() -> None:
         stage.say(f"{len(videos)} videos: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
         for video in [video for video in videos if not video.usable][:10]:
             stage.say(f"left out: {video.path}: {video.reason}")
+
+
+def _check_training_videos(videos: Sequence[Video]) -> None:
+    """Raises UserError where training could not begin: better now than after hours of extraction."""
+    usable = [video for video in videos if video.usable]
+    training = sum(video.split == "train" for video in usable)
+    if training < LEAST_TRAINING_VIDEOS:
+        raise UserError(
+            f"corpus: {training} of {len(usable)} usable videos for training; allowed are at least {LEAST_TRAINING_VIDEOS}: "
+            "add videos, or lower the shares in corpus.split"
+        )
 
 
 def _videos(stage: Stage, folder: Path) -> list[Video]:

@@ -51,11 +51,12 @@ EXAMPLE_VIDEOS = 2
 RESULT_TAG = "ssvh.result"  # of a version and of what is logged for it: what the work folder calls its result
 
 
-def requirements(backbone: str) -> list[str]:
+def requirements(backbone: str, engine: str) -> list[str]:
     """What the served model needs, for pip.
 
     Args:
         backbone: that makes its features of videos; "" if none is known.
+        engine: that runs the backbone.
 
     Raises:
         UserError: a package of the backbone is not installed here, so that its version is not known.
@@ -63,12 +64,12 @@ def requirements(backbone: str) -> list[str]:
     from ssvh_model.video.backbones import packages_of
 
     found = []
-    for name in (*REQUIREMENTS, *packages_of(backbone)):
+    for name in (*REQUIREMENTS, *packages_of(backbone, engine)):
         try:
             found.append(f"{name}=={version(name).partition('+')[0]}")
         except PackageNotFoundError as error:
             raise UserError(
-                f"features.backbone: {backbone!r} needs the package {name}, which is not installed"
+                f"features.backbone: {backbone!r}, run by {engine}, needs the package {name}, which is not installed"
             ) from error
     return found
 
@@ -156,7 +157,7 @@ def _register(
         code_paths=[str(Path(ssvh_model.__file__).parent)],
         signature=_signature(config),
         input_example=example,
-        pip_requirements=requirements(file.meta.backbone),
+        pip_requirements=requirements(file.meta.backbone, file.meta.engine),
     )
     # Everything that the version was made from, as files: parameters, figures, and the digests of all that DVC knows.
     for path in (paths.PARAMS, paths.LOCK, paths.EVALUATION):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ssvh_model.training.failure_checks import FailureChecks, Finding, Thresholds
-from ssvh_model.training.figures import VALIDATION_GMAP
+from ssvh_model.training.figures import START_AGREEMENT, START_WHITENING, START_WITHIN_VIDEO, VALIDATION_GMAP
 from tasks.params.sections import Params
 from tasks.pipeline.stage import Stage
 from tasks.records.prefect_page import show_table
@@ -66,6 +66,11 @@ def epoch_log(stage: Stage, checks: CheckedStage) -> Callable[[dict[str, Any], f
         if seconds:
             figures["epoch_seconds"] = seconds
         stage.run.log_metrics(figures, step=row["epoch"])
+        if START_AGREEMENT in row:
+            stage.say(
+                f"start: whitening {row.get(START_WHITENING, 'by_length')}, within_video {row[START_WITHIN_VIDEO] or None}; "
+                f"clusters of halves agree by {row[START_AGREEMENT]:.2f}, most of all starts tried"
+            )
         if VALIDATION_GMAP in row:
             stage.say(
                 f"epoch {row['epoch']}: loss {row['loss']:.4f}, validation GMAP {row[VALIDATION_GMAP]:.4f}"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import psutil
+import torch
 
 from ssvh_model.features import FeatureFile
 from ssvh_model.losses.objective import Objective
 from ssvh_model.model.autossvh import DecoderConfig
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
+from ssvh_model.model.precision import Precision, best_precision
 from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.retrieval.video_set import VideoSet
@@ -23,8 +25,16 @@ from tasks.machine.device import pick_device
 from tasks.params.sections import Params
 
 
-def hasher_config(params: Params, *, frames: int, feature_size: int) -> HasherConfig:
-    """What the hasher is built from, for videos of M `frames` with D = `feature_size` numbers each."""
+def hasher_config(
+    params: Params, *, frames: int, feature_size: int, precision: Precision = "float32"
+) -> HasherConfig:
+    """What the hasher is built from, for videos of M `frames` with D = `feature_size` numbers each.
+
+    Args:
+        params: section model counts.
+        frames, feature_size: of the features.
+        precision: of the codes.
+    """
     model = params.model
     return HasherConfig(
         feature_size=feature_size,
@@ -39,15 +49,16 @@ def hasher_config(params: Params, *, frames: int, feature_size: int) -> HasherCo
         training_bits=training_bits_by_length(model.bits)
         if model.training_bits == "by_length"
         else model.training_bits,
+        precision=precision,
     )
 
 
-def model_config(params: Params, file: FeatureFile) -> ModelConfig:
-    """What the model is built from, for the features at hand."""
+def model_config(params: Params, file: FeatureFile, precision: Precision) -> ModelConfig:
+    """What the model is built from, for the features at hand; it is trained and makes codes in one precision."""
     _, frames, size = file.shape
     model, sampler = params.model, params.sampler
     return ModelConfig(
-        hasher_config(params, frames=frames, feature_size=size),
+        hasher_config(params, frames=frames, feature_size=size, precision=precision),
         DecoderConfig(width=model.decoder_width, layers=model.decoder_layers, heads=model.decoder_heads),
         SamplerConfig(
             kind=sampler.kind,
@@ -59,11 +70,12 @@ def model_config(params: Params, file: FeatureFile) -> ModelConfig:
     )
 
 
-def training_settings(params: Params, file: FeatureFile) -> TrainingSettings:
-    """All that params.yaml says of a training on the features at hand but the length of its phases."""
+def training_settings(params: Params, file: FeatureFile, device: torch.device) -> TrainingSettings:
+    """All that params.yaml says of a training on the features at hand, on a device, but the length of its phases."""
     model, training, clustering = params.model, params.training, params.clustering
+    precision = best_precision(device) if training.precision == "auto" else training.precision
     return TrainingSettings(
-        model=model_config(params, file),
+        model=model_config(params, file, precision),
         initialization=Initialization(
             start=model.start,
             center_features=model.center_features,
@@ -81,6 +93,7 @@ def training_settings(params: Params, file: FeatureFile) -> TrainingSettings:
             code_noise=model.code_noise,
             reversal=params.sampler.reversal,
             reversal_ramp=params.sampler.reversal_ramp,
+            precision=precision,
         ),
         clustering=ClusteringSettings(
             iterations=clustering.iterations,
@@ -99,10 +112,11 @@ def training_session(params: Params, file: FeatureFile, ranks: Ranks = ALONE) ->
     Raises:
         UserError: as `TrainingSession`, or there is no such device.
     """
+    device = pick_device(params.running.device)
     return TrainingSession(
-        training_settings(params, file),
+        training_settings(params, file, device),
         file,
-        device=pick_device(params.running.device),
+        device=device,
         memory_limit=psutil.virtual_memory().available / 2,
         ranks=ranks,
     )

@@ -25,6 +25,7 @@ def wait_until(happened: Callable[[], bool], what: str) -> None:
         time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_its_workers_end_when_it_is_killed_and_leave_nothing(tmp_path: Path) -> None:
     write_tiny_features(tmp_path / "features.h5")
     write_tiny_params(tmp_path / "params.yaml", warmup__epochs=100_000)

@@ -156,17 +156,23 @@ class Campaign:
                 began = time.monotonic()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     root.wait(timeout=moment)
-                    # It was faster than usual, or what it did before is kept. A pipeline has nothing more to do then.
+                    # It was faster than usual, or what it did before is kept. A pipeline has nothing more to do then;
+                    # others are hit sooner from now on.
                     if command.per_pipeline:
                         return
+                    duration = time.monotonic() - began
                     continue
                 tree = Tree(mark, root.pid)
-                while not self._strike(victim, command, tree, random, project.folder):
+                while not (struck := self._strike(victim, command, tree, random, project.folder)):
                     if root.poll() is not None:
-                        return
+                        break
                     if time.monotonic() - began > moment + SECONDS_TO_APPEAR:
                         victim = "any one"
                     time.sleep(0.1)
+                if not struck:  # it ended before there was one of that kind
+                    if command.per_pipeline:
+                        return
+                    continue
                 scenario.hits.append(Hit(victim, time.monotonic() - began))
                 root.wait(timeout=SECONDS_TO_END)
                 scenario.output = log.read_text(errors="replace")

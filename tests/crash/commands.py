@@ -61,7 +61,7 @@ class Command:
     changes: dict[str, Any] | None = None
     services: tuple[str, ...] = ()
     most_kills: int = 20
-    haste: float = 1.5
+    haste: float = 1.0
     per_pipeline: bool = False
     afterwards: tuple[tuple[str, ...], ...] = ()
     searched: bool = False

@@ -12,7 +12,7 @@ import pytest
 
 from tests.projects import Project
 
-pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("kill")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 def kill_when(project: Project, happened: Callable[[], bool]) -> None:

@@ -12,7 +12,7 @@ from tasks.records.prefect_page import PICTURE_WIDTH
 from tests.browser import Page, browser, find_browser
 from tests.projects import STAGES, Project
 
-pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.timeout(1500)
 
 
 @pytest.fixture(scope="module")

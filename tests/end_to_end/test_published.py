@@ -19,7 +19,7 @@ import sys
 from tasks.stage import main
 sys.exit(max(main([name]) for name in sys.argv[1:]))
 """
-pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.timeout(1500)
 
 
 def test_from_a_preset_and_published_files_to_a_registered_hasher(

@@ -20,7 +20,7 @@ from tasks.machine import programs
 from tasks.machine.services import answers
 from tests.projects import Project
 
-pytestmark = [pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.timeout(1500)
 
 SECONDS_TO_START = 240
 

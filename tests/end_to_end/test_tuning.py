@@ -13,7 +13,7 @@ from tests.postgresql import PostgreSQL
 from tests.projects import Project
 from tests.tasks.tuning.small import SPACE
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("flows")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 def test_what_a_pool_s_workers_found_is_what_the_pipeline_trains(

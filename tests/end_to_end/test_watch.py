@@ -9,7 +9,7 @@ import pytest
 
 from tests.projects import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("pipeline")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 def add(project: Project, clips: list[Path]) -> None:

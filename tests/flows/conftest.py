@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -129,22 +130,53 @@ class Project:
 
 
 @pytest.fixture
-def stub_project(tmp_path: Path) -> Project:
+def stub_project(tmp_path: Path, empty_mlflow: Path) -> Project:
     """Two stages, nothing run yet, no Prefect server known."""
+    write_stub_project(tmp_path)
+    shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
+    return Project(tmp_path, environment_in(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def finished_template(tmp_path_factory: pytest.TempPathFactory, empty_mlflow: Path, prefect_api: str) -> Path:
+    """The same after a run of its pipeline."""
+    folder = tmp_path_factory.mktemp("finished-stub")
+    write_stub_project(folder)
+    shutil.copy(empty_mlflow, folder / "mlflow.db")
+    status, output = Project(folder, environment_in(folder)).run(
+        "flows.pipeline", PREFECT_API_URL=prefect_api
+    )
+    assert status == 0, output
+    return folder
+
+
+@pytest.fixture
+def finished_stub_project(finished_template: Path, tmp_path: Path) -> Project:
+    """A copy of the stub project in which both stages have run."""
+    shutil.copytree(finished_template, tmp_path, symlinks=True, dirs_exist_ok=True)
+    return Project(tmp_path, environment_in(tmp_path))
+
+
+def write_stub_project(folder: Path) -> None:
+    """Its files and DVC's configuration."""
     for name, text in {
         "stub.py": STUB,
         "dvc.yaml": PIPELINE,
         "params.yaml": (ROOT / "params.yaml").read_text(encoding="utf-8"),
         **{f"stubs/{name}.py": FUNCTION.format(name=name) for name in ("first", "second")},
     }.items():
-        path = tmp_path / name
+        path = folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    (tmp_path / ".dvcignore").write_text(".work\n.prefect\nmlartifacts\n")
-    (tmp_path / ".dvc").mkdir()
-    (tmp_path / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+    (folder / ".dvcignore").write_text(".work\n.prefect\nmlartifacts\n")
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    no_scm = true\n    analytics = false\n")
+
+
+def environment_in(folder: Path) -> dict[str, str]:
+    """The variables with which a project's programs are started."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {
+    return {
         **{
             name: value
             for name, value in os.environ.items()
@@ -156,6 +188,5 @@ def stub_project(tmp_path: Path) -> Project:
         "DO_NOT_TRACK": "1",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_HOME": str(tmp_path / ".prefect"),
+        "PREFECT_HOME": str(folder / ".prefect"),
     }
-    return Project(tmp_path, environment)

@@ -16,8 +16,6 @@ import pytest
 from tests.flows.conftest import Project
 from tests.tasks.experiments.small import write_tiny_features, write_tiny_params
 
-pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
-
 COMMAND = (
     "flows.cli",
     "ablate",
@@ -47,6 +45,7 @@ def descendants(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
+@pytest.mark.slow
 def test_a_killed_ablation_goes_on_under_the_same_parent_and_keeps_what_it_had(
     experiment: Project, task_runs: Callable[..., dict[str, Any]]
 ) -> None:

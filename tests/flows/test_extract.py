@@ -13,7 +13,7 @@ from tests.flows.servers.test_worker import workers
 from tests.projects import copy_project
 from tests.ssvh_model.video.odd_videos import video_maker
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flows"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 VIDEOS = 200  # four shards
 

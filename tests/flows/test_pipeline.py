@@ -14,8 +14,6 @@ from prefect.client.orchestration import SyncPrefectClient
 
 from tests.flows.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
-
 
 def parents(runs: list[Any]) -> list[Any]:
     return [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
@@ -72,6 +70,7 @@ def test_the_flow_runs_what_is_out_of_date_and_shows_the_rest_as_cached(
 def test_dvc_repro_by_hand_keeps_the_same_records_without_a_server_and_a_second_run_does_nothing(
     stub_project: Project,
 ) -> None:
+    (stub_project.folder / "mlflow.db").unlink()  # made at the first need
     status, output = stub_project.run("dvc", "repro")
     assert status == 0, output
     assert "running without a Prefect server" in output
@@ -137,6 +136,7 @@ def test_cancelling_the_flow_ends_everything_that_it_started(stub_project: Proje
     assert [run.info.status for run in children(stub_project.runs(), parent)] == ["KILLED"]
 
 
+@pytest.mark.slow
 def test_killing_the_flow_ends_everything_too_and_the_next_run_puts_the_records_right(
     stub_project: Project, prefect_api: str
 ) -> None:

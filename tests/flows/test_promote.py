@@ -10,8 +10,6 @@ import pytest
 from tests.flows.conftest import Project
 from tests.tasks.registry.registered import MODEL, register, save_hasher_that_is_blind, write_project
 
-pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
-
 AT_THE_END = """
   register:
     cmd: python stub.py register
@@ -20,6 +18,7 @@ AT_THE_END = """
 """
 
 
+@pytest.mark.slow
 def test_by_hand_with_a_prefect_server_it_is_a_flow_run_whose_state_says_what_came_of_it(
     stub_project: Project, prefect_api: str
 ) -> None:
@@ -53,6 +52,7 @@ def test_by_hand_with_a_prefect_server_it_is_a_flow_run_whose_state_says_what_ca
     assert states[1][1].startswith("version 2 not promoted, version 1 stays: better than the champion")
 
 
+@pytest.mark.slow
 def test_a_run_that_registers_a_version_ends_with_a_promotion_if_params_say_so(
     stub_project: Project, prefect_api: str
 ) -> None:

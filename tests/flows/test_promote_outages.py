@@ -23,7 +23,7 @@ from tests.proxy import Proxy
 from tests.services import Service, mlflow_service
 from tests.tasks.registry.registered import MODEL, register, save_hasher_that_is_blind, write_project
 
-pytestmark = [pytest.mark.xdist_group("promotion-server"), pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.timeout(1200)
 
 LOG = f"{MODEL}-promotions"
 SET_ALIAS = ("POST", "registered-models/alias")
@@ -181,7 +181,7 @@ def test_the_server_is_killed_in_the_middle_and_the_promotion_ends_with_one_cham
     )
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
 def test_a_promotion_that_is_killed_is_settled_by_the_next(world: World, when: str) -> None:
     (before,) = world.champions()
     version = world.register("good")
@@ -204,6 +204,7 @@ def test_a_promotion_that_is_killed_is_settled_by_the_next(world: World, when: s
     )
 
 
+@pytest.mark.slow
 def test_of_two_promotions_at_once_one_wins_and_the_other_says_why_it_did_not(world: World) -> None:
     (before,) = world.champions()
     good, best = world.register("good"), world.register("best")

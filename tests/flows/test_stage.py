@@ -13,8 +13,6 @@ from flows.running.environment import refuse_nested
 from ssvh_model.errors import UserError
 from tests.flows.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
-
 
 def test_bad_parameters_end_a_stage_before_anything_starts(stub_project: Project) -> None:
     stub_project.change("seed: 1", "seed: one")

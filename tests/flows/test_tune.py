@@ -19,7 +19,7 @@ from tests.flows.conftest import Project
 from tests.postgresql import PostgreSQL
 from tests.tasks.tuning.small import DEFAULT_IS_TOO_SHORT, write_tiny_tuning
 
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(1200)]  # they share a Prefect server
+pytestmark = pytest.mark.timeout(1200)
 
 COMMAND = ("flows.cli", "tune", "--features", "features.h5")
 ENDED = ("COMPLETE", "PRUNED")
@@ -63,6 +63,7 @@ def check_records(project: Project, study: optuna.Study, wanted: int) -> list[An
     return list(children.values())
 
 
+@pytest.mark.slow
 def test_one_worker_tunes_reports_and_applies(
     tuning: Project, task_runs: Callable[..., dict[str, Any]]
 ) -> None:

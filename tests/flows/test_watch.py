@@ -15,8 +15,7 @@ from ssvh_model.manifest import Video, write_manifest
 from tests.flows.conftest import Project
 from tests.ssvh_model.video.odd_videos import break_after_first_frame, video_maker
 
-# They share a Prefect server.
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(600)
 
 PIPELINE = """
 stages:
@@ -65,6 +64,7 @@ def undecodable(folder: Path, name: str) -> None:
     os.utime(path, (path.stat().st_atime, path.stat().st_mtime - 60))
 
 
+@pytest.mark.slow
 def test_a_clip_that_can_not_be_decoded_is_left_out_and_named(watched: Project) -> None:
     undecodable(watched.folder, "broken.mp4")
     for _ in range(2):

@@ -106,25 +106,25 @@ def _write(path: Path, results: dict[str, Counts], seed: int) -> None:
 
 
 class _Progress:
-    """A line on the terminal with the rate and the time left, written over again and again."""
+    """A line with the rate and the time left: on a terminal written over again and again, elsewhere one a minute."""
 
     def __init__(self, kind: str, total: int) -> None:
-        self._kind, self._total, self._done, self._last = kind, total, 0, 0.0
+        self._kind, self._total, self._done, self._last = kind, total, 0, time.monotonic()
 
     def __call__(self, counts: Counts) -> None:
         self._done += 1
-        if not sys.stderr.isatty() or (time.monotonic() - self._last < 0.5 and self._done < self._total):
+        on_terminal = sys.stderr.isatty()
+        over = on_terminal and self._done == self._total
+        if time.monotonic() - self._last < (0.5 if on_terminal else 60) and not over:
             return
         self._last = time.monotonic()
         rate = self._done / max(counts.seconds, 1e-9)
         left = (self._total - self._done) / rate
         line = f"{self._kind}: {self._done} of {self._total}, {rate:.0f}/s, {left:.0f} s left, {len(counts.failures)} failures"
-        print(
-            f"\r\x1b[K{line}",
-            end="\r\x1b[K" if self._done == self._total else "",
-            file=sys.stderr,
-            flush=True,
-        )
+        if on_terminal:
+            print(f"\r\x1b[K{line}", end="\r\x1b[K" if over else "", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

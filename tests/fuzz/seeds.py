@@ -195,6 +195,7 @@ def tiny_trainer() -> Any:
             code_noise=0.1,
             reversal=1.0,
             reversal_ramp=2,
+            precision="float32",
         ),
         seed=1,
         device=torch.device("cpu"),

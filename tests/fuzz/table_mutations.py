@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import struct
+import warnings
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -143,9 +144,10 @@ def _other_matrix(data: bytes, rng: Random) -> bytes:
     name = rng.choice(("labels",) * 6 + ("x", "__header__", "a" * 31))
     out = io.BytesIO()
     try:
-        matlab.savemat(
-            out, {name: made()}, do_compression=rng.random() < 0.4, oned_as=rng.choice(("row", "column"))
-        )
+        with warnings.catch_warnings(action="ignore"):  # names that MATLAB does not have
+            matlab.savemat(
+                out, {name: made()}, do_compression=rng.random() < 0.4, oned_as=rng.choice(("row", "column"))
+            )
     except (TypeError, ValueError):
         return data
     return out.getvalue()

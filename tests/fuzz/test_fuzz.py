@@ -13,8 +13,7 @@ from tests.fuzz.inputs import Inputs, packed
 from tests.fuzz.process import Reader
 from tests.fuzz.readers import KINDS
 
-# The group keeps the process that reads, and what it makes once, to one worker.
-pytestmark = [pytest.mark.xdist_group("fuzz"), pytest.mark.timeout(3600)]
+pytestmark = pytest.mark.timeout(3600)
 
 NEW = 24
 NEW_OF_SLOW = 8

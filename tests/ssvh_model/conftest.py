@@ -111,6 +111,7 @@ def make_trainer() -> Callable[..., Trainer]:
                 code_noise=code_noise,
                 reversal=1.0,
                 reversal_ramp=2,
+                precision="float32",
             ),
             seed=seed,
             device=torch.device(device),

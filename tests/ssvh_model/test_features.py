@@ -40,6 +40,17 @@ def test_rows_and_their_description(path: Path) -> None:
     assert file.frame_indices.tolist() == [[0, 1, 2]] * 5
 
 
+def test_what_ran_the_network_is_told_and_was_torch_where_it_is_not(path: Path, tmp_path: Path) -> None:
+    other = FeatureMeta("net", "00ff", 160, engine="openvino", precision="bfloat16")
+    write_feature_file(
+        tmp_path / "other.h5", np.zeros((1, 3, 2)), ids=["a"], labels=[()], splits=["train"], meta=other
+    )
+    assert FeatureFile(tmp_path / "other.h5").meta == other
+    with h5py.File(path, "r+") as file:
+        del file.attrs["engine"], file.attrs["precision"]
+    assert FeatureFile(path).meta == FeatureMeta("net", "00ff", 160, engine="torch", precision="float32")
+
+
 @pytest.mark.parametrize("rows", [[0], [4, 0, 2], [1, 1, 3, 1], [2, 3, 4], []])
 def test_any_order_and_repetition_of_rows(path: Path, rows: list[int]) -> None:
     everything = torch.arange(30, dtype=torch.float16).view(5, 3, 2)

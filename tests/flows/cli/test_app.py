@@ -12,8 +12,6 @@ import pytest
 from flows.commands.report import short_report
 from tests.flows.conftest import ROOT, Project
 
-pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
-
 
 def test_help_lists_the_commands(stub_project: Project) -> None:
     status, output = stub_project.run("flows.cli", "--help")
@@ -24,7 +22,7 @@ def test_help_lists_the_commands(stub_project: Project) -> None:
 
 def test_parameters_are_checked_in_one_line(stub_project: Project) -> None:
     assert stub_project.run("flows.cli", "params", "check") == (0, "params.yaml is in order\n")
-    stub_project.change("mask_ratio: 0.5", "mask_ratio: 1 ")
+    stub_project.change("mask_ratio: 0.88", "mask_ratio: 1 ")
     for command in (("params", "check"), ("run",)):
         status, output = stub_project.run("flows.cli", *command)
         assert status == 2
@@ -70,6 +68,7 @@ def test_the_report(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:  # type:
         assert part in text
 
 
+@pytest.mark.slow
 def test_the_three_pages_open_together_and_end_with_ctrl_c(stub_project: Project) -> None:
     shutil.copy(ROOT / "params.yaml", stub_project.folder)
     pages = stub_project.start("flows.cli", "ui")

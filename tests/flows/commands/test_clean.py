@@ -16,8 +16,6 @@ import pytest
 
 from tests.flows.conftest import ROOT, Project
 
-pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
-
 # Each prints a line when it has what it needs, then goes on when its input ends.
 USERS = {
     "shard": """

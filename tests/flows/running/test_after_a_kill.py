@@ -15,9 +15,10 @@ import pytest
 from tasks.pipeline import dvc_files
 from tests.flows.conftest import Project
 
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(900)]  # they share a Prefect server
+pytestmark = pytest.mark.timeout(900)
 
 SECONDS = 300
+slow = pytest.mark.slow  # one of each kind is enough for `make test`
 
 
 def start_and_wait_for_the_stage(project: Project, *command: str, **extra: str) -> subprocess.Popen[str]:
@@ -39,7 +40,9 @@ def below(process: psutil.Process, *words: str) -> psutil.Process:
     return next(one for one in process.children(recursive=True) if set(words) <= set(one.cmdline()))
 
 
-@pytest.mark.parametrize("survivor", ["all the others", "the flow", "dvc"])
+@pytest.mark.parametrize(
+    "survivor", ["all the others", pytest.param("the flow", marks=slow), pytest.param("dvc", marks=slow)]
+)
 def test_run_typed_again_at_once_takes_over_from_one_that_was_killed(
     stub_project: Project, prefect_api: str, survivor: str
 ) -> None:
@@ -61,6 +64,7 @@ def test_run_typed_again_at_once_takes_over_from_one_that_was_killed(
     assert not [one for one in tree if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
+@pytest.mark.slow
 def test_run_waits_for_a_dvc_that_was_typed_by_hand_and_says_so(
     stub_project: Project, prefect_api: str
 ) -> None:
@@ -85,36 +89,40 @@ def held_by(pid: int) -> str:
 
 @pytest.mark.parametrize(
     "content",
-    [held_by(os.getpid()), held_by(1), '{"write": {"out/fi', ""],
-    ids=["by no DVC", "by the first process", "cut off", "empty"],
+    [
+        pytest.param(held_by(os.getpid()), id="by no DVC", marks=slow),
+        pytest.param(held_by(1), id="by the first process", marks=slow),
+        pytest.param('{"write": {"out/fi', id="cut off"),
+        pytest.param("", id="empty", marks=slow),
+    ],
 )
 def test_what_killed_ones_hold_of_dvc_s_files_is_dropped(
-    stub_project: Project, prefect_api: str, content: str
+    finished_stub_project: Project, prefect_api: str, content: str
 ) -> None:
     """Also where a process that is no DVC has the number by now, and where the file is cut off."""
-    held = stub_project.folder / dvc_files.HELD_FILES
-    held.parent.mkdir(parents=True, exist_ok=True)
-    held.write_text(content)
-    status, output = stub_project.run("flows.pipeline", PREFECT_API_URL=prefect_api)
+    project = finished_stub_project
+    (project.folder / dvc_files.HELD_FILES).write_text(content)
+    project.change("epochs: 15", "epochs: 16")
+    status, output = project.run("flows.pipeline", PREFECT_API_URL=prefect_api)
     assert status == 0, output
+    assert "stub second has run" in output
 
 
-@pytest.mark.parametrize("share", [0, 0.4, 0.8])
+@pytest.mark.parametrize("share", [pytest.param(0, marks=slow), 0.4, pytest.param(0.8, marks=slow)])
 def test_a_dvc_lock_that_is_cut_off_is_made_whole(
-    stub_project: Project, prefect_api: str, share: float
+    finished_stub_project: Project, prefect_api: str, share: float
 ) -> None:
     """Whether DVC could read what is left or not, the last whole one is put back."""
-    status, output = stub_project.run("flows.pipeline", PREFECT_API_URL=prefect_api)
-    assert status == 0, output
-    lock = stub_project.folder / "dvc.lock"
+    project = finished_stub_project
+    lock = project.folder / "dvc.lock"
     whole = lock.read_bytes()
     left = whole[: int(share * len(whole))].rstrip()  # a buffer's end is hardly ever that of a line
     lock.write_bytes(left)
-    status, output = stub_project.run("flows.cli", "run", PREFECT_API_URL=prefect_api)
+    status, output = project.run("flows.cli", "run", PREFECT_API_URL=prefect_api)
     assert status == 0, output
     assert lock.read_bytes() == whole
     assert "dvc.lock was cut off by a kill" in output
-    assert (stub_project.folder / dvc_files.CUT_OFF_LOCK).read_bytes() == left
+    assert (project.folder / dvc_files.CUT_OFF_LOCK).read_bytes() == left
 
 
 def test_a_cut_off_lock_without_a_copy_is_made_anew(stub_project: Project, prefect_api: str) -> None:

@@ -9,8 +9,6 @@ import pytest
 
 from tests.flows.conftest import Project
 
-pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
-
 
 @pytest.fixture
 def slow_project(stub_project: Project) -> Project:
@@ -50,6 +48,7 @@ def test_a_second_flow_waits_says_so_and_finds_the_results_of_the_first(
     assert stages == ["first", "second"], "each stage ran once"
 
 
+@pytest.mark.slow
 def test_a_second_dvc_repro_typed_by_hand_says_so(slow_project: Project) -> None:
     first = slow_project.start("dvc", "repro")
     wait_for_stage(slow_project.folder / "reached")

@@ -12,9 +12,10 @@ from tests.flows.conftest import Project
 from tests.proxy import Gate
 from tests.services import mlflow_service
 
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(1200)]  # they share a Prefect server
+pytestmark = pytest.mark.timeout(1200)
 
 
+@pytest.mark.slow
 def test_a_stage_that_finds_no_mlflow_is_tried_again_and_finds_it(
     stub_project: Project, prefect_api: str
 ) -> None:
@@ -56,7 +57,7 @@ def test_bad_input_is_not_tried_again(stub_project: Project, prefect_api: str) -
 @pytest.mark.parametrize(
     ("command", "error"),
     [
-        (("stub", "first"), "error: videos: none of them can be read"),
+        pytest.param(("stub", "first"), "error: videos: none of them can be read", marks=pytest.mark.slow),
         (("flows.pipeline",), "error: params.yaml: seed is 'many'; allowed is "),
         (("flows.cli", "promote"), "error: no model 'video-hasher' is registered"),
     ],

@@ -20,8 +20,6 @@ from flows.servers.deployments import read_project
 from ssvh_model.errors import UserError
 from tests.flows.conftest import ROOT
 
-pytestmark = pytest.mark.xdist_group("flows")  # they share a Prefect server
-
 PROJECT = """
 name: {tag}
 pull:

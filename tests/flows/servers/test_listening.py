@@ -11,7 +11,7 @@ import pytest
 
 from tests.flows.conftest import Project
 
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 def sockets(pid: int) -> set[tuple[str, int]]:
@@ -25,6 +25,7 @@ def sockets(pid: int) -> set[tuple[str, int]]:
     }
 
 
+@pytest.mark.slow
 def test_every_page_listens_to_this_machine_only(stub_project: Project) -> None:
     pages = stub_project.start("flows.cli", "ui")
     try:

@@ -14,7 +14,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from tests.flows.conftest import FUNCTION, Project
 from tests.services import Service, mlflow_service, prefect_service
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outages"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 EPOCHS = 400  # a tenth of a second each, or more
 REGISTER = """

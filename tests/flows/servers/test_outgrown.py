@@ -18,7 +18,7 @@ from tests.flows.conftest import Project
 from tests.postgresql import PostgreSQL
 from tests.services import Service, mlflow_service, prefect_service
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("outgrown"), pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def profile() -> dict[str, str]:
@@ -46,6 +46,7 @@ def test_the_profile_keeps_everything_in_postgresql_and_the_object_store(
     import boto3
     import psycopg
 
+    (stub_project.folder / "mlflow.db").unlink()
     settings = profile()
     for name, value in settings.items():
         if value.startswith("postgresql"):

@@ -74,6 +74,7 @@ def logs(folder: Path) -> str:
 def test_an_mlflow_server_elsewhere_is_shown_and_none_started(
     stub_project: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    (stub_project.folder / "mlflow.db").unlink()
     server, address = mlflow_service(tmp_path_factory.mktemp("mlflow"))
     try:
         server.start()
@@ -98,6 +99,7 @@ def test_no_password_of_a_database_shows_among_the_processes(
     }
     secret = {name: value.replace("postgres@", f"postgres:{SECRET}@") for name, value in addresses.items()}
     assert all(SECRET in value for value in secret.values())
+    (stub_project.folder / "mlflow.db").unlink()
     with pages(stub_project, **secret) as (shown, commands):
         assert all(answers(page) for page in shown.values()) and len(shown) == 3
         assert not [command for command in commands if SECRET in " ".join(command)]
@@ -106,6 +108,7 @@ def test_no_password_of_a_database_shows_among_the_processes(
 
 
 def test_the_embedded_databases_are_made(stub_project: Project) -> None:
+    (stub_project.folder / "mlflow.db").unlink()
     with pages(stub_project) as (shown, _):
         assert all(page.startswith(f"http://{HOST}:") and answers(page) for page in shown.values())
     assert (stub_project.folder / "mlflow.db").stat().st_size

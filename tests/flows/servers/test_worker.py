@@ -21,7 +21,7 @@ from prefect.states import Cancelling
 from flows.servers.deploy import zombie_automation
 from tests.flows.conftest import ROOT, Project
 
-pytestmark = [pytest.mark.xdist_group("flows"), pytest.mark.timeout(1200)]  # they share a Prefect server
+pytestmark = pytest.mark.timeout(1200)
 
 PROBE = """
 import os, pathlib, time
@@ -110,6 +110,7 @@ def end_of(api: str, run: Any, project: Project) -> Any:
     return wait_for(ended, "the run did not end", project)
 
 
+@pytest.mark.slow
 def test_each_gpu_has_a_worker_that_sees_it_alone_and_ctrl_c_ends_all(
     service: Project, prefect_api: str
 ) -> None:
@@ -129,6 +130,7 @@ def test_each_gpu_has_a_worker_that_sees_it_alone_and_ctrl_c_ends_all(
         assert not left
 
 
+@pytest.mark.slow
 def test_cancelling_a_run_ends_all_of_it_and_the_next_run_goes_on(service: Project, prefect_api: str) -> None:
     """prefect#17259: cancelling ends one process, and what that has started lives on."""
     service.behave("second", "hang with children")
@@ -170,6 +172,7 @@ def heartbeats(api: str, run: Any) -> list[Any]:
     return events
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_a_run_whose_machine_is_gone_ends_as_crashed(service: Project, prefect_api: str) -> None:
     with SyncPrefectClient(api=prefect_api) as client:

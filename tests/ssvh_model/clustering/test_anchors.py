@@ -5,7 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssvh_model.clustering.anchors import Granularity, load_anchors, make_anchors, save_anchors
+from ssvh_model.clustering.anchors import (
+    Granularity,
+    load_anchors,
+    make_anchors,
+    possible_counts,
+    present_centres,
+    save_anchors,
+)
 from ssvh_model.errors import UserError
 
 SETTINGS = {
@@ -56,6 +63,46 @@ def test_several_counts_at_once_and_the_same_seed_gives_the_same_anchors() -> No
     for left, right in zip(first, second, strict=True):
         assert torch.equal(left.anchors, right.anchors)
         assert torch.equal(left.assignments, right.assignments)
+
+
+def renumbered(clusters: Granularity) -> Granularity:
+    """The same clusters in reversed order."""
+    return Granularity(
+        clusters.anchors.flip(0),
+        len(clusters.anchors) - 1 - clusters.assignments,
+        clusters.concentration.flip(0),
+    )
+
+
+@pytest.mark.parametrize("centres", ["voting", "kmeans"])
+def test_clusters_go_on_from_the_last_ones_of_their_count(centres: str) -> None:
+    settings = {**SETTINGS, "centres": centres}
+    before = make_anchors(groups(), [3, 5], **settings)
+    drifted = groups() + 0.05 * torch.randn(36, 16, generator=torch.Generator().manual_seed(1))
+    last = [renumbered(clusters) for clusters in before]
+    three, four = make_anchors(drifted, [3, 4], **settings, last=last)
+    assert torch.equal(three.assignments, last[0].assignments), "each cluster keeps its number"
+    for cold in make_anchors(drifted, [3], **settings):
+        assert not torch.equal(three.assignments, cold.assignments)
+        torch.testing.assert_close(three.anchors, renumbered(cold).anchors)
+        torch.testing.assert_close(three.concentration, renumbered(cold).concentration)
+    (alone,) = make_anchors(drifted, [4], **settings)
+    assert torch.equal(four.anchors, alone.anchors), "none of its count, so by chance as ever"
+
+
+def test_present_centres_are_the_members_means_and_anchors_where_there_are_none() -> None:
+    points = torch.nn.functional.normalize(groups(), dim=1)
+    anchors = torch.where(torch.rand(4, 16, generator=torch.Generator().manual_seed(2)) > 0.5, 1.0, -1.0)
+    clusters = Granularity(anchors, torch.arange(36) % 3, torch.ones(4))
+    found = present_centres(points, clusters)
+    expected = [points[number::3].mean(dim=0) for number in range(3)] + [anchors[3] / 4]
+    torch.testing.assert_close(found, torch.stack(expected))
+
+
+def test_counts_above_the_number_of_videos_become_half_of_it() -> None:
+    assert possible_counts([16, 32], 36) == [16, 32]
+    assert possible_counts([16, 32, 40, 60], 36) == [16, 32, 18]
+    assert possible_counts([16, 32], 5) == possible_counts([16], 2) == [2]
 
 
 def test_more_clusters_than_videos_is_one_clear_line() -> None:

@@ -7,19 +7,18 @@ import torch
 
 from ssvh_model.clustering.anchors import Granularity, make_anchors
 from ssvh_model.losses.objective import Objective
-from ssvh_model.losses.reconstruction import frame_errors, reconstruction_loss
+from ssvh_model.losses.reconstruction import reconstruction_loss
+from ssvh_model.losses.similarity import similarity_loss
 from ssvh_model.model.autossvh import AutoSSVH, View, build_model
 from tests.ssvh_model.conftest import clustered_features, tiny_config
 
 
 def test_reconstruction_counts_hidden_frames_only() -> None:
-    features = torch.zeros(2, 4, 3)
-    reconstruction = torch.arange(24.0).view(2, 4, 3)
+    errors = torch.arange(8.0).view(2, 4)
     weights = torch.tensor([[1.0, 0, 0, 1], [0, 1, 1, 0]])
     hidden = [(0, 1), (0, 2), (1, 0), (1, 3)]
-    naive = sum(float(reconstruction[video, frame].square().mean()) for video, frame in hidden) / len(hidden)
-    assert reconstruction_loss(reconstruction, features, weights).item() == pytest.approx(naive, rel=1e-5)
-    assert frame_errors(reconstruction, features).shape == (2, 4)
+    naive = sum(float(errors[video, frame]) for video, frame in hidden) / len(hidden)
+    assert reconstruction_loss(errors, weights).item() == pytest.approx(naive, rel=1e-5)
 
 
 def objective(**changes: Any) -> Objective:
@@ -34,7 +33,7 @@ def objective(**changes: Any) -> Objective:
     return Objective(**{**settings, **changes})
 
 
-def batch() -> tuple[AutoSSVH, tuple[tuple[View, View], torch.Tensor, torch.Tensor, list[Granularity]]]:
+def batch() -> tuple[AutoSSVH, tuple[tuple[View, View], torch.Tensor, list[Granularity]]]:
     """A model and what its objective is given for twelve videos."""
     config = tiny_config()
     model = build_model(config.hasher, config.decoder, config.sampler, seed=0)
@@ -50,24 +49,39 @@ def batch() -> tuple[AutoSSVH, tuple[tuple[View, View], torch.Tensor, torch.Tens
         centres="voting",
         seed=0,
     )
-    return model, (views, features, torch.arange(12), anchors)
+    return model, (views, torch.arange(12), anchors)
 
 
 def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
-    _, (views, features, index, anchors) = batch()
-    full = objective()(views, features, index, anchors)
+    _, (views, index, anchors) = batch()
+    full = objective()(views, index, anchors)
     weights = {"reconstruction": 0.5, "view_contrastive": 0.3, "p2set": 0.7}
     torch.testing.assert_close(full.total, sum(weight * full.terms[name] for name, weight in weights.items()))
     assert set(full.named()) >= {"loss", *weights}
-    warmup = objective()(views, features, index, [])
-    assert "p2set" not in warmup.terms
+    warmup = objective()(views, index, [])
+    assert "p2set" not in warmup.terms and "similarity" not in full.terms
     torch.testing.assert_close(warmup.total, full.total - 0.7 * full.terms["p2set"])
+
+
+def test_the_similarity_loss_looks_at_the_start_s_codes_of_the_batch() -> None:
+    _, (views, _, _) = batch()
+    index = torch.arange(12) + 3
+    start = torch.randn(20, 8, generator=torch.Generator().manual_seed(5)).half()
+    with_it = objective(gamma=2.0)(views, index, [], start)
+    first, second = (view.soft_codes for view in views)
+    torch.testing.assert_close(
+        with_it.terms["similarity"], similarity_loss(first, second, start[3:15].float())
+    )
+    without = objective()(views, index, [])
+    torch.testing.assert_close(with_it.total, without.total + 2.0 * with_it.terms["similarity"])
+    with pytest.raises(ValueError, match="the similarity loss needs the codes of the start"):
+        objective(gamma=2.0)(views, index, [])
 
 
 def test_negative_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="beta -1"):
         objective(beta=-1.0)
-    with pytest.raises(ValueError, match="reconstruction or alpha must be above 0"):
+    with pytest.raises(ValueError, match="reconstruction, alpha or gamma must be above 0"):
         objective(reconstruction=0.0, alpha=0.0)
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from ssvh_model.losses.reconstruction import frame_errors, reconstruction_loss
+from ssvh_model.losses.reconstruction import reconstruction_loss
 from ssvh_model.model.autossvh import AutoSSVH, build_model
 from ssvh_model.model.sampler import Selection, select_at_random
 from tests.ssvh_model.conftest import BITS, FRAMES, SIZE, clustered_features, tiny_config
@@ -21,7 +21,7 @@ def test_shapes_and_the_size_of_the_published_model() -> None:
     features = clustered_features(6).float()
     first, second = build()(features, reversal=1.0, generator=generator())
     assert first.soft_codes.shape == (6, BITS)
-    assert first.reconstruction.shape == (6, FRAMES, SIZE)
+    assert first.errors.shape == (6, FRAMES)
     assert (first.selection.visible != second.selection.visible).any()
 
     from ssvh_model.model.hasher import HasherConfig, VideoHasher
@@ -56,9 +56,9 @@ def test_views_in_one_batch_equal_views_one_by_one() -> None:
     together = model(features, reversal=1.0, generator=generator())
     embedded = model.hasher.embed(features)
     for view in together:
-        alone = model.view(embedded, view.selection)
+        alone = model.view(embedded, view.selection, features)
         torch.testing.assert_close(alone.soft_codes, view.soft_codes)
-        torch.testing.assert_close(alone.reconstruction, view.reconstruction, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(alone.errors, view.errors, atol=1e-5, rtol=1e-5)
 
 
 def test_hidden_frames_do_not_reach_the_codes() -> None:
@@ -66,7 +66,7 @@ def test_hidden_frames_do_not_reach_the_codes() -> None:
     features = clustered_features(3).float()
     selection = select_at_random(3, FRAMES, model.visible, generator())
     changed = torch.where(selection.weights[:, :, None].bool(), features, features + 100)
-    views = [model.view(model.hasher.embed(values), selection) for values in (features, changed)]
+    views = [model.view(model.hasher.embed(values), selection, values) for values in (features, changed)]
     torch.testing.assert_close(views[0].soft_codes, views[1].soft_codes)
 
 
@@ -97,8 +97,8 @@ def test_inference_shows_all_frames_and_has_no_chance_in_it() -> None:
 def weight_gradient(model: AutoSSVH, features: torch.Tensor, selection: Selection) -> torch.Tensor:
     """Gradient of the reconstruction loss with respect to the selection weights, before any reversal."""
     weights = selection.weights.clone().requires_grad_()
-    view = model.view(model.hasher.embed(features), Selection(selection.visible, weights))
-    (gradient,) = torch.autograd.grad(reconstruction_loss(view.reconstruction, features, weights), weights)
+    view = model.view(model.hasher.embed(features), Selection(selection.visible, weights), features)
+    (gradient,) = torch.autograd.grad(reconstruction_loss(view.errors, weights), weights)
     return gradient
 
 
@@ -113,9 +113,9 @@ def test_gradient_of_the_reconstruction_loss_at_the_weights_meets_finite_differe
     hidden = float((1 - weights).sum())
 
     def loss(values: torch.Tensor) -> float:
-        view = model.view(embedded, Selection(selection.visible, values))
+        view = model.view(embedded, Selection(selection.visible, values), features)
         # The number of hidden frames is a constant of the selection, not of its relaxation.
-        return float(((1 - values) * frame_errors(view.reconstruction, features)).sum() / hidden)
+        return float(((1 - values) * view.errors).sum() / hidden)
 
     with torch.no_grad():
         for video in range(2):
@@ -131,7 +131,7 @@ def grade_net_step(kind: str) -> tuple[float, float]:
     model = build(kind).double().eval()
     features = clustered_features(8).double()
     first, _ = model(features, reversal=1.0, generator=generator(5))
-    reconstruction_loss(first.reconstruction, features, first.selection.weights).backward()
+    reconstruction_loss(first.errors, first.selection.weights).backward()
     direction = weight_gradient(
         model, features, Selection(first.selection.visible, first.selection.weights.detach())
     )
@@ -176,7 +176,7 @@ def test_only_the_reconstruction_loss_reaches_grade_net_and_grade_net_does_not_r
     )
     assert all(gradient is None for gradient in from_codes)
     from_reconstruction = torch.autograd.grad(
-        reconstruction_loss(first.reconstruction, features, first.selection.weights),
+        reconstruction_loss(first.errors, first.selection.weights),
         grade_net,
         retain_graph=True,
     )

@@ -38,11 +38,12 @@ def test_a_hasher_survives_its_files(folder: Path, tmp_path: Path) -> None:
     assert hasher_digest(folder) == hasher_digest(tmp_path / "again")
 
 
-def test_a_hasher_from_before_training_bits_is_read(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["training_bits", "precision"])
+def test_a_hasher_from_before_there_was_such_a_key_is_read(folder: Path, name: str) -> None:
     wanted, _ = load_saved_hasher(folder)
     path = folder / DESCRIPTION
     description = json.loads(path.read_text())
-    del description["hasher"]["training_bits"]
+    del description["hasher"][name]
     path.write_text(json.dumps(description))
     found, _ = load_saved_hasher(folder)
     assert found.config == wanted.config
@@ -69,6 +70,8 @@ def test_any_change_changes_the_digest(folder: Path, tmp_path: Path) -> None:
         ({"training_bits": 10**12}, "the description asks for"),
         ({"training_bits": 16}, "compression.projection"),
         ({"bits": "many"}, "not a readable hasher"),
+        ({"precision": "float8"}, "precision is 'float8'; allowed are float32 and bfloat16"),
+        ({"precision": ["float32"]}, "not a readable hasher"),
         ({"more": 1}, "not a readable hasher"),
     ],
 )

@@ -1,5 +1,6 @@
 """AP@K by scenario, against brute force over every order of the ties, and against the released code's values."""
 
+from collections.abc import Sequence
 from itertools import pairwise, permutations
 from pathlib import Path
 
@@ -10,11 +11,16 @@ from hypothesis import strategies as st
 
 from ssvh_model.retrieval.average_precision import (
     average_precision,
-    average_precision_standard,
     expected_hit_precision,
+    standard_form,
 )
 from ssvh_model.retrieval.relevance import relevance_matrix
-from ssvh_model.retrieval.tie_groups import TieGroups, group_by_hamming, group_by_value
+from ssvh_model.retrieval.tie_groups import TieGroups, group_by_value
+from tests.ssvh_model.retrieval.naive import group_by_hamming
+
+
+def average_precision_standard(groups: TieGroups, ks: Sequence[int]) -> np.ndarray:
+    return standard_form(average_precision(groups, ks), groups.total_relevant, ks)
 
 
 def naive_ap(ranking: list[bool], k: int) -> float:

@@ -69,6 +69,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     whole = both()
     monkeypatch.setattr(evaluation, "PAIRS_AT_ONCE", 1000)
+    monkeypatch.setattr(evaluation, "QUERIES_AT_ONCE", 14)
     seen.clear()
     parts = both()
     assert seen == [(14, 70), (28, 70), (42, 70), (56, 70), (70, 70)]

@@ -66,7 +66,18 @@ def test_codes_are_the_same_for_a_seed_and_in_range() -> None:
     assert (codes != train_itq(features, bits=10, seed=6).encode(features)).any()
 
 
-@pytest.mark.parametrize(("videos", "size"), [(100, 8), (16, 40)])
-def test_too_many_bits_are_refused(videos: int, size: int) -> None:
-    with pytest.raises(ValueError, match="16 bits; allowed"):
-        train_itq(clusters(videos, size, 0), bits=16, seed=0)
+@pytest.mark.parametrize(("videos", "size"), [(100, 8), (16, 40), (2, 3)])
+def test_more_bits_than_directions_are_spread_over_all(videos: int, size: int) -> None:
+    features = clusters(videos, size, 0)
+    itq = train_itq(features, bits=16, seed=0)
+    directions = min(videos - 1, size)
+    np.testing.assert_allclose(
+        np.linalg.svd(itq.projection, compute_uv=False)[:directions], 1.0, atol=1e-4, err_msg="a rotation"
+    )
+    assert (itq.encode(features) != itq.encode(features)[0]).any(axis=0).all(), "every bit tells videos apart"
+    assert all(later <= earlier + 1e-9 for earlier, later in pairwise(itq.errors))
+
+
+def test_one_video_is_refused() -> None:
+    with pytest.raises(ValueError, match="1 training videos; ITQ needs at least 2"):
+        train_itq(clusters(1, 8, 0), bits=16, seed=0)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ssvh_model.retrieval.precision_recall import precision_recall
-from ssvh_model.retrieval.tie_groups import group_by_hamming
+from tests.ssvh_model.retrieval.naive import group_by_hamming
 
 
 def test_equals_a_loop_over_radii_and_queries() -> None:

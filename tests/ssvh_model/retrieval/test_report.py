@@ -61,14 +61,23 @@ def test_without_labels_it_says_what_cannot_be_measured() -> None:
     json.dumps(record, allow_nan=False)
 
 
-@pytest.mark.parametrize(("size", "train", "message"), [(6, 40, "at least 8"), (20, 8, "more than 8")])
-def test_itq_that_cannot_be_trained_is_left_out_with_a_reason(size: int, train: int, message: str) -> None:
+def test_itq_that_cannot_be_trained_is_left_out_with_a_reason() -> None:
+    database, query = made_up(40, 20, 8), made_up(5, 20, 8, start=50)
+    record = evaluate_hasher(
+        query, database, train_features=database.features[:1], exclude_self=True, itq_seed=0
+    ).record()
+    assert record["yardsticks"]["itq"]["gmap"] is None
+    assert "at least 2 training videos; there are 1" in record["reasons"]["yardsticks.itq"]
+    assert record["gmap"] is not None and record["yardsticks"]["float"]["gmap"] is not None
+
+
+@pytest.mark.parametrize(("size", "train"), [(6, 40), (20, 8)])
+def test_itq_has_a_figure_with_fewer_directions_than_bits(size: int, train: int) -> None:
     database, query = made_up(40, size, 8), made_up(5, size, 8, start=50)
     record = evaluate_hasher(
         query, database, train_features=database.features[:train], exclude_self=True, itq_seed=0
     ).record()
-    assert record["yardsticks"]["itq"]["gmap"] is None and message in record["reasons"]["yardsticks.itq"]
-    assert record["gmap"] is not None and record["yardsticks"]["float"]["gmap"] is not None
+    assert record["yardsticks"]["itq"]["gmap"] > 0
 
 
 def test_features_that_are_no_numbers_are_refused_by_name() -> None:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from ssvh_model.errors import UserError
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.retrieval.itq import train_itq
 from ssvh_model.training.centering import learn_center
@@ -98,11 +97,22 @@ def test_the_seed_decides() -> None:
     assert not torch.equal(first["hash_layer.linear.weight"], other["hash_layer.linear.weight"])
 
 
-@pytest.mark.parametrize(("count", "width", "bits"), [(17, 48, 24), (120, 20, 24)])
-def test_more_bits_than_directions(count: int, width: int, bits: int) -> None:
-    with pytest.raises(
-        UserError, match=rf"model.start: itq makes at most \d+ bits from {count} .* not {bits}"
-    ):
-        start_from_itq(
-            hasher(bits, width), videos(count), whitening=0.5, within_video=None, seed=1, batch_size=32
-        )
+@pytest.mark.parametrize(
+    ("count", "width", "bits"), [(2, 48, 24), (17, 48, 24), (120, 20, 24), (120, 20, 200)]
+)
+def test_more_bits_than_directions_share_them(count: int, width: int, bits: int) -> None:
+    model, source = hasher(bits, width), videos(count)
+    start_from_itq(model, source, whitening=0.5, within_video=None, seed=1, batch_size=32)
+    codes = model.codes(all_features(source)).numpy()
+    assert abs(codes.mean(axis=0)).max() < 1, "no bit is dead"
+    assert len(np.unique(codes, axis=0)) > min(count, 10) / 2
+    if count > 2:
+        assert faithfulness(codes, all_features(source).mean(dim=1).numpy()) > 0.4
+
+
+def test_videos_that_are_all_the_same_have_one_code() -> None:
+    same = FrameSource.from_tensor(list("abcde"), torch.ones(5, FRAMES, SIZE))
+    model = hasher(24, 48)
+    start_from_itq(model, same, whitening=0.5, within_video=None, seed=1, batch_size=32)
+    codes = model.codes(torch.ones(5, FRAMES, SIZE))
+    assert (codes == codes[0]).all()

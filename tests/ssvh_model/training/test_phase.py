@@ -46,11 +46,13 @@ def refresh(trainer: Trainer) -> Sequence[Granularity]:
         mean_concentration=0.2,
         centres="voting",
         seed=1,
+        last=trainer.granularities,
     )
 
 
-def initialize(trainer: Trainer) -> None:
+def initialize(trainer: Trainer) -> dict[str, float]:
     learn_center(trainer.model.hasher, trainer.videos, batch_size=16)
+    return {"start_agreement": 0.5}
 
 
 def run(
@@ -157,6 +159,7 @@ def test_anchors_are_refreshed_within_a_round(make_trainer: MakeTrainer, tmp_pat
     assert seen == sorted(seen) and seen[-1] == 1
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_weights(tmp_path: Path) -> None:
     script = tmp_path / "train.py"
     script.write_text(

@@ -40,6 +40,22 @@ def test_the_same_seed_gives_the_same_weights(make_trainer: MakeTrainer) -> None
     assert any(not torch.equal(weights[name], value) for name, value in other.model.state_dict().items())
 
 
+def test_bfloat16_trains_as_well_and_the_same_seed_gives_the_same_weights(make_trainer: MakeTrainer) -> None:
+    def in_bfloat16() -> Trainer:
+        trainer = make_trainer()
+        trainer.optimization = replace(trainer.optimization, precision="bfloat16")
+        return trainer
+
+    exact, first, second = make_trainer(), in_bfloat16(), in_bfloat16()
+    last = [[trainer.train_epoch()["loss"] for _ in range(20)][-1] for trainer in (exact, first, second)]
+    assert last[1] == pytest.approx(last[0], rel=0.1)
+    weights = first.model.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in second.model.state_dict().items())
+    assert all(value.dtype == torch.float32 for value in weights.values())
+    moments = first.optimizer.state[first.model.hasher.embedding.weight]
+    assert moments["exp_avg"].dtype == moments["exp_avg_sq"].dtype == torch.float32
+
+
 def test_training_with_code_noise_ends_with_surer_bits(make_trainer: MakeTrainer) -> None:
     def sureness(code_noise: float) -> float:
         trainer = make_trainer(code_noise=code_noise)
@@ -68,7 +84,7 @@ def test_every_video_is_seen_once_an_epoch_and_never_alone(
 def test_learning_rate_steps_down_to_its_floor() -> None:
     optimization = Optimization(
         batch_size=1, learning_rate=1e-4, learning_rate_floor=5e-5, step_epochs=20, step_factor=0.9,
-        feature_dropout=0, code_noise=0, reversal=2.0, reversal_ramp=4,
+        feature_dropout=0, code_noise=0, reversal=2.0, reversal_ramp=4, precision="float32",
     )  # fmt: skip
     assert [optimization.learning_rate_at(epoch) for epoch in (0, 19, 20, 40, 400)] == pytest.approx(
         [1e-4, 1e-4, 9e-5, 8.1e-5, 5e-5]

@@ -39,6 +39,7 @@ def train(ranks: Ranks, *, epochs: int = 3, videos: int = 37) -> tuple[Trainer, 
             code_noise=0.3,
             reversal=1.0,
             reversal_ramp=2,
+            precision="float32",
         ),
         seed=3,
         device=CPU,
@@ -53,7 +54,7 @@ def train(ranks: Ranks, *, epochs: int = 3, videos: int = 37) -> tuple[Trainer, 
         made = ranks.from_first(
             lambda codes=codes: make_anchors(
                 codes, [4], iterations=5, restarts=1, points_per_centroid=100,
-                mean_concentration=0.2, centres="voting", seed=1,
+                mean_concentration=0.2, centres="voting", seed=1, last=trainer.granularities,
             )
         )  # fmt: skip
         trainer.granularities = [

@@ -84,6 +84,7 @@ class MeanColours:
     """A backbone whose feature is the mean colour: what extraction does with it shows in the values. D = 3."""
 
     name, size, feature_size, weights_sha256 = "mean colours", 32, 3, "0" * 64
+    engine, precision, takes_squares = "torch", "float32", False
     device = torch.device("cpu")
 
     def __call__(self, frames: np.ndarray | Tensor) -> Tensor:

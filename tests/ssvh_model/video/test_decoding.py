@@ -240,3 +240,39 @@ def test_memory_holds_only_scaled_frames(make_video: MakeVideo) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 6 * 640 * 480 * 3
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_the_decoders_squares_are_the_whole_frame_upright(tmp_path: Path, turns: int) -> None:
+    from fractions import Fraction
+
+    import torch
+
+    from ssvh_model.video.backbones import scale_frames
+    from ssvh_model.video.encoding import write_video
+
+    down, right = np.mgrid[0:120, 0:200]
+    picture = np.stack([down * 2, right, (down + right) % 64 + 90], axis=2).astype(np.uint8)
+    path = tmp_path / "ramp.mp4"
+    write_video(path, np.repeat(picture[None], 4, axis=0), rate=Fraction(25), quality=1)
+    turn(path, turns)
+    plain = sample_frames(path, 3)
+    assert plain.squares is None
+    sampled = sample_frames(path, 3, square=48)
+    np.testing.assert_array_equal(sampled.frames, plain.frames)
+    assert sampled.squares is not None and sampled.squares.dtype == np.float32
+    expected = scale_frames(torch.from_numpy(plain.frames), 48).numpy()
+    assert sampled.squares.shape == expected.shape == (3, 48, 48, 3)
+    # Colours of 4:2:0 video are interpolated in one way here and in another there.
+    assert np.abs(sampled.squares - expected).mean() < 2
+    assert abs((sampled.squares - expected).mean()) < 1
+    assert np.array_equal(sample_frames(path, 3, longer_side=0, square=48).squares, sampled.squares)
+    assert sample_frames(path, 3, longer_side=0, square=48).frames.shape == (3, 0, 0, 3)
+
+
+def test_squares_of_odd_videos_are_there_too(shared: Path) -> None:
+    for path in sorted((shared / "data" / "decoder_fixtures").iterdir()):
+        if path.suffix in (".avi", ".mkv", ".mov", ".mp4"):
+            squares = sample_frames(path, 5, longer_side=0, square=32).squares
+            assert squares is not None and squares.shape == (5, 32, 32, 3)
+            assert squares.min() >= 0 and squares.max() <= 255 and np.isfinite(squares).all()

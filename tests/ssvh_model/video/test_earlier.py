@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,12 @@ def test_what_was_made_otherwise_or_is_damaged_counts_for_nothing(root: Path, tm
     assert len(EarlierFeatures([tmp_path / "good"], meta=META, frames=4)) == 2
     for name in ("truncated", "no manifest", "no thumbnails", "missing"):
         assert len(EarlierFeatures([tmp_path / name], meta=META, frames=4)) == 0, name
-    for meta, frames in ((FeatureMeta("mean colours", "1" * 64, 32), 4), (META, 5)):
+    for meta, frames in (
+        (FeatureMeta("mean colours", "1" * 64, 32), 4),
+        (replace(META, engine="openvino"), 4),
+        (replace(META, precision="bfloat16"), 4),
+        (META, 5),
+    ):
         assert len(EarlierFeatures([tmp_path / "good"], meta=meta, frames=frames)) == 0
 
 

@@ -21,7 +21,7 @@ from ssvh_model.manifest import LEFT_OUT, OK, Video
 from ssvh_model.progress import no_progress
 from ssvh_model.video import shards
 from ssvh_model.video.decoding import even_indices
-from ssvh_model.video.extraction import extract_features
+from ssvh_model.video.extraction import Extraction, extract_features
 from tests.ssvh_model.video.odd_videos import MeanColours, level, video_maker
 
 HERE = Path(__file__).resolve().parent
@@ -98,6 +98,8 @@ def test_rows_hold_what_the_videos_show(root: Path, tmp_path: Path) -> None:
             "backbone": "mean colours",
             "weights_sha256": "0" * 64,
             "size": 32,
+            "engine": "torch",
+            "precision": "float32",
             "frames": FRAMES,
             "sampling": "even",
         }
@@ -201,6 +203,26 @@ def test_a_killed_process_is_continued_with_the_same_result(
     assert {path: path.stat().st_mtime_ns for path in survivors} == survivors
     assert resumed == extract(root, tmp_path / "undisturbed")
     assert contents(tmp_path / "killed") == contents(tmp_path / "undisturbed")
+
+
+def test_shards_of_unlike_engines_are_never_joined(root: Path, tmp_path: Path) -> None:
+    class Other(MeanColours):
+        engine = "openvino"
+
+    def extraction(backbone: MeanColours) -> Extraction:
+        return Extraction(
+            manifest(), root, backbone, frames=FRAMES, batch_size=7, thumbnail=24, folder=tmp_path
+        )
+
+    one, other = extraction(MeanColours()), extraction(Other())
+    one.make(workers=2, progress=no_progress, wait=True)
+    other.make(workers=2, progress=no_progress, wait=True)
+    with pytest.raises(
+        UserError, match=r"not made with mean colours, .* torch in float32; .*features\.engine"
+    ):
+        one.join()
+    other.join()
+    assert FeatureFile(tmp_path / "features.h5").meta.engine == "openvino"
 
 
 def test_nothing_readable_is_a_users_error(tmp_path: Path) -> None:

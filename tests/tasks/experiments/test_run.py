@@ -164,6 +164,7 @@ def test_a_result_that_is_there_is_not_trained_again_and_queries_need_no_new_tra
     assert found.keys == ()
 
 
+@pytest.mark.slow
 def test_sensitivity_tries_each_value_beside_the_present_one_on_validation_videos(
     params: Params, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def found(params: Params, folder: Path) -> Transfer:
     return transfer(params, states[0], there, states[1])
 
 
+@pytest.mark.slow
 def test_the_transferred_hasher_stands_beside_all_others_on_the_same_queries(found: Transfer) -> None:
     assert set(found.retrieval) == {TRANSFERRED, TRAINED_THERE, "float", "itq"} - (
         set() if "itq" in found.retrieval else {"itq"}

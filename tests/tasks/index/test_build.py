@@ -300,6 +300,8 @@ def test_videos_of_a_folder_are_encoded_as_the_index_would(
     [
         ({"size": 96}, "its features were made with efficientnet_lite0, 96 pixels"),
         ({"weights_sha256": "00"}, "weights"),
+        ({"engine": "openvino"}, "openvino in float32; video-hasher version 1 .* torch in float32"),
+        ({"precision": "bfloat16"}, "torch in bfloat16; video-hasher version 1 .* torch in float32"),
     ],
 )
 def test_features_of_another_backbone_are_refused(

@@ -164,6 +164,7 @@ INDEX = ("index", "features.h5", "--hasher", "./hasher")
 ADD = ("add", "new", "--label", "own")
 
 
+@pytest.mark.slow
 def test_a_killed_command_is_done_by_the_same_command(project: Path) -> None:
     kills: list[tuple[str, Sequence[str], int]] = []
 

@@ -111,14 +111,20 @@ ONE_WRONG_VALUE = [
     ("model.heads", 0, ["0", "from 1"]),
     ("model.feature_dropout", 1.0, ["1.0", "below 1"]),
     ("model.code_noise", -0.5, ["-0.5", "from 0"]),
-    ("model.whitening", 1.5, ["model.whitening is 1.5; allowed is by_length or a number from 0 up to 1"]),
     (
         "model.whitening",
-        "auto",
-        ["model.whitening is 'auto'; allowed is by_length or a number from 0 up to 1"],
+        1.5,
+        ["model.whitening is 1.5; allowed is auto | by_length or a number from 0 up to 1"],
+    ),
+    (
+        "model.whitening",
+        "most",
+        ["model.whitening is 'most'; allowed is auto | by_length or a number from 0 up to 1"],
     ),
     ("model", 3, ["3", "section"]),
     ("model", MISSING, ["missing"]),
+    ("features.engine", "tensorrt", ["'tensorrt'", "auto | torch | openvino | onnxruntime"]),
+    ("features.precision", "float16", ["'float16'", "auto | float32 | bfloat16"]),
     ("sampler.kind", "clever", ["'clever'", "adversarial | cooperative | random"]),
     ("sampler.mask_ratio", 1, ["1", "above 0 and below 1"]),
     ("sampler.mask_ratio", 0, ["0", "above 0 and below 1"]),
@@ -200,6 +206,14 @@ def test_values_that_do_not_fit_together(tmp_path: Path, key: str, value: Any, p
     text = message(tmp_path, changed(key, value))
     for part in parts:
         assert part in text
+
+
+def test_a_precision_that_the_engine_does_not_have(tmp_path: Path) -> None:
+    content = changed("features.engine", "onnxruntime")
+    content["features"]["precision"] = "bfloat16"
+    assert message(tmp_path, content) == (
+        "features.precision is bfloat16, which features.engine onnxruntime does not have; allowed are float32 and auto"
+    )
 
 
 def test_a_group_on_two_sides(tmp_path: Path) -> None:

@@ -438,6 +438,7 @@ def test_an_alias_that_somebody_moves_meanwhile_is_left_alone(
     assert world.champion() == "3"
 
 
+@pytest.mark.slow
 def test_turns_never_overlap(world: World) -> None:
     """Three processes take turns as fast as they can; who has one writes when it begins and ends."""
     world.register("fair")

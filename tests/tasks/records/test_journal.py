@@ -17,8 +17,6 @@ from tasks.records.journal import send_left_behind
 from tasks.records.store import StageRun, Store
 from tests.services import Service, mlflow_service
 
-pytestmark = pytest.mark.xdist_group("mlflow-server")
-
 KILLED = """
 import os, signal, sys
 from tasks.records.store import StageRun, Store

@@ -263,6 +263,7 @@ def test_a_journal_that_another_process_has_just_sent_is_not_made_again(
     assert "sent" not in capsys.readouterr().out, "another process has said so"
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_store_at_once_send_everything_once(
     stores: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -257,6 +257,7 @@ def test_a_note_that_another_process_has_just_removed_is_no_error(
     assert statuses(store) == ["KILLED"]
 
 
+@pytest.mark.slow
 def test_processes_that_close_at_once_do_not_disturb_each_other(
     store: Store, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

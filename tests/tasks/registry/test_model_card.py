@@ -81,7 +81,7 @@ def test_it_tells_quality_data_parameters_and_lineage(facts: Any) -> None:
         "80 queries against 320",
         "4 files, 1 of them left out",
         "2 train, 1 query; 1 labels",
-        "`efficientnet_lite0` at 64 pixels",
+        "`efficientnet_lite0` at 64 pixels, run by torch in float32, weights",
         "3, 5 clusters for 2 epochs; 4 clusters for 1 epochs",
         "None of 1 failure checks was raised",
         "commit: `abc`",

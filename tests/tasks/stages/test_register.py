@@ -22,7 +22,7 @@ from tasks.training.settings import training_session
 from tests.conftest import REPOSITORY
 from tests.tasks.experiments.small import write_tiny_features, write_tiny_params
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 RUN = """
 import importlib, os, signal, sys

@@ -21,8 +21,6 @@ from tests.conftest import REPOSITORY
 from tests.ssvh_model.conftest import clustered_features
 from tests.tasks.params.test_load import SHIPPED, changed, message
 
-pytestmark = pytest.mark.xdist_group("checks")
-
 STAGES = ("warmup", "clusters@1", "p2set@1", "evaluate")
 PROGRAM = "import sys\nfrom tasks.stage import run_stage\nfor name in sys.argv[1:]:\n    run_stage(name)\n"
 
@@ -193,6 +191,7 @@ def test_prefect_has_a_table_a_stage(trained: tuple[Project, str], prefect_api: 
     assert "sampler.reversal" in artifact.description
 
 
+@pytest.mark.slow
 def test_a_threshold_judges_again_without_training_again(trained: tuple[Project, str]) -> None:
     from tasks.pipeline.definition import read_definitions
 

@@ -88,13 +88,13 @@ def test_a_round_by_two_processes_ends_where_one_ends(file: FeatureFile) -> None
         *alone, "round-1", epochs=3, start=warm, anchors=(), counts=(3, 5), checkpoints=Path("with-2"),
         on_epoch=lambda row, seconds: None, progress=no_progress,
     ) == states[2]  # fmt: skip
-    with pytest.raises(UserError, match="clusters 300 is more than the 60 training videos"):
+    with pytest.raises(UserError, match="nowhere: this checkpoint does not fit"):
         run_phase(
             *session(file, running__gpus=2),
             "round-1",
             epochs=5,
-            start=warm,
-            counts=(300,),
+            start=Path("nowhere"),
+            counts=(3,),
             anchors=alone[0].cluster(first, (3,)),
             checkpoints=Path("impossible"),
             on_epoch=lambda row, seconds: None,

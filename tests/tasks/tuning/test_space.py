@@ -39,6 +39,7 @@ def test_what_ships_reaches_the_weights_that_are_best_on_known_corpora(shipped: 
     everything = (
         *shipped.tuning.search,
         *options,
+        "losses.gamma",
         "training.learning_rate",
         "model.code_noise",
         "model.training_bits",

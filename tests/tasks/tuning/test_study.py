@@ -214,6 +214,7 @@ def work_in_a_process(seconds: float) -> None:
     work(opened(plan, trials=12), objective(plan, seconds), print)
 
 
+@pytest.mark.slow
 def test_several_workers_that_start_together_share_one_study(shared_plan: TuningPlan) -> None:
     context = get_context("spawn")
     workers: list[Any] = [context.Process(target=work_in_a_process, args=(0.4,)) for _ in range(3)]

@@ -57,9 +57,11 @@ def one_step(params: Params, file: FeatureFile) -> tuple[Trainer, dict[str, torc
     session = training_session(params, file)
     trainer = session.trainer()
     trainer.granularities = session.cluster(trainer.model.hasher, [3, 5])
+    trainer.first_codes = session.encode(trainer.model.hasher, session.videos, compressed=False).half()
     features = session.videos.fetch(np.arange(30)).float()
     views = trainer.model(features, reversal=1.0, generator=torch.Generator().manual_seed(0))
-    trainer.objective(views, features, torch.arange(30), trainer.granularities).total.backward()
+    losses = trainer.objective(views, torch.arange(30), trainer.granularities, trainer.first_codes)
+    losses.total.backward()
     model = trainer.model
     return trainer, {name: one.grad for name, one in model.named_parameters() if one.grad is not None}
 
@@ -120,7 +122,7 @@ def test_repeated_negatives_are_the_released_loss(params: Params, file: FeatureF
     features = trainer.videos.fetch(np.arange(30)).float()
     views = trainer.model(features, reversal=0.0, generator=torch.Generator().manual_seed(0))
     index = torch.arange(30)
-    losses = trainer.objective(views, features, index, trainer.granularities)
+    losses = trainer.objective(views, index, trainer.granularities, trainer.first_codes)
     released, ours = (
         torch.stack(
             [p2set_loss(view.soft_codes, index, trainer.granularities, negatives=kind) for view in views]
@@ -165,7 +167,10 @@ def test_a_variant_that_params_yaml_already_is_has_nothing_to_compare(params: Pa
         ({"mine": {"sampler.kindd": "random"}}, "ablation.variants.mine: sampler.kindd is not a key"),
         ({"mine": {"sampler.kind": "some"}}, "ablation.variants.mine: sampler.kind is 'some'; allowed is"),
         ({"mine": {"rounds": "some"}}, "rounds is 'some'; allowed is at-once | in-sequence"),
-        ({"mine": {"losses.alpha": 0.0, "losses.reconstruction": 0.0}}, "are both 0"),
+        (
+            {"mine": {"losses.alpha": 0.0, "losses.reconstruction": 0.0, "losses.gamma": 0.0}},
+            "losses.reconstruction, losses.alpha and losses.gamma are all 0",
+        ),
         ({"full": {}}, "choose another name"),
     ],
 )

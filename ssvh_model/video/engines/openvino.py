@@ -1,0 +1,134 @@
+"""A network run by OpenVINO, on the processor."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssvh_model.errors import UserError
+from ssvh_model.model.precision import Precision
+from ssvh_model.video.engines.exports import exported
+from ssvh_model.video.engines.network import FRAMES_AT_ONCE, FromPixels, ImageNetwork
+
+
+class OpenVinoEngine:
+    """Frames go through `FRAMES_AT_ONCE` at a time; in which company changes nothing about their features.
+
+    Raises:
+        UserError: this processor does not have the precision.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self, network: ImageNetwork, *, size: int, precision: Precision) -> None:
+        openvino = _openvino()
+        what = {
+            "engine": f"openvino {openvino.__version__}",
+            "torch": torch.__version__,
+            "weights": network.weights_sha256,
+            "size": size,
+        }
+        description, weights = _unpacked(exported(what, lambda: _export(network, size)))
+        core, hint = openvino.Core(), openvino.properties.hint.inference_precision
+        wanted = openvino.Type.f32 if precision == "float32" else openvino.Type.bf16
+        self._streams = torch.get_num_threads()
+        # One thread each: against one batch shared by all threads this has no barriers to wait at.
+        settings = {
+            hint: wanted,
+            "NUM_STREAMS": self._streams,
+            "INFERENCE_NUM_THREADS": self._streams,
+            "ENABLE_CPU_PINNING": False,
+        }
+        if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise _lacks(precision)
+        self._compiled = core.compile_model(core.read_model(description, weights), "CPU", settings)
+        # A hint is a wish: it may take float32 all the same.
+        if self._compiled.get_property(hint) != wanted:
+            raise _lacks(precision)
+        self._feature_size = network.feature_size
+        self._own = threading.local()  # a request is for one thread
+
+    def __call__(self, frames: Tensor) -> Tensor:
+        """Features [n, D] float32, on the CPU."""
+        result = torch.empty(len(frames), self._feature_size)
+        parts = frames.split(FRAMES_AT_ONCE)
+        places = result.split(FRAMES_AT_ONCE)
+        requests = self._requests(min(self._streams, len(parts)))
+        for start in range(0, len(parts), len(requests)):
+            running = list(zip(requests, parts[start:], places[start:], strict=False))
+            inputs = [_whole(part).numpy() for _, part, _ in running]  # they must outlive the run
+            for (request, _, _), array in zip(running, inputs, strict=True):
+                request.start_async({0: array}, share_inputs=True)
+            for request, part, place in running:
+                request.wait()
+                place.copy_(torch.from_numpy(request.get_output_tensor(0).data[: len(part)]))
+        return result
+
+    def _requests(self, count: int) -> list[Any]:
+        """So many of this thread's requests."""
+        requests: list[Any] = self._own.__dict__.setdefault("requests", [])
+        while len(requests) < count:
+            requests.append(self._compiled.create_infer_request())
+        return requests[:count]
+
+
+def _openvino() -> Any:
+    """The package without its companion, which notes in the home folder who uses it and tells its makers, unasked.
+
+    OpenVINO has a stand-in for where the companion is not installed.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def _lacks(precision: Precision) -> UserError:
+    return UserError(
+        f"features.precision: {precision!r}, which OpenVINO does not have on this processor; allowed here is 'float32'"
+    )
+
+
+def _whole(part: Tensor) -> Tensor:
+    """The frames, and black ones after them up to `FRAMES_AT_ONCE`."""
+    if len(part) == FRAMES_AT_ONCE:
+        return part.contiguous()
+    whole = part.new_zeros(FRAMES_AT_ONCE, *part.shape[1:])
+    whole[: len(part)] = part
+    return whole
+
+
+def _export(network: ImageNetwork, size: int) -> bytes:
+    """The network in OpenVINO's own form: the length of its description, the description and the weights.
+
+    By the frontend itself: `openvino.convert_model` is made to tell of every use.
+    """
+    openvino = _openvino()
+    from openvino.frontend import FrontEndManager
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    shape = (FRAMES_AT_ONCE, size, size, 3)
+    example = torch.zeros(shape)
+    traced = TorchScriptPythonDecoder(
+        FromPixels(network), example_input=example, trace_kwargs={"check_trace": False}
+    )
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    model = frontend.convert(frontend.load(traced))
+    model.reshape(shape)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.xml"
+        openvino.save_model(model, path, compress_to_fp16=False)
+        description = path.read_bytes()
+        weights = path.with_suffix(".bin").read_bytes()
+    return len(description).to_bytes(8, "little") + description + weights
+
+
+def _unpacked(content: bytes) -> tuple[bytes, bytes]:
+    end = 8 + int.from_bytes(content[:8], "little")
+    return content[8:end], content[end:]
