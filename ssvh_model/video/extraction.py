@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
-from ssvh_model.files import remove_temporaries
+from ssvh_model.files import is_temporary, remove_temporaries
 from ssvh_model.locks import hold_lock, try_lock
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.progress import Progress, part_of
@@ -142,6 +142,7 @@ class Extraction:
         _check_positive("running", "workers", workers)
         known = EarlierFeatures(earlier, meta=self._meta, frames=self._frames)
         made, others = [], []
+        self._remove_leftovers()
         with pools(workers, self._backbone) as (decoders, networks):
             extraction = ShardExtraction(
                 self._root,
@@ -172,7 +173,16 @@ class Extraction:
                     made.append(number)
                 done += len(self._shards[number])
                 progress(done, self._total)
+        self._remove_leftovers()
         return made
+
+    def _remove_leftovers(self) -> None:
+        """Remove what killed processes left beside the shards, those that they had just made, too."""
+        for leftover in filter(is_temporary, self._paths[0].parent.glob("*")):
+            shard = leftover.name.split(".")[1]
+            with try_lock(self._folder / "locks" / shard) as mine:
+                if mine is not False:
+                    remove_temporaries(leftover.parent, f"{shard}.h5")
 
     def _make_one(
         self, number: int, extraction: ShardExtraction, progress: Progress, wait: bool
@@ -187,7 +197,6 @@ class Extraction:
                 return None
             if is_finished(path, key):
                 return False
-            remove_temporaries(path.parent, path.name)
             write_shard(path, key, extraction.run(self._shards[number], progress))
             return True
 

@@ -24,6 +24,7 @@ def test_two_workers_make_the_shards_and_the_stage_only_joins_them(tmp_path: Pat
         corpus__source="folder",
         corpus__path="videos",
         features__frames=2,
+        sampler__mask_ratio=0.5,
         features__size=32,
         running__workers=1,
     )
