@@ -1,12 +1,15 @@
-"""How good the codes are beside the yardsticks, over several seeds and lengths.
+"""How good the codes are beside the yardsticks, over corpora, lengths and seeds.
 
-    python benchmarks/quality.py --features data/features/features.h5
-    python benchmarks/quality.py --features other.h5 --preset few-recordings --bits 64 --seeds 1 2 3
+    python benchmarks/quality.py                                  # six demo corpora, which it makes
+    python benchmarks/quality.py --quick                          # two of them, 64 bits, one seed
+    python benchmarks/quality.py --corpus gtea=gtea.h5 --corpus asl-recordings=asl.h5@block --against few-recordings
 
-Trains with params.yaml (with what --preset and --set change) on the feature file's training videos only, and measures its query videos once,
-at the end. Prints a table and writes JSON, after every training; started again, it trains only what is not in there with the same
-parameters (--again trains all). The file is one of the stage `features`, or any HDF5 file with `features` [n, M, D], `labels` [n] and `is_query` [n];
-then all other videos are both training set and database.
+Trains with params.yaml (with what --preset and --set change) on the training videos of each corpus only, and measures its query videos once,
+at the end. What is trained stays in .work/quality: started again, it goes on from there. A corpus or a training that fails is a line, and the
+others go on. Prints a table and writes JSON after every training.
+
+A corpus is a file of the stage `features`, or any HDF5 file with `features` [n, M, D], `labels` [n] and `is_query` [n]; then all other videos are
+both training set and database. Behind an @, the data set that holds the labels instead.
 """
 
 from __future__ import annotations
@@ -16,9 +19,13 @@ import hashlib
 import json
 import platform
 import shutil
+import sys
 import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -28,22 +35,145 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from ssvh_model.corpus.arcade import ArcadeSpec, render_arcade
 from ssvh_model.corpus.other_features import as_feature_file
-from ssvh_model.files import atomic_path
-from ssvh_model.retrieval.report import evaluate_hasher
+from ssvh_model.corpus.splits import SplitSpec, assign_splits
+from ssvh_model.errors import UserError
+from ssvh_model.files import atomic_path, sha256_of
+from ssvh_model.retrieval.bootstrap import paired_difference
+from ssvh_model.retrieval.report import Comparison, evaluate_hasher
 from ssvh_model.training.checkpoint import load_hasher
 from ssvh_model.training.encoded import mean_features
+from ssvh_model.video.extraction import extract_features
 from tasks.experiments.run import begin_process
+from tasks.extraction.chosen_backbone import chosen_backbone
+from tasks.machine.device import pick_workers
 from tasks.machine.processes import Started, kill_children, terminate_as_interrupt
+from tasks.machine.progress import ShownProgress
 from tasks.params.changes import parse_changes
 from tasks.params.presets import params_with_presets
 from tasks.params.sections import Params
+from tasks.pipeline.trained_by import WHOLE_TRAINING, trained_by
 from tasks.training.both_phases import train_rounds, train_warmup
 from tasks.training.settings import training_session, video_set
 
-# Sections of params.yaml that the figures depend on, given a feature file.
-COUNTS = {"seed", "model", "sampler", "losses", "training", "warmup", "rounds", "clustering", "evaluate"}
 RESULTS = Path(__file__).parent / "results"
+KEPT = Path(".work/quality")
+
+# Seed and distortion. The first is what `make run` has, on which defaults were chosen.
+DEMOS = ((1, 0.7), (2, 0.7), (3, 0.7), (1, 0.4), (2, 0.4), (3, 0.4))
+QUICK_DEMOS = ((1, 0.7), (2, 0.4))
+# On these, too: the webcam clips and the kitchen scenes, whatever their files are called.
+CHOSEN_ON = (
+    "98a07a352c024a34de97452f49efd5eeea58ce8b2108c0893879ba19bccefd7e",
+    "e38f182b980f40d939531e0b578fd056eda8a191f03fd3c72137fd57b20e91f3",
+)
+YARDSTICKS = ("itq", "float")
+OWN = "own"  # the settings that are judged; others go by their preset's name
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What is trained and measured on.
+
+    Attributes:
+        name: in the table.
+        file: of its features.
+        labels: data set that holds the labels, where the file is not one of the stage `features`.
+        chosen_on: whether defaults were chosen while looking at its queries.
+    """
+
+    name: str
+    file: Path
+    labels: str
+    chosen_on: bool
+
+    @classmethod
+    def of(cls, text: str) -> Corpus:
+        """From NAME=FILE or NAME=FILE@DATASET.
+
+        Raises:
+            UserError: it is neither, or there is no such file.
+        """
+        name, sign, rest = text.partition("=")
+        path, _, labels = rest.partition("@")
+        if not name or not sign or not path:
+            raise UserError(f"--corpus {text}: allowed is NAME=FILE or NAME=FILE@DATASET")
+        if not Path(path).is_file():
+            raise UserError(f"--corpus {text}: there is no file {path}")
+        return cls(name, Path(path), labels or "labels", sha256_of(Path(path)) in CHOSEN_ON)
+
+    @classmethod
+    def demo(cls, seed: int, distortion: float) -> Corpus:
+        """One that `make_demo` makes."""
+        name = f"demo-{seed}-{distortion:g}"
+        return cls(name, KEPT / name / "features.h5", "labels", (seed, distortion) == DEMOS[0])
+
+
+@dataclass(frozen=True)
+class Training:
+    """One row of what is to be done.
+
+    Attributes:
+        corpus: what on.
+        setting: `OWN`, or the preset.
+        params: with length and seed.
+    """
+
+    corpus: Corpus
+    setting: str
+    params: Params
+
+    @property
+    def name(self) -> str:
+        """For lines."""
+        return f"{self.corpus.name}, {self.setting}, {self.params.model.bits} bits, seed {self.params.seed}"
+
+    @cached_property
+    def result(self) -> Path:
+        """Where the figures stay, by all that they depend on; average precisions are beside it."""
+        depends = trained_by(*WHOLE_TRAINING, "evaluate")
+        content = [
+            depends.values(self.params.model_dump(mode="json")),
+            depends.code_digest(),
+            sha256_of(self.corpus.file),
+            self.corpus.labels,
+        ]
+        return KEPT / f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}.json"
+
+
+def make_demo(seed: int, distortion: float) -> None:
+    """Render a demo corpus and extract its features with params.yaml's settings, if that is not done.
+
+    Raises:
+        UserError: as `render_arcade` and `extract_features`.
+    """
+    corpus = Corpus.demo(seed, distortion)
+    if corpus.file.is_file():
+        return
+    params = params_with_presets([], changes={"seed": seed, "corpus.arcade.distortion": distortion})
+    workers, folder = pick_workers(params.running.workers), corpus.file.parent
+    clips = render_arcade(
+        ArcadeSpec(**params.corpus.arcade.model_dump()),
+        folder,
+        seed=seed,
+        workers=workers,
+        progress=ShownProgress(f"{corpus.name}: clips", print),
+    )
+    split = params.corpus.split
+    extract_features(
+        assign_splits(clips, SplitSpec(**split.model_dump()), seed=seed),
+        folder,
+        chosen_backbone(params),
+        frames=params.features.frames,
+        batch_size=params.features.batch_size,
+        thumbnail=params.features.thumbnail,
+        folder=folder,
+        workers=workers,
+        progress=ShownProgress(f"{corpus.name}: videos", print),
+    )
 
 
 def begin(starter: Started, threads: int) -> None:
@@ -52,172 +182,295 @@ def begin(starter: Started, threads: int) -> None:
     terminate_as_interrupt()
 
 
-def measure(params: Params, path: Path) -> dict[str, Any]:
-    """Train once and evaluate once: the figures by label, and by finer label where there is one."""
+def measure(training: Training) -> None:
+    """Train once, evaluate once and keep what came of it: figures, and average precisions query by query."""
+    params, corpus = training.params, training.corpus
     folder = Path(tempfile.mkdtemp())
     try:
-        file = as_feature_file(path, folder)
+        file = as_feature_file(corpus.file, folder, labels=corpus.labels)
         began = time.perf_counter()
         session = training_session(params, file)
         warm = train_warmup(session, params, folder / "warmup", lambda row, seconds: None)
         state = train_rounds(session, params, warm, folder, lambda row, seconds: None)
         seconds = time.perf_counter() - began
         hasher = load_hasher(state)
-        record = evaluate_hasher(
+        evaluation = evaluate_hasher(
             video_set(params, hasher, file, file.rows(*params.evaluate.query)),
             video_set(params, hasher, file, file.rows(*params.evaluate.database)),
             train_features=mean_features(file, file.rows("train")),
             exclude_self=params.evaluate.exclude_self,
             itq_seed=params.seed,
-        ).record()
-        labellings = {"label": record, "fine label": record["fine"]}
-        return {
-            **identity(params, path),
+        )
+        parts = {"label": evaluation.coarse, "fine label": evaluation.fine}
+        measured = {name: part for name, part in parts.items() if part is not None}
+        KEPT.mkdir(parents=True, exist_ok=True)
+        with atomic_path(training.result.with_suffix(".npz")) as temporary:
+            np.savez_compressed(
+                temporary,
+                **{
+                    f"{labels} {name}": retrieval.average_precision
+                    for labels, part in measured.items()
+                    for name, retrieval in part.measured().items()
+                },
+            )
+        content = {
             "training_videos": len(session.videos),
             "training_seconds": round(seconds, 1),
-            "labels": {name: figures(part) for name, part in labellings.items() if part is not None},
+            "labels": {name: figures(part) for name, part in measured.items()},
         }
+        with atomic_path(training.result) as temporary:
+            temporary.write_text(json.dumps(content))
     finally:
         shutil.rmtree(folder)
 
 
-def identity(params: Params, path: Path) -> dict[str, Any]:
-    """What a training is known by: length, seed, and a digest of the parameters that count and of the file's name and size."""
-    content = f"{params.model_dump_json(include=COUNTS)} {path.name} {path.stat().st_size}"
-    return {
-        "bits": params.model.bits,
-        "seed": params.seed,
-        "digest": hashlib.sha256(content.encode()).hexdigest()[:16],
-    }
-
-
-def figures(record: dict[str, Any]) -> dict[str, float]:
+def figures(part: Comparison) -> dict[str, float | None]:
     """What the table shows of an evaluation."""
-    yardsticks = record["yardsticks"]
+    hasher, itq, exact = part.hasher, part.itq, part.float_
+    if hasher is None:
+        raise UserError(part.reasons.get("hasher", "its queries can't be measured"))
     return {
-        "gmap": record["gmap"],
-        "map_at_5": record["map_at_k"]["5"],
-        "float_gmap": yardsticks["float"]["gmap"],
-        "itq_gmap": yardsticks["itq"]["gmap"],
+        "gmap": hasher.gmap,
+        "map_at_5": hasher.map_at_k[5],
+        "float_gmap": exact.gmap if exact else None,
+        "itq_gmap": itq.gmap if itq else None,
     }
 
 
-def summaries(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and spread over the seeds, one entry a length and labelling."""
+def summaries(done: Sequence[Training]) -> list[dict[str, Any]]:
+    """Mean and spread over the seeds, and the paired interval over each yardstick and each other setting; one entry a corpus, length, setting and labelling."""
+    groups: dict[tuple[str, int, str], list[Training]] = {}
+    for one in done:
+        groups.setdefault((one.corpus.name, one.params.model.bits, one.setting), []).append(one)
     rows = []
-    for bits in sorted({result["bits"] for result in results}):
-        runs = sorted(
-            (result for result in results if result["bits"] == bits), key=lambda result: result["seed"]
-        )
-        for labels in runs[0]["labels"]:
-            values = {
-                name: np.array([run["labels"][labels][name] for run in runs])
-                for name in runs[0]["labels"][labels]
-            }
-            spread = {
-                name: float(value.std(ddof=1)) if len(runs) > 1 else 0.0 for name, value in values.items()
-            }
+    for (corpus, bits, setting), trainings in groups.items():
+        seeds = {one.params.seed: one for one in trainings}
+        runs = {seed: json.loads(one.result.read_text()) for seed, one in seeds.items()}
+        precisions = {seed: precision_of(one) for seed, one in seeds.items()}
+        for labels in next(iter(runs.values()))["labels"]:
+            values = [run["labels"][labels] for run in runs.values()]
+            against: dict[str, Any] = {}
+            for name in YARDSTICKS if setting == OWN else ():
+                if all(f"{labels} {name}" in one for one in precisions.values()):
+                    against[name] = over(
+                        [one[f"{labels} hasher"] for one in precisions.values()],
+                        [one[f"{labels} {name}"] for one in precisions.values()],
+                    )
+            others = {key[2]: group for key, group in groups.items() if key[:2] == (corpus, bits)}
+            for name, group in others.items() if setting == OWN else ():
+                same = {one.params.seed: one for one in group if one.params.seed in seeds}
+                if name != OWN and same:
+                    against[name] = over(
+                        [precisions[seed][f"{labels} hasher"] for seed in same],
+                        [precision_of(one)[f"{labels} hasher"] for one in same.values()],
+                    )
             rows.append(
                 {
+                    "corpus": corpus,
+                    "chosen_on": trainings[0].corpus.chosen_on,
                     "bits": bits,
+                    "setting": setting,
                     "labels": labels,
                     "seeds": len(runs),
-                    **{name: float(value.mean()) for name, value in values.items()},
-                    "gmap_std": spread["gmap"],
-                    "itq_gmap_std": spread["itq_gmap"],
-                    "training_seconds": float(np.mean([run["training_seconds"] for run in runs])),
+                    **{name: mean([one[name] for one in values]) for name in values[0]},
+                    "gmap_std": float(np.std([one["gmap"] for one in values], ddof=1))
+                    if len(values) > 1
+                    else None,
+                    "over": against,
+                    "training_videos": next(iter(runs.values()))["training_videos"],
+                    "training_seconds": mean([run["training_seconds"] for run in runs.values()]),
                 }
             )
     return rows
 
 
-def table(rows: list[dict[str, Any]]) -> Table:
-    """The summaries as they are printed."""
-    made = Table("labels", "bits", "GMAP", "ITQ", "float", "over ITQ", "over float", "MAP@5", "seconds")
+def precision_of(training: Training) -> dict[str, np.ndarray]:
+    """Average precisions [queries, K] of everything that was measured."""
+    with np.load(training.result.with_suffix(".npz")) as kept:
+        return dict(kept)
+
+
+def over(own: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> dict[str, float | None]:
+    """The share by which GMAP is above that of another, and the ends of its interval, paired over queries and seeds."""
+    found = paired_difference(
+        np.stack(own), np.stack(other), resamples=RESAMPLES, confidence=CONFIDENCE, seed=0
+    )
+    return {"share": found.relative, "low": found.relative_low, "high": found.relative_high}
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """None where one is missing."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def table(rows: Sequence[dict[str, Any]]) -> Table:
+    """The summaries as they are printed: what was judged, with the others beside it."""
+    others = sorted({name for row in rows for name in row["over"]} - {*YARDSTICKS})
+    made = Table(
+        "corpus",
+        "labels",
+        "bits",
+        "seeds",
+        "GMAP",
+        "ITQ",
+        "float",
+        "over ITQ",
+        "over float",
+        *others,
+        "seconds",
+    )
     for row in rows:
+        if row["setting"] != OWN:
+            continue
+        spread = "" if row["gmap_std"] is None else f" +- {row['gmap_std']:.4f}"
         made.add_row(
+            row["corpus"] + ("*" if row["chosen_on"] else ""),
             row["labels"],
             str(row["bits"]),
-            f"{row['gmap']:.4f} +- {row['gmap_std']:.4f}",
-            f"{row['itq_gmap']:.4f} +- {row['itq_gmap_std']:.4f}",
-            f"{row['float_gmap']:.4f}",
-            f"{row['gmap'] / row['itq_gmap'] - 1:+.1%}",
-            f"{row['gmap'] / row['float_gmap'] - 1:+.1%}",
-            f"{row['map_at_5']:.3f}",
+            str(row["seeds"]),
+            f"{row['gmap']:.4f}{spread}",
+            *("" if row[f"{name}_gmap"] is None else f"{row[f'{name}_gmap']:.4f}" for name in YARDSTICKS),
+            *(interval(row["over"].get(name)) for name in (*YARDSTICKS, *others)),
             f"{row['training_seconds']:.0f}",
         )
+    if any(row["chosen_on"] for row in rows):
+        made.caption = "* defaults were chosen while looking at this corpus's queries: no test of them"
     return made
 
 
-def main() -> None:
-    """Parse the command line, run, print and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--features", type=Path, default=Path("data/features/features.h5"))
-    parser.add_argument("--bits", type=int, nargs="+", default=[16, 32, 64])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--preset", action="append", default=[], metavar="NAME", dest="presets")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
-    parser.add_argument("--workers", type=int, default=1, help="trainings at once; the cores are shared")
-    parser.add_argument("--again", action="store_true", help="train also what is in the file already")
-    parser.add_argument("--name", default="quality", help="of the file in benchmarks/results")
-    arguments = parser.parse_args()
+def interval(found: dict[str, float | None] | None) -> str:
+    """Such as "+12% (+3 to +20)"."""
+    if found is None or found["share"] is None or found["low"] is None or found["high"] is None:
+        return ""
+    return f"{found['share']:+.0%} ({100 * found['low']:+.0f} to {100 * found['high']:+.0f})"
 
-    changes = parse_changes(arguments.changes)
-    threads = max(1, torch.get_num_threads() // arguments.workers)
-    target = RESULTS / f"{arguments.name}.json"
-    wanted = [
-        params_with_presets(arguments.presets, changes={**changes, "model.bits": bits, "seed": seed})
-        for bits in arguments.bits
-        for seed in arguments.seeds
-    ]
-    known = {run["digest"]: run for run in json.loads(target.read_text())["runs"]} if target.exists() else {}
-    digests = [identity(params, arguments.features)["digest"] for params in wanted]
-    results = [known[digest] for digest in digests if digest in known and not arguments.again]
-    missing = [
-        params
-        for params, digest in zip(wanted, digests, strict=True)
-        if arguments.again or digest not in known
-    ]
-    pool = ProcessPoolExecutor(
-        arguments.workers,
+
+def train_all(
+    trainings: Sequence[Training], workers: int, threads: int, write: Callable[[], None]
+) -> list[str]:
+    """Train what is not there yet, `workers` at once; lines about what failed.
+
+    Args:
+        trainings: all that are wanted.
+        workers: processes.
+        threads: of each.
+        write: called after each.
+    """
+    missing = [one for one in trainings if not one.result.is_file()]
+    failed: list[str] = []
+    if len(missing) < len(trainings):
+        print(f"{len(trainings) - len(missing)} of {len(trainings)} trainings are there", flush=True)
+    began = time.monotonic()
+    with ProcessPoolExecutor(
+        workers,
         mp_context=get_context("spawn"),
         initializer=begin,
         initargs=(Started.this(), threads),
+    ) as pool:
+        try:
+            jobs: dict[Future[None], Training] = {pool.submit(measure, one): one for one in missing}
+            for number, job in enumerate(as_completed(jobs), 1):
+                training = jobs[job]
+                left = (time.monotonic() - began) / number * (len(missing) - number)
+                said = f"{number} of {len(missing)}, {left / 60:.0f} min left: {training.name}"
+                if (error := job.exception()) is not None:
+                    failed.append(f"{training.name}: {type(error).__name__}: {' '.join(str(error).split())}")
+                    print(f"{said}: failed: {error}", flush=True)
+                    continue
+                gmap = json.loads(training.result.read_text())["labels"]["label"]["gmap"]
+                print(f"{said}: GMAP {gmap:.4f}", flush=True)
+                write()
+        except BaseException:
+            # The workers leave a ctrl-C to their starter.
+            pool.shutdown(wait=False, cancel_futures=True)
+            kill_children()
+            raise
+    return failed
+
+
+def main() -> int:
+    """Parse the command line, run, print and write; 1 if something failed, 2 after bad input."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--corpus", action="append", default=[], metavar="NAME=FILE", dest="corpora")
+    parser.add_argument("--bits", type=int, nargs="+", default=[16, 32, 64])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--quick", action="store_true", help="two demo corpora, 64 bits, seed 1")
+    parser.add_argument("--preset", action="append", default=[], metavar="NAME", dest="presets")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
+    parser.add_argument("--against", action="append", default=[], metavar="PRESET", help="train this beside")
+    parser.add_argument("--workers", type=int, default=1, help="trainings at once; the cores are shared")
+    parser.add_argument("--name", default="quality", help="of the file in benchmarks/results")
+    arguments = parser.parse_args()
+    bits, seeds = ([64], [1]) if arguments.quick else (arguments.bits, arguments.seeds)
+    threads = max(1, torch.get_num_threads() // arguments.workers)
+    failed: list[str] = []
     try:
-        jobs = [pool.submit(measure, params, arguments.features) for params in missing]
-        for job in as_completed(jobs):
-            results.append(job.result())
-            print(f"{len(results)} of {len(wanted)}: {json.dumps(results[-1])}", flush=True)
-            write(target, arguments, threads, results)
-    except BaseException:
-        # The workers leave a ctrl-C to their starter.
-        pool.shutdown(wait=False, cancel_futures=True)
-        kill_children()
-        raise
-    pool.shutdown()
-    console = Console()
-    wide = console if console.is_terminal else Console(width=120)
-    wide.print(table(summaries(results)))
+        corpora = [Corpus.of(text) for text in arguments.corpora]
+        settings = {OWN: arguments.presets, **{name: [name] for name in arguments.against}}
+        wanted_params = [
+            (
+                setting,
+                params_with_presets(
+                    presets,
+                    changes={
+                        **(parse_changes(arguments.changes) if setting == OWN else {}),
+                        "model.bits": length,
+                        "seed": seed,
+                    },
+                ),
+            )
+            for length in bits
+            for seed in seeds
+            for setting, presets in settings.items()
+        ]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for demo in () if corpora else QUICK_DEMOS if arguments.quick else DEMOS:
+        try:
+            make_demo(*demo)
+            corpora.append(Corpus.demo(*demo))
+        except UserError as error:
+            failed.append(f"{Corpus.demo(*demo).name}: {error}")
+    trainings = [Training(corpus, setting, params) for corpus in corpora for setting, params in wanted_params]
 
+    def write() -> None:
+        done = [one for one in trainings if one.result.is_file()]
+        content = {
+            "presets": arguments.presets,
+            "changes": arguments.changes,
+            "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+            "threads": threads,
+            "torch": torch.__version__,
+            "summary": summaries(done),
+            "runs": [
+                {
+                    "corpus": one.corpus.name,
+                    "setting": one.setting,
+                    "bits": one.params.model.bits,
+                    "seed": one.params.seed,
+                    **json.loads(one.result.read_text()),
+                }
+                for one in done
+            ],
+        }
+        with atomic_path(RESULTS / f"{arguments.name}.json") as temporary:
+            temporary.write_text(json.dumps(content, indent=2) + "\n")
 
-def write(target: Path, arguments: argparse.Namespace, threads: int, results: list[dict[str, Any]]) -> None:
-    """The JSON file, as far as it is known."""
-    content = {
-        "features": arguments.features.name,
-        "presets": arguments.presets,
-        "changes": arguments.changes,
-        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-        "threads": threads,
-        "torch": torch.__version__,
-        "summary": summaries(results),
-        "runs": sorted(results, key=lambda result: (result["bits"], result["seed"])),
-    }
-    with atomic_path(target) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    failed += train_all(trainings, arguments.workers, threads, write)
+    done = [one for one in trainings if one.result.is_file()]
+    if done:
+        write()
+        console = Console()
+        wide = console if console.is_terminal else Console(width=160)
+        wide.print(table(summaries(done)))
+    for line in failed:
+        print(f"failed: {line}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -11,11 +11,10 @@ from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.hdf5 import as_text, checked_data_set, damage_reported, open_hdf5
 from ssvh_model.manifest import Video
 
-NEEDED = ("features", "labels", "is_query")
 GROUPS = ("groups", "block")
 
 
-def as_feature_file(path: Path, folder: Path) -> FeatureFile:
+def as_feature_file(path: Path, folder: Path, *, labels: str = "labels") -> FeatureFile:
     """The file itself, or one of our form made from `features` [n, M, D], `labels` [n] and `is_query` [n].
 
     All videos that are no queries are then for training. `groups` [n] (or `block`), where there, names the recordings that belong together.
@@ -23,6 +22,7 @@ def as_feature_file(path: Path, folder: Path) -> FeatureFile:
     Args:
         path: the HDF5 file.
         folder: where one of our form is written as features.h5, if needed; what stands there already is replaced.
+        labels: data set that holds the labels, of a file that is not of our form.
 
     Raises:
         UserError: missing, not HDF5, a data set is missing, or their lengths disagree.
@@ -32,10 +32,11 @@ def as_feature_file(path: Path, folder: Path) -> FeatureFile:
     with damage_reported(path, "feature file"), open_hdf5(path, "feature file") as file:
         if "splits" in file:
             return FeatureFile(path)
-        for name in NEEDED:
+        needed = ("features", labels, "is_query")
+        for name in needed:
             if name not in file:
                 raise UserError(
-                    f"{path}: data set {name!r} is missing; needed are {', '.join(NEEDED)}, or a file of the stage features"
+                    f"{path}: data set {name!r} is missing; needed are {', '.join(needed)}, or a file of the stage features"
                 )
             if len(checked_data_set(file, name)) != len(checked_data_set(file, "features")):
                 raise UserError(
@@ -47,7 +48,7 @@ def as_feature_file(path: Path, folder: Path) -> FeatureFile:
             folder / "features.h5",
             file["features"][:],
             ids=[str(row) for row in range(len(is_query))],
-            labels=[(_text(label),) for label in file["labels"][:]],
+            labels=[(_text(label),) for label in file[labels][:]],
             splits=["query" if query else "train" for query in is_query],
             groups=None if groups is None else [_text(group) for group in groups],
             meta=FeatureMeta("", "", 0),
