@@ -29,6 +29,8 @@ TITLES = {
     "reconstruction": "Frame reconstruction",
     "view_contrastive": "Contrast between the two views",
     "p2set": "Contrast with the anchors (P2Set)",
+    "similarity": "Distance to the start's similarities",
+    "cluster_agreement": "Agreement of clusters of two halves",
     "validation_gmap": "GMAP on the validation videos",
     "validation_gmap_fine": "The same by the finer labels",
 }

@@ -22,7 +22,15 @@ from tasks.tuning.study import OpenStudy, trial_changes
 from tasks.tuning.trial import TRAINING, first_number
 
 FEWEST_FOR_IMPORTANCES = 4
-CURVES = ("loss", "validation_gmap", "reconstruction", "view_contrastive", "p2set", "epoch_seconds")
+CURVES = (
+    "loss",
+    "validation_gmap",
+    "reconstruction",
+    "view_contrastive",
+    "p2set",
+    "similarity",
+    "epoch_seconds",
+)
 
 
 def report_study(opened: OpenStudy, parent: str) -> dict[str, Any]:
