@@ -2,7 +2,7 @@
 
     python benchmarks/quality.py                                  # six demo corpora, which it makes
     python benchmarks/quality.py --quick                          # two of them, 64 bits, one seed
-    python benchmarks/quality.py --corpus gtea=gtea.h5 --corpus asl-recordings=asl.h5@block --against few-recordings
+    python benchmarks/quality.py --corpus gtea=gtea.h5 --corpus mine=mine.h5@kinds --against few-recordings
 
 Trains with params.yaml (with what --preset and --set change) on the training videos of each corpus only, and measures its query videos once,
 at the end. What is trained stays in .work/quality: started again, it goes on from there. A corpus or a training that fails is a line, and the
@@ -40,12 +40,14 @@ from ssvh_model.corpus.other_features import as_feature_file
 from ssvh_model.corpus.splits import SplitSpec, assign_splits
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path, sha256_of
+from ssvh_model.manifest import write_manifest
 from ssvh_model.retrieval.bootstrap import paired_difference
 from ssvh_model.retrieval.report import Comparison, evaluate_hasher
 from ssvh_model.training.checkpoint import load_hasher
 from ssvh_model.training.encoded import mean_features
 from ssvh_model.video.extraction import extract_features
 from tasks.experiments.run import begin_process
+from tasks.experiments.videos import feature_digest
 from tasks.extraction.chosen_backbone import chosen_backbone
 from tasks.machine.device import pick_workers
 from tasks.machine.processes import Started, kill_children, terminate_as_interrupt
@@ -89,6 +91,11 @@ class Corpus:
     file: Path
     labels: str
     chosen_on: bool
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the features, wherever they are."""
+        return feature_digest(self.file)
 
     @classmethod
     def of(cls, text: str) -> Corpus:
@@ -138,7 +145,7 @@ class Training:
         content = [
             depends.values(self.params.model_dump(mode="json")),
             depends.code_digest(),
-            sha256_of(self.corpus.file),
+            self.corpus.digest,
             self.corpus.labels,
         ]
         return KEPT / f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}.json"
@@ -162,9 +169,10 @@ def make_demo(seed: int, distortion: float) -> None:
         workers=workers,
         progress=ShownProgress(f"{corpus.name}: clips", print),
     )
-    split = params.corpus.split
+    videos = assign_splits(clips, SplitSpec(**params.corpus.split.model_dump()), seed=seed)
+    write_manifest(folder / "manifest.csv", videos)
     extract_features(
-        assign_splits(clips, SplitSpec(**split.model_dump()), seed=seed),
+        videos,
         folder,
         chosen_backbone(params),
         frames=params.features.frames,

@@ -32,7 +32,7 @@ def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[FeatureCo
     Raises:
         UserError: the file can't be used, or its videos can't be measured.
     """
-    digest = _digest(path) if path.is_file() else ""
+    digest = feature_digest(path) if path.is_file() else ""
     use_work()
     file = as_feature_file(path, WORK / f"features-{digest[:16]}")
     held_out = measure == "validation" and _hold_out(file, params, params.seed)
@@ -52,7 +52,7 @@ def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[FeatureCo
     return FeatureCorpus(path.name, file.path, digest + validation, seed), params
 
 
-def _digest(path: Path) -> str:
+def feature_digest(path: Path) -> str:
     """Of the file's content, and of what it refers to: features of published data sets stay in their own files."""
     digest = sha256_of(path)
     with contextlib.suppress(OSError), h5py.File(path) as file:

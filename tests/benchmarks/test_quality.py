@@ -15,8 +15,9 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.quality import Corpus
+from benchmarks.quality import Corpus, Training
 from ssvh_model.errors import UserError
+from tasks.params.load import load_params
 from tests.conftest import REPOSITORY
 from tests.tasks.experiments.small import write_tiny_features, write_tiny_params
 
@@ -124,3 +125,20 @@ def test_a_corpus_that_fails_is_a_line_and_what_is_trained_stays(
 def test_what_is_no_corpus_is_named(text: str, reason: str) -> None:
     with pytest.raises(UserError, match=reason):
         Corpus.of(text)
+
+
+def test_corpora_that_differ_in_their_shards_alone_are_two(tmp_path: Path) -> None:
+    results = []
+    for value in (1, 2):
+        folder = tmp_path / str(value)
+        folder.mkdir()
+        with h5py.File(folder / "shard.h5", "w") as shard:
+            shard["features"] = np.full((4, 2, 3), value, np.float16)
+        layout = h5py.VirtualLayout((4, 2, 3), np.float16)
+        layout[:] = h5py.VirtualSource("shard.h5", "features", (4, 2, 3))
+        with h5py.File(folder / "features.h5", "w") as file:
+            file.create_virtual_dataset("features", layout)
+        corpus = Corpus("demo", folder / "features.h5", "labels", False)
+        results.append(Training(corpus, "own", load_params(REPOSITORY / "params.yaml")).result)
+    assert (tmp_path / "1/features.h5").read_bytes() == (tmp_path / "2/features.h5").read_bytes()
+    assert results[0] != results[1]
