@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class OpenVinoEngine:
             "size": size,
         }
         description, weights = _unpacked(exported(what, lambda: _export(network, size)))
-        core, hint = openvino.Core(), openvino.properties.hint.inference_precision
+        core, hint = _core(), openvino.properties.hint.inference_precision
         wanted = openvino.Type.f32 if precision == "float32" else openvino.Type.bf16
         self._streams = torch.get_num_threads()
         # One thread each: against one batch shared by all threads this has no barriers to wait at.
@@ -87,6 +88,16 @@ def _openvino() -> Any:
     import openvino
 
     return openvino
+
+
+@cache
+def _core() -> Any:
+    """OpenVINO's core, one for all engines, for as long as the process lives.
+
+    The processor plugin of each core puts a stack of its own in the place of the thread's stack for signals, and the former one back when it
+    ends. Of two that end in the order of their beginning, the last leaves one that is freed: the next signal then ends the process.
+    """
+    return _openvino().Core()
 
 
 def _lacks(precision: Precision) -> UserError:
