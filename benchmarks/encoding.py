@@ -20,7 +20,7 @@ from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from machine import best, machine, timed, write_result  # isort: skip  (before torch)
+from machine import best, machine, precisions, timed, write_result  # isort: skip  (before torch)
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from rich.table import Table
 from ssvh_model.corpus.published_sets import PUBLISHED_SETS
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
-from ssvh_model.model.precision import Precision, best_precision
+from ssvh_model.model.precision import Precision
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.frame_source import FrameSource
 from tasks.params.presets import params_with_presets
@@ -133,10 +133,7 @@ def main() -> None:
     parser.add_argument("--name", default="encoding", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    precisions: list[Precision] = ["float32"]
-    if best_precision(torch.device("cpu")) == "bfloat16":
-        precisions.append("bfloat16")
-    most = {precision: peak(precision) for precision in precisions}
+    most = {precision: peak(precision) for precision in precisions()}
     rows = []
     for name, config in configurations().items():
         rows += measure(name, config, arguments.batches, arguments.videos, most)

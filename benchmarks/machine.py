@@ -11,7 +11,10 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssvh_model.model.precision import Precision
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -37,6 +40,16 @@ def best(work: Callable[[], object], repeats: int) -> dict[str, float]:
     """The fastest of `repeats` times, after one that does not count."""
     work()
     return min((timed(work) for _ in range(repeats)), key=lambda one: one["counted"])
+
+
+def precisions() -> list[Precision]:
+    """Those that the processor has in hardware, float32 first."""
+    import torch
+
+    from ssvh_model.model.precision import best_precision
+
+    best_here = best_precision(torch.device("cpu"))
+    return ["float32"] if best_here == "float32" else ["float32", best_here]
 
 
 def machine() -> dict[str, Any]:

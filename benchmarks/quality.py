@@ -6,7 +6,7 @@
 
 Trains with params.yaml (with what --preset and --set change) on the training videos of each corpus only, and measures its query videos once,
 at the end. What is trained stays in .work/quality: started again, it goes on from there. A corpus or a training that fails is a line, and the
-others go on. Prints a table and writes JSON after every training.
+others go on. At its end, also by ctrl-C, it prints a table and writes JSON.
 
 A corpus is a file of the stage `features`, or any HDF5 file with `features` [n, M, D], `labels` [n] and `is_query` [n]; then all other videos are
 both training set and database. Behind an @, the data set that holds the labels instead.
@@ -22,7 +22,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,12 +42,11 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path, sha256_of
 from ssvh_model.manifest import write_manifest
 from ssvh_model.retrieval.bootstrap import paired_difference
-from ssvh_model.retrieval.report import Comparison, evaluate_hasher
+from ssvh_model.retrieval.report import Comparison
 from ssvh_model.training.checkpoint import load_hasher
-from ssvh_model.training.encoded import mean_features
 from ssvh_model.video.extraction import extract_features
 from tasks.experiments.run import begin_process
-from tasks.experiments.videos import feature_digest
+from tasks.experiments.videos import feature_digest, measure_hasher
 from tasks.extraction.chosen_backbone import chosen_backbone
 from tasks.machine.device import pick_workers
 from tasks.machine.processes import Started, kill_children, terminate_as_interrupt
@@ -57,7 +56,7 @@ from tasks.params.presets import params_with_presets
 from tasks.params.sections import Params
 from tasks.pipeline.trained_by import WHOLE_TRAINING, trained_by
 from tasks.training.both_phases import train_rounds, train_warmup
-from tasks.training.settings import training_session, video_set
+from tasks.training.settings import training_session
 
 RESULTS = Path(__file__).parent / "results"
 KEPT = Path(".work/quality")
@@ -120,6 +119,19 @@ class Corpus:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """What came of a training.
+
+    Attributes:
+        figures: as JSON has them.
+        precision: average precisions [queries, K] of everything that was measured, by "<labelling> <name>".
+    """
+
+    figures: dict[str, Any]
+    precision: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Training:
     """One row of what is to be done.
 
@@ -149,6 +161,11 @@ class Training:
             self.corpus.labels,
         ]
         return KEPT / f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}.json"
+
+    def measured(self) -> Measured:
+        """What is kept of it."""
+        with np.load(self.result.with_suffix(".npz")) as kept:
+            return Measured(json.loads(self.result.read_text()), dict(kept))
 
 
 def make_demo(seed: int, distortion: float) -> None:
@@ -201,14 +218,7 @@ def measure(training: Training) -> None:
         warm = train_warmup(session, params, folder / "warmup", lambda row, seconds: None)
         state = train_rounds(session, params, warm, folder, lambda row, seconds: None)
         seconds = time.perf_counter() - began
-        hasher = load_hasher(state)
-        evaluation = evaluate_hasher(
-            video_set(params, hasher, file, file.rows(*params.evaluate.query)),
-            video_set(params, hasher, file, file.rows(*params.evaluate.database)),
-            train_features=mean_features(file, file.rows("train")),
-            exclude_self=params.evaluate.exclude_self,
-            itq_seed=params.seed,
-        )
+        evaluation = measure_hasher(params, load_hasher(state), file, "query", fine=True)
         parts = {"label": evaluation.coarse, "fine label": evaluation.fine}
         measured = {name: part for name, part in parts.items() if part is not None}
         KEPT.mkdir(parents=True, exist_ok=True)
@@ -234,68 +244,63 @@ def measure(training: Training) -> None:
 
 def figures(part: Comparison) -> dict[str, float | None]:
     """What the table shows of an evaluation."""
-    hasher, itq, exact = part.hasher, part.itq, part.float_
-    if hasher is None:
-        raise UserError(part.reasons.get("hasher", "its queries can't be measured"))
+    found = part.measured()
     return {
-        "gmap": hasher.gmap,
-        "map_at_5": hasher.map_at_k[5],
-        "float_gmap": exact.gmap if exact else None,
-        "itq_gmap": itq.gmap if itq else None,
+        "gmap": found["hasher"].gmap,
+        "map_at_5": found["hasher"].map_at_k[5],
+        **{f"{name}_gmap": found[name].gmap if name in found else None for name in YARDSTICKS},
     }
 
 
 def summaries(done: Sequence[Training]) -> list[dict[str, Any]]:
-    """Mean and spread over the seeds, and the paired interval over each yardstick and each other setting; one entry a corpus, length, setting and labelling."""
-    groups: dict[tuple[str, int, str], list[Training]] = {}
+    """Mean, spread and paired intervals over the seeds, one entry a corpus, length, setting and labelling."""
+    groups: dict[tuple[Corpus, int], dict[str, dict[int, Measured]]] = {}
     for one in done:
-        groups.setdefault((one.corpus.name, one.params.model.bits, one.setting), []).append(one)
-    rows = []
-    for (corpus, bits, setting), trainings in groups.items():
-        seeds = {one.params.seed: one for one in trainings}
-        runs = {seed: json.loads(one.result.read_text()) for seed, one in seeds.items()}
-        precisions = {seed: precision_of(one) for seed, one in seeds.items()}
-        for labels in next(iter(runs.values()))["labels"]:
-            values = [run["labels"][labels] for run in runs.values()]
-            against: dict[str, Any] = {}
-            for name in YARDSTICKS if setting == OWN else ():
-                if all(f"{labels} {name}" in one for one in precisions.values()):
-                    against[name] = over(
-                        [one[f"{labels} hasher"] for one in precisions.values()],
-                        [one[f"{labels} {name}"] for one in precisions.values()],
-                    )
-            others = {key[2]: group for key, group in groups.items() if key[:2] == (corpus, bits)}
-            for name, group in others.items() if setting == OWN else ():
-                same = {one.params.seed: one for one in group if one.params.seed in seeds}
-                if name != OWN and same:
-                    against[name] = over(
-                        [precisions[seed][f"{labels} hasher"] for seed in same],
-                        [precision_of(one)[f"{labels} hasher"] for one in same.values()],
-                    )
-            rows.append(
-                {
-                    "corpus": corpus,
-                    "chosen_on": trainings[0].corpus.chosen_on,
-                    "bits": bits,
-                    "setting": setting,
-                    "labels": labels,
-                    "seeds": len(runs),
-                    **{name: mean([one[name] for one in values]) for name in values[0]},
-                    "gmap_std": float(np.std([one["gmap"] for one in values], ddof=1))
-                    if len(values) > 1
-                    else None,
-                    "over": against,
-                    "training_videos": next(iter(runs.values()))["training_videos"],
-                    "training_seconds": mean([run["training_seconds"] for run in runs.values()]),
-                }
-            )
-    return rows
+        settings = groups.setdefault((one.corpus, one.params.model.bits), {})
+        settings.setdefault(one.setting, {})[one.params.seed] = one.measured()
+    return [
+        {
+            "corpus": corpus.name,
+            "chosen_on": corpus.chosen_on,
+            "bits": bits,
+            "setting": setting,
+            "labels": labels,
+            **averages(runs.values(), labels),
+            "over": above_others(settings, labels) if setting == OWN else {},
+        }
+        for (corpus, bits), settings in groups.items()
+        for setting, runs in settings.items()
+        for labels in next(iter(runs.values())).figures["labels"]
+    ]
 
 
-def precision_of(training: Training) -> dict[str, np.ndarray]:
-    """Average precisions [queries, K] of everything that was measured."""
-    with np.load(training.result.with_suffix(".npz")) as kept:
-        return dict(kept)
+def averages(runs: Collection[Measured], labels: str) -> dict[str, Any]:
+    """Over the seeds of one setting."""
+    values = [run.figures["labels"][labels] for run in runs]
+    return {
+        "seeds": len(runs),
+        **{name: mean([one[name] for one in values]) for name in values[0]},
+        "gmap_std": float(np.std([one["gmap"] for one in values], ddof=1)) if len(values) > 1 else None,
+        "training_videos": next(iter(runs)).figures["training_videos"],
+        "training_seconds": mean([run.figures["training_seconds"] for run in runs]),
+    }
+
+
+def above_others(settings: Mapping[str, Mapping[int, Measured]], labels: str) -> dict[str, Any]:
+    """How far the judged setting is above each yardstick, and above each other setting with the same seeds."""
+    own, hasher = settings[OWN], f"{labels} hasher"
+    pairs = {
+        name: [(run.precision[hasher], run.precision[f"{labels} {name}"]) for run in own.values()]
+        for name in YARDSTICKS
+        if all(f"{labels} {name}" in run.precision for run in own.values())
+    }
+    for name, runs in settings.items():
+        if name != OWN:
+            same = own.keys() & runs.keys()
+            pairs[name] = [
+                (own[seed].precision[hasher], runs[seed].precision[hasher]) for seed in sorted(same)
+            ]
+    return {name: over(*zip(*both, strict=True)) for name, both in pairs.items() if both}
 
 
 def over(own: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> dict[str, float | None]:
@@ -354,16 +359,13 @@ def interval(found: dict[str, float | None] | None) -> str:
     return f"{found['share']:+.0%} ({100 * found['low']:+.0f} to {100 * found['high']:+.0f})"
 
 
-def train_all(
-    trainings: Sequence[Training], workers: int, threads: int, write: Callable[[], None]
-) -> list[str]:
+def train_all(trainings: Sequence[Training], workers: int, threads: int) -> list[str]:
     """Train what is not there yet, `workers` at once; lines about what failed.
 
     Args:
         trainings: all that are wanted.
         workers: processes.
         threads: of each.
-        write: called after each.
     """
     missing = [one for one in trainings if not one.result.is_file()]
     failed: list[str] = []
@@ -388,7 +390,6 @@ def train_all(
                     continue
                 gmap = json.loads(training.result.read_text())["labels"]["label"]["gmap"]
                 print(f"{said}: GMAP {gmap:.4f}", flush=True)
-                write()
         except BaseException:
             # The workers leave a ctrl-C to their starter.
             pool.shutdown(wait=False, cancel_futures=True)
@@ -445,39 +446,41 @@ def main() -> int:
             failed.append(f"{Corpus.demo(*demo).name}: {error}")
     trainings = [Training(corpus, setting, params) for corpus in corpora for setting, params in wanted_params]
 
-    def write() -> None:
-        done = [one for one in trainings if one.result.is_file()]
-        content = {
-            "presets": arguments.presets,
-            "changes": arguments.changes,
-            "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-            "threads": threads,
-            "torch": torch.__version__,
-            "summary": summaries(done),
-            "runs": [
-                {
-                    "corpus": one.corpus.name,
-                    "setting": one.setting,
-                    "bits": one.params.model.bits,
-                    "seed": one.params.seed,
-                    **json.loads(one.result.read_text()),
-                }
-                for one in done
-            ],
-        }
-        with atomic_path(RESULTS / f"{arguments.name}.json") as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
-
-    failed += train_all(trainings, arguments.workers, threads, write)
-    done = [one for one in trainings if one.result.is_file()]
-    if done:
-        write()
-        console = Console()
-        wide = console if console.is_terminal else Console(width=160)
-        wide.print(table(summaries(done)))
+    try:
+        failed += train_all(trainings, arguments.workers, threads)
+    finally:
+        if done := [one for one in trainings if one.result.is_file()]:
+            report(done, arguments, threads)
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def report(done: Sequence[Training], arguments: argparse.Namespace, threads: int) -> None:
+    """Write the JSON file and print the table."""
+    rows = summaries(done)
+    content = {
+        "presets": arguments.presets,
+        "changes": arguments.changes,
+        "machine": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "threads": threads,
+        "torch": torch.__version__,
+        "summary": rows,
+        "runs": [
+            {
+                "corpus": one.corpus.name,
+                "setting": one.setting,
+                "bits": one.params.model.bits,
+                "seed": one.params.seed,
+                **one.measured().figures,
+            }
+            for one in done
+        ],
+    }
+    with atomic_path(RESULTS / f"{arguments.name}.json") as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table(rows))
 
 
 if __name__ == "__main__":

@@ -9,16 +9,14 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from machine import RESULTS, machine, write_result  # isort: skip  (before torch)
+from machine import RESULTS, machine, precisions, write_result  # isort: skip  (before torch)
 
 import numpy as np
 import torch
@@ -30,13 +28,14 @@ from ssvh_model.clustering.anchors import make_anchors
 from ssvh_model.losses.objective import Objective
 from ssvh_model.model.autossvh import AutoSSVH, DecoderConfig, build_model
 from ssvh_model.model.hasher import HasherConfig
-from ssvh_model.model.precision import Precision, best_precision
+from ssvh_model.model.precision import Precision
 from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.retrieval.codes import pack
 from ssvh_model.retrieval.evaluation import evaluate_codes
 from ssvh_model.retrieval.hamming import as_words
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.trainer import Optimization, Trainer
+from tasks.records.store import git_commit
 
 CPU = torch.device("cpu")
 FRAMES, SIZE, BATCH, STEPS = 25, 1280, 64, 4
@@ -221,14 +220,6 @@ def measured(pair: Pair, repeats: int) -> dict[str, Any]:
     return result
 
 
-def commit() -> str:
-    """The commit that is measured."""
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
 def main() -> int:
     """Measure, print, and write or compare."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -238,9 +229,6 @@ def main() -> int:
         "--check", action="store_true", help="compare with the committed ratios instead of writing"
     )
     options = parser.parse_args()
-    precisions: list[Precision] = ["float32"]
-    if best_precision(CPU) == "bfloat16":
-        precisions.append("bfloat16")
     makers = [
         lambda: clustering(VIDEOS, 250),
         lambda: clustering(100_000, 600),
@@ -249,7 +237,7 @@ def main() -> int:
         *(
             lambda name=name, layers=layers, precision=precision: training(name, *layers, precision)
             for name, layers in (("params.yaml's network", (1, 1)), ("the paper's network", (12, 2)))
-            for precision in precisions
+            for precision in precisions()
         ),
     ]
     results: dict[str, Any] = {}
@@ -269,7 +257,7 @@ def main() -> int:
         )
     if options.check:
         return checked(results)
-    write_result("speed", {"pairs": results, "commit": commit(), "machine": machine()})
+    write_result("speed", {"pairs": results, "commit": git_commit(), "machine": machine()})
     return 0
 
 

@@ -9,11 +9,12 @@ on the training videos beside the GMAP of the queries, which takes no part in th
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from machine import write_result  # isort: skip  (before torch)
 
 import numpy as np
 import torch
@@ -23,7 +24,6 @@ from scipy.stats import spearmanr
 
 from ssvh_model.corpus.other_features import as_feature_file
 from ssvh_model.features import FeatureFile
-from ssvh_model.files import atomic_path
 from ssvh_model.retrieval.evaluation import evaluate_codes
 from ssvh_model.retrieval.itq import train_itq
 from ssvh_model.training.agreement import code_agreement
@@ -31,8 +31,6 @@ from ssvh_model.training.encoded import encode_rows, mean_features
 from ssvh_model.training.initialization import CANDIDATES
 from tasks.params.presets import params_with_presets
 from tasks.training.settings import training_session
-
-RESULTS = Path(__file__).parent / "results"
 
 
 def starts(file: FeatureFile, bits: int, seed: int) -> dict[str, Any]:
@@ -109,8 +107,7 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     content = {"features": arguments.features.name, "torch": torch.__version__, "lengths": results}
-    with atomic_path(RESULTS / f"{arguments.name}.json") as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    write_result(arguments.name, content)
     console = Console()
     (console if console.is_terminal else Console(width=120)).print(table(results))
 

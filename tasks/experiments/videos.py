@@ -82,8 +82,10 @@ def _hold_out(file: FeatureFile, params: Params, seed: int) -> bool:
     return hold_out_validation(file, share=split.validation, groups=split.validation_groups, seed=seed)
 
 
-def measure_hasher(params: Params, hasher: VideoHasher, file: FeatureFile, measure: Measure) -> Evaluation:
-    """A hasher and the yardsticks on a split.
+def measure_hasher(
+    params: Params, hasher: VideoHasher, file: FeatureFile, measure: Measure, *, fine: bool = False
+) -> Evaluation:
+    """A hasher and the yardsticks on a split, with `fine` by the finer labels, too, where there are any.
 
     "validation": validation videos search the training videos. "query": as `evaluate.query` and `evaluate.database` say.
 
@@ -97,7 +99,7 @@ def measure_hasher(params: Params, hasher: VideoHasher, file: FeatureFile, measu
         train_features=mean_features(file, file.rows("train")),
         exclude_self=params.evaluate.exclude_self,
         itq_seed=params.seed,
-        fine=False,
+        fine=fine,
     )
     if evaluation.coarse.hasher is None:
         raise UserError(f"{file.path}: {evaluation.coarse.reasons['gmap']}")
