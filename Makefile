@@ -19,9 +19,12 @@ export GIT_PYTHON_REFRESH := quiet
 export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-# The tests as another machine would run them. After a crash of a test process, xdist would wait for ever for the one in its place.
+# Two processes. After a crash of one, xdist would wait for ever for the one in its place.
+PYTEST := -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+
+# The tests as another machine would run them.
 MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu $(CPU)) $(if $(THREADS),--threads $(THREADS)) \
-	$(if $(BUSY),--busy $(BUSY)) --) python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(if $(BUSY),--busy $(BUSY)) --) python $(PYTEST)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-busy test-full coverage crash fuzz lint format types docs sbom audit ui deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
@@ -50,7 +53,7 @@ test-full: $(STAMP)  ## the tests, the slow ones too; takes CPU and THREADS too
 
 coverage: $(STAMP)  ## the tests with a count of the lines that they run, in all processes; build/coverage/index.html shows them
 	@coverage erase
-	@status=0; COVERAGE_PROCESS_START=pyproject.toml coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0 -m "not slow" || status=$$?; \
+	@status=0; COVERAGE_PROCESS_START=pyproject.toml coverage run $(PYTEST) -m "not slow" || status=$$?; \
 	coverage combine --quiet && coverage html --quiet && coverage report --format=total; exit $$status
 
 fuzz: $(STAMP)  ## damaged inputs of everything that is read: INPUTS=200 a kind, SEED=1, RESULTS=file for the counts

@@ -11,6 +11,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 
 SPLITS = ("train", "validation", "database", "query")
+LEAST_TRAINING_VIDEOS = 2  # one has nothing to be told apart from
 MOST_FRAMES = 10**7  # four days of video; a claim of more would only take memory
 OK = "ok"
 LEFT_OUT = "left out"

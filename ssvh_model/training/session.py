@@ -15,6 +15,7 @@ from ssvh_model.clustering.anchors import Centres, Granularity, make_anchors, po
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
 from ssvh_model.losses.objective import Objective
+from ssvh_model.manifest import LEAST_TRAINING_VIDEOS
 from ssvh_model.model.autossvh import build_model
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.progress import Progress, no_progress
@@ -139,8 +140,10 @@ class TrainingSession:
         self.ranks = ranks
         self.device = device
         self.videos = FrameSource.from_file(file, file.rows("train"), memory_limit=memory_limit)
-        if len(self.videos) < 2:
-            raise UserError(f"{file.path}: {len(self.videos)} training videos; at least 2 are needed")
+        if len(self.videos) < LEAST_TRAINING_VIDEOS:
+            raise UserError(
+                f"{file.path}: {len(self.videos)} training videos; at least {LEAST_TRAINING_VIDEOS} are needed"
+            )
         self._validation = FrameSource.from_file(file, file.rows("validation"), memory_limit=memory_limit)
         self._labels = {
             VALIDATION_GMAP: file.labels,

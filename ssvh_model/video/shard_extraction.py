@@ -59,7 +59,7 @@ def prepared_for(backbone: Backbone, sampled: SampledFrames) -> Tensor:
 class Decoded:
     """A video on its way to the backbone."""
 
-    planes: Tensor  # [M, size, size, 3] float32
+    prepared: Tensor  # [M, size, size, 3] float32
     indices: np.ndarray
     thumbnails: list[bytes]
     total: int
@@ -92,15 +92,15 @@ class ShardExtraction:
         batches: deque[Future[Tensor]] = deque()
         features: list[Tensor] = []
 
-        def submit(planes: Tensor) -> None:
-            batches.append(self.networks.submit(self.backbone.features, planes))
+        def submit(prepared: Tensor) -> None:
+            batches.append(self.networks.submit(self.backbone.features, prepared))
             # Decoding must not run away from the network, or decoded frames fill the memory.
             while len(batches) > 2 * self.networks._max_workers:
                 features.append(batches.popleft().result())
 
         for number, result in enumerate(self._decode_ahead(videos), start=1):
             if isinstance(result, Decoded):
-                waiting.append(result.planes)
+                waiting.append(result.prepared)
                 result = Decoded(
                     torch.empty(0), result.indices, result.thumbnails, result.total, result.remark
                 )
@@ -151,8 +151,8 @@ class ShardExtraction:
         except UnreadableVideo as error:
             return error.reason
         thumbnails = [encode_thumbnail(frame, self.thumbnail) for frame in sampled.frames]
-        planes = prepared_for(self.backbone, sampled)
-        return Decoded(planes, sampled.indices, thumbnails, sampled.total, sampled.remark)
+        prepared = prepared_for(self.backbone, sampled)
+        return Decoded(prepared, sampled.indices, thumbnails, sampled.total, sampled.remark)
 
 
 def encode_thumbnail(frame: np.ndarray, longer_side: int) -> bytes:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssvh_model.errors import UserError
-from ssvh_model.manifest import Video, write_manifest
+from ssvh_model.manifest import LEAST_TRAINING_VIDEOS, Video, write_manifest
 from tasks import paths
 from tasks.machine.device import pick_workers
 from tasks.pipeline.open_stage import open_stage
@@ -17,8 +17,6 @@ from tasks.pipeline.stage_task import stage_task
 
 if TYPE_CHECKING:
     from ssvh_model.corpus.splits import SplitSpec
-
-LEAST_TRAINING_VIDEOS = 2  # one has nothing to be told apart from
 
 
 @stage_task(tags=("data",))
