@@ -144,8 +144,13 @@ def _last_epoch(params: Params) -> int:
 def _log(
     run: StageRun, trial: Trial, curve: Curve, last: int, say: Callable[[str], None]
 ) -> Callable[[dict[str, Any]], None]:
-    """Records an epoch's figures, those from before a kill not again, and stops the trial if Optuna says so before its last epoch."""
+    """Records an epoch's figures, those from before a kill not again, and stops the trial if Optuna says so before its last epoch.
+
+    A trial that is taken up again is not stopped at an epoch that its record is past: its value would be another than the
+    record's last.
+    """
     known = logged_epochs(run)
+    passed = max(known, default=0)
 
     def log(row: dict[str, Any]) -> None:
         if row["epoch"] not in known:
@@ -158,7 +163,7 @@ def _log(
         if not curve.add(row):
             return
         trial.report(curve.value, curve.epochs)
-        if curve.epochs < last and trial.should_prune():
+        if row["epoch"] >= passed and curve.epochs < last and trial.should_prune():
             raise TrialPruned(f"after {curve.epochs} epochs of its rounds, at GMAP {curve.value:.4f}")
         say(f"epoch {row['epoch']}, validation GMAP {row[VALIDATION_GMAP]:.4f}")
 
