@@ -49,4 +49,6 @@ def test_a_trial_taken_up_again_is_stopped_at_no_epoch_that_it_passed(
     (child,) = Store().children(parent)
     logged = Store().client.get_metric_history(child.info.run_id, "validation_gmap")
     assert len(logged) == plan.params.warmup.epochs + 3
-    assert again.trials[0].last_step == 3, "the epochs that its record has, and its value, are those of Optuna"
+    assert again.trials[0].last_step == 3, (
+        "the epochs that its record has, and its value, are those of Optuna"
+    )
