@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,12 @@ class Reproduction:
     """
 
     def __init__(
-        self, params: Params, folder: FlowFolder, extra: Mapping[str, str], stack: ExitStack
+        self,
+        params: Params,
+        stale: Collection[str],
+        folder: FlowFolder,
+        extra: Mapping[str, str],
+        stack: ExitStack,
     ) -> None:
         self.params = params
         self.rounds = [int(number) for number in params.rounds]
@@ -68,7 +74,7 @@ class Reproduction:
         self._definitions = {definition.name: definition for definition in read_definitions()}
         self.stages = list(self._definitions)
         self._told: dict[str, Told] = {}
-        self._stale = out_of_date()
+        self._stale = stale
         self._process: subprocess.Popen[bytes] | None = None
 
     def __call__(self, stage: StageTask, number: int = 0) -> None:
@@ -184,6 +190,13 @@ def _ended(entry: Mapping[str, Any]) -> State[Any]:
     return Failed(name=BAD_INPUT if how == flow_folder.BAD_INPUT else None, message=reason)
 
 
+def _open_store_and_ask_dvc() -> tuple[Store, set[str]]:
+    """MLflow's store, and the stages that are out of date. To import MLflow takes as long as DVC's process does: they run beside each other."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        asked = pool.submit(out_of_date)
+        return Store(), asked.result()
+
+
 @contextmanager
 def reproduction() -> Iterator[Reproduction]:
     """Reproduce the pipeline within a flow, under one parent run in MLflow.
@@ -202,8 +215,8 @@ def reproduction() -> Iterator[Reproduction]:
         folder = FlowFolder(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         folder.name_flow_run(flow_run)
         extra = {flow_folder.VARIABLE: str(folder.path)}
-        reproduce = Reproduction(params, folder, extra, stack)
-        store = Store()
+        store, stale = _open_store_and_ask_dvc()
+        reproduce = Reproduction(params, stale, folder, extra, stack)
         parent = create_parent(store, "prefect flow", {FLOW_RUN_TAG: flow_run})
         extra[PARENT_VARIABLE] = parent
         logger = get_run_logger()

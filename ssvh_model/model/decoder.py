@@ -30,8 +30,8 @@ class FrameDecoder(nn.Module):
     ) -> None:
         super().__init__()
         self.code_embedding = nn.Linear(bits, width)
-        self.mask_token = nn.Parameter(torch.empty(width).normal_(std=0.02))
-        self.positions = nn.Parameter(torch.empty(frames, width).normal_(std=0.02))
+        self.mask_token = _small(width)
+        self.positions = _small(frames, width)
         self.transformer = Transformer(width=width, layers=layers, heads=heads, mlp_ratio=mlp_ratio)
         self.head = nn.Linear(width, feature_size)
 
@@ -60,3 +60,9 @@ class FrameDecoder(nn.Module):
         gate = selection.weights[:, :, None]
         tokens = gate * at_frames + (1 - gate) * self.mask_token
         return self.transformer(tokens + self.positions)
+
+
+def _small(*size: int) -> nn.Parameter:
+    """Normal values of deviation 0.02; without values where only sizes count (see `sinusoidal_positions`)."""
+    values = torch.empty(size)
+    return nn.Parameter(values if values.is_meta else values.normal_(std=0.02))

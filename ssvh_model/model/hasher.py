@@ -88,7 +88,7 @@ class Compression(nn.Module):
         super().__init__()
         # The first K values, until it is learnt.
         self.register_buffer("mean", torch.zeros(longer))
-        self.register_buffer("projection", torch.eye(longer, bits))
+        self.register_buffer("projection", torch.zeros(longer, bits).fill_diagonal_(1))
 
     def forward(self, values: Tensor) -> Tensor:
         return (values - self.mean) @ self.projection
@@ -108,7 +108,7 @@ class VideoHasher(nn.Module):
         self.register_buffer("feature_mean", torch.zeros(config.feature_size))
         self.register_buffer("feature_scale", torch.ones(()))
         self.embedding = nn.Linear(config.feature_size, config.width)
-        positions = config.position_scale * sinusoidal_positions(config.frames, config.width)
+        positions = sinusoidal_positions(config.frames, config.width, config.position_scale)
         self.register_buffer("positions", positions, persistent=False)
         self.encoder = Transformer(
             width=config.width, layers=config.layers, heads=config.heads, mlp_ratio=config.mlp_ratio

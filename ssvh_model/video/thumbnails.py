@@ -22,14 +22,19 @@ class Thumbnails:
 
     def frames(self, video: str) -> list[np.ndarray]:
         """The M sampled frames of a video, [height, width, 3] uint8 each."""
-        from PIL import Image
-
-        return [
-            np.asarray(Image.open(io.BytesIO(data.tobytes())).convert("RGB"))
-            for data in self._file["thumbnails"][self._rows[video]]
-        ]
+        return [_decoded(data) for data in self._jpegs(video)]
 
     def middle(self, video: str) -> np.ndarray:
         """The frame in the middle, which stands for the video."""
-        frames = self.frames(video)
-        return frames[len(frames) // 2]
+        jpegs = self._jpegs(video)
+        return _decoded(jpegs[len(jpegs) // 2])
+
+    def _jpegs(self, video: str) -> np.ndarray:
+        jpegs: np.ndarray = self._file["thumbnails"][self._rows[video]]
+        return jpegs
+
+
+def _decoded(jpeg: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    return np.asarray(Image.open(io.BytesIO(jpeg.tobytes())).convert("RGB"))

@@ -243,3 +243,16 @@ def test_the_hasher_alone_can_be_loaded(make_trainer: MakeTrainer, tmp_path: Pat
     folder = run(trainer, "warmup", tmp_path / "warm", epochs=2)
     features = trainer.videos.fetch(torch.arange(5).numpy()).float()
     assert torch.equal(load_hasher(folder).codes(features), trainer.model.eval().hasher.codes(features))
+
+
+def test_a_model_is_loaded_without_torchs_compiler(make_trainer: MakeTrainer, tmp_path: Path) -> None:
+    # Its import takes longer than everything else that a stage without training does with a model.
+    folder = run(make_trainer(), "warmup", tmp_path / "warm", epochs=1)
+    program = (
+        "import sys; from pathlib import Path; from ssvh_model.training.checkpoint import load_model; "
+        "load_model(Path(sys.argv[1])); print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, folder], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "False"
