@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from flows.commands.report import short_report
 from flows.running.environment import prepare_environment, refuse_nested
@@ -11,6 +12,7 @@ from flows.servers.server import prefect_server
 from tasks.machine import programs
 from tasks.params.load import load_params
 from tasks.records.parents import put_right
+from tasks.records.store import make_tables
 
 
 def run() -> int:
@@ -44,5 +46,9 @@ def train() -> int:
 
 def _flow() -> int:
     """Run the flow in a process of its own, which has sent all its logs when it ends, before the server does."""
-    with prefect_server():
-        return programs.run([sys.executable, "-m", "flows.pipeline"], extra={})
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        # In a new project, Prefect and MLflow make their tables at the same time, for some ten seconds each.
+        made = pool.submit(make_tables)
+        with prefect_server():
+            made.result()
+            return programs.run([sys.executable, "-m", "flows.pipeline"], extra={})

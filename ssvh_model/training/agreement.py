@@ -32,21 +32,38 @@ def code_agreement(
     """
     if len(videos) < LEAST_VIDEOS:
         return None
-    videos = some_videos(videos)
-    frames = hasher.config.frames
-    halves = [
-        sign_codes(encode(hasher, videos, batch_size=batch_size, device=device, frames=half).numpy())
-        for half in (slice(0, max(1, frames // 2)), slice(frames - max(1, frames // 2), frames))
-    ]
-    return cluster_agreement(halves[0], halves[1], seed=seed)
+    halves = codes_of_halves(hasher, some_videos(videos), batch_size=batch_size, device=device)
+    return cluster_agreement(*halves, seed=seed)
+
+
+def codes_of_halves(
+    hasher: VideoHasher, videos: FrameSource, *, batch_size: int, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Codes of the first and of the second halves of the videos' frames, [n, K] int8 each; of an odd number, neither has the one in the middle."""
+    first, second = (
+        sign_codes(encode(hasher, videos, batch_size=batch_size, device=device, frames=part).numpy())
+        for part in halves_of(hasher.config.frames)
+    )
+    return first, second
+
+
+def halves_of(frames: int) -> tuple[slice, slice]:
+    """The first and the last half of so many frames; of a single one, both are that."""
+    half = max(1, frames // 2)
+    return slice(0, half), slice(frames - half, frames)
 
 
 def some_videos(videos: FrameSource) -> FrameSource:
     """At most `MOST_VIDEOS` of them, evenly over all: neighbours in a file may be of one kind."""
     if len(videos) <= MOST_VIDEOS:
         return videos
-    rows = np.linspace(0, len(videos) - 1, MOST_VIDEOS).astype(np.int64)
+    rows = some_rows(len(videos))
     return FrameSource([videos.ids[row] for row in rows], lambda index: videos.fetch(rows[index]))
+
+
+def some_rows(videos: int) -> np.ndarray:
+    """Which of so many videos `some_videos` takes, [n] int64."""
+    return np.linspace(0, videos - 1, min(videos, MOST_VIDEOS)).astype(np.int64)
 
 
 def cluster_agreement(first: np.ndarray, second: np.ndarray, *, seed: int) -> float:
@@ -61,16 +78,21 @@ def cluster_agreement(first: np.ndarray, second: np.ndarray, *, seed: int) -> fl
         first, second: codes in {-1, +1} of the same videos, [n, K] int8 each, n >= 2.
         seed: of the divisions and of k-means.
     """
-    generator = np.random.default_rng(seed)
     points = [torch.from_numpy(codes / np.sqrt(codes.shape[1])).float() for codes in (first, second)]
+    return agreement_of_points(*points, divisions=DIVISIONS, seed=seed)
+
+
+def agreement_of_points(first: Tensor, second: Tensor, *, divisions: int, seed: int) -> float:
+    """The same of any points of the same videos, [n, K] and [n, K'] float32, over so many divisions a count of clusters."""
+    generator = np.random.default_rng(seed)
     scores = []
     for count in CLUSTERS:
-        for division in range(DIVISIONS):
+        for division in range(divisions):
             order = generator.permutation(len(first))
             middle = len(order) // 2
             assigned = [
                 _assigned(one, one[part], min(count, len(part)), seed + division)
-                for one, part in zip(points, (order[:middle], order[middle:]), strict=True)
+                for one, part in zip((first, second), (order[:middle], order[middle:]), strict=True)
             ]
             scores.append(adjusted_mutual_information(*assigned))
     return float(np.mean(scores))

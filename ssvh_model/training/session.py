@@ -21,7 +21,11 @@ from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.retrieval.codes import sign_codes
 from ssvh_model.retrieval.evaluation import evaluate_codes, why_not_measurable
-from ssvh_model.training.agreement import code_agreement
+from ssvh_model.training.agreement import (
+    LEAST_VIDEOS,
+    cluster_agreement,
+    some_videos,
+)
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.checkpoint import CheckpointFolder, ModelConfig
 from ssvh_model.training.compressing import learn_compression
@@ -29,6 +33,8 @@ from ssvh_model.training.diagnostics import sampler_state
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.figures import (
     CLUSTER_AGREEMENT,
+    LABEL_FREE_SCORE,
+    START_LABEL_FREE_SCORE,
     VALIDATION_GMAP,
     VALIDATION_GMAP_FINE,
     cluster_figures,
@@ -38,6 +44,7 @@ from ssvh_model.training.figures import (
 )
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.initialization import CANDIDATES, Candidate, Whitening, choose_start, start_from_itq
+from ssvh_model.training.label_free import Views, label_free_score, seen_by
 from ssvh_model.training.phase import Phase, train_phase
 from ssvh_model.training.ranks import ALONE, Ranks
 from ssvh_model.training.trainer import Optimization, Trainer
@@ -166,12 +173,20 @@ class TrainingSession:
         )
 
     def initialize(self, trainer: Trainer) -> dict[str, float]:
-        """Make the initial weights, and the codes that the similarity loss keeps near; figures of what was chosen for them."""
+        """Make the initial weights, and what the training is held against: the codes that the similarity loss keeps near, and what the
+        score without labels looks at. Figures of the start.
+        """
         figures = self.ranks.from_first(lambda: self._first_weights(trainer))
         self.ranks.share_weights(trainer.model)
+        hasher = trainer.model.hasher
         if self.settings.objective.gamma:
-            codes = self.encode(trainer.model.hasher, self.videos, compressed=False)
+            codes = self.encode(hasher, self.videos, compressed=False)
             trainer.first_codes = codes.half().to(self.device)
+        if self.settings.initialization.start == "itq" and len(self.videos) >= LEAST_VIDEOS:
+            seen = seen_by(hasher, some_videos(self.videos), **self._encoding, compressed=False)
+            trainer.reference = torch.from_numpy(np.stack([seen.whole, seen.first, seen.second])).half()
+            self._compressed(hasher)
+            figures |= self._judged(trainer, score=START_LABEL_FREE_SCORE)
         return figures
 
     def _first_weights(self, trainer: Trainer) -> dict[str, float]:
@@ -247,7 +262,7 @@ class TrainingSession:
         figures = sampler_state(model, self._probe(self.videos, PROBE_VIDEOS), draws=PROBE_DRAWS, seed=seed)
         codes = sign_codes(self._compressed(model.hasher).numpy())
         figures |= code_figures(codes)
-        figures |= self._agreement(model.hasher)
+        figures |= self._judged(trainer, agreement=CLUSTER_AGREEMENT, score=LABEL_FREE_SCORE)
         figures |= cluster_figures(trainer.granularities)
         alike = min(PROBE_VIDEOS, len(self.videos), len(self._validation))
         if alike >= 2:
@@ -264,15 +279,23 @@ class TrainingSession:
             figures |= self._validation_gmaps(model.hasher, codes)
         return figures
 
-    def _agreement(self, hasher: VideoHasher) -> dict[str, float]:
-        agreement = code_agreement(
-            hasher,
-            self.videos,
-            batch_size=self.settings.optimization.batch_size,
-            device=self.device,
-            seed=self.settings.seed,
-        )
-        return {} if agreement is None else {CLUSTER_AGREEMENT: agreement}
+    def _judged(self, trainer: Trainer, *, score: str, agreement: str = "") -> dict[str, float]:
+        """How good the codes of some training videos are without labels, by the names that are given; nothing for too few videos."""
+        if len(self.videos) < LEAST_VIDEOS:
+            return {}
+        seed = self.settings.seed
+        codes = seen_by(trainer.model.hasher, some_videos(self.videos), **self._encoding).codes()
+        figures = {}
+        if agreement:
+            figures[agreement] = cluster_agreement(codes.first, codes.second, seed=seed)
+        if trainer.reference is not None:
+            reference = Views(*trainer.reference.float().numpy())
+            figures[score] = label_free_score(codes, reference, seed=seed)
+        return figures
+
+    @property
+    def _encoding(self) -> dict[str, Any]:
+        return {"batch_size": self.settings.optimization.batch_size, "device": self.device}
 
     def _compressed(self, hasher: VideoHasher) -> Tensor:
         """Soft codes of the training videos, by the compression that is learnt of them where they are trained longer."""

@@ -16,6 +16,7 @@ from ssvh_model.losses.objective import LossBreakdown, Objective
 from ssvh_model.model.autossvh import AutoSSVH
 from ssvh_model.model.precision import Precision, arithmetic
 from ssvh_model.progress import Progress, no_progress
+from ssvh_model.training.agreement import some_rows
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.ranks import ALONE, Ranks
 
@@ -73,6 +74,8 @@ class Trainer:
         step: optimizer steps so far.
         granularities: clusterings of the training set; empty during warm-up.
         first_codes: soft codes of the training set with the initial weights, [N, K'] float16 on `device`; None without the similarity loss.
+        reference: soft codes of some training videos with the initial weights, whole and by halves, [3, n, K'] float16 on the CPU; None
+            for random weights and few videos.
         ranks: the processes that train together; each has its own `Trainer` with the same arguments.
     """
 
@@ -100,6 +103,7 @@ class Trainer:
         self.step = 0
         self.granularities: list[Granularity] = []
         self.first_codes: Tensor | None = None
+        self.reference: Tensor | None = None
         # Two sources of chance, so that a change of the sampler leaves the order of the videos as it is.
         self._order = np.random.default_rng([seed, 0])
         self._noise = torch.Generator(device=device).manual_seed(seed)
@@ -179,6 +183,7 @@ class Trainer:
             "order": _plain(self._order.bit_generator.state),
             "noise": self._noise.get_state(),
             "first_codes": self.first_codes,
+            "reference": self.reference,
         }
 
     def restore(
@@ -201,6 +206,7 @@ class Trainer:
                     f"there are {len(self.videos)} videos and {bits} bits"
                 )
         self.first_codes = self._checked_first_codes(state["first_codes"])
+        self.reference = self._checked_reference(state["reference"])
         self._order.bit_generator.state = state["order"]
         self._noise.set_state(state["noise"].cpu())
         self.granularities = [clusters.to(self.device) for clusters in granularities]
@@ -213,6 +219,16 @@ class Trainer:
             found = None if codes is None else f"{codes.dtype} {list(codes.shape)}"
             raise ValueError(f"the codes of the start are {found}; needed are float16 {list(wanted)}")
         return codes.to(self.device)
+
+    def _checked_reference(self, reference: Tensor | None) -> Tensor | None:
+        if reference is None:
+            return None
+        wanted = [3, len(some_rows(len(self.videos))), self.model.hasher.config.trained_bits]
+        if list(reference.shape) != wanted or reference.dtype != torch.float16:
+            raise ValueError(
+                f"what the start sees is {reference.dtype} {list(reference.shape)}; needed is float16 {wanted}"
+            )
+        return reference.cpu()
 
     def _check_optimizer(self) -> None:
         """torch takes whatever it is given for the state of a weight, and fails at the next step."""

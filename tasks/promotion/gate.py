@@ -6,13 +6,32 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ssvh_model.retrieval.bootstrap import PairedDifference, paired_difference
 from tasks.records.tags import NONE_RAISED
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from ssvh_model.training.label_free import Views
     from tasks.params.sections import Promotion
+
+WITHOUT_LABELS = "score without labels"
+
+
+@dataclass(frozen=True)
+class Unlabelled:
+    """A version as it is measured without labels.
+
+    Attributes:
+        score, itq: of the codes, and of ITQ with as many bits.
+        codes: of the videos.
+        differences: how far some codes' score is above that of others, on random halves of the videos.
+    """
+
+    score: float
+    itq: float
+    codes: Views
+    differences: Callable[[Views, Views], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -24,6 +43,7 @@ class Measured:
         gmap, itq, float_: of the codes, of ITQ with as many bits, of the features; None where it can't be measured.
         reasons: why, by the names of `Comparison.reasons`.
         average_precision: AP@K of every query, [q, 6] float64; None as `gmap`.
+        unlabelled: what was measured without labels; None where there are some, or too few videos.
         bits: K.
         videos_per_second: of encoding stored features here.
         megabytes: of its files.
@@ -36,6 +56,7 @@ class Measured:
     float_: float | None
     reasons: Mapping[str, str]
     average_precision: np.ndarray | None
+    unlabelled: Unlabelled | None
     bits: int
     videos_per_second: float
     megabytes: float
@@ -144,7 +165,7 @@ def _difference(
 
 
 def better_than_the_champion(case: Case) -> Check:
-    """The interval of the difference in GMAP lies above `promotion.margin`."""
+    """The interval of the difference in GMAP, or without labels in the score, lies above `promotion.margin`."""
     name, settings = "better than the champion", case.settings
     wanted = (
         f"lower end of the {settings.confidence:.0%} interval above {settings.margin:g} (promotion.margin)"
@@ -152,6 +173,11 @@ def better_than_the_champion(case: Case) -> Check:
     if case.champion is None:
         return Check(name, True, "there is no champion yet", wanted)
     difference = case.difference
+    own, other = case.challenger.unlabelled, getattr(case.champion, "unlabelled", None)
+    if own is not None and other is not None:
+        low = float(np.quantile(own.differences(own.codes, other.codes), (1 - settings.confidence) / 2))
+        found = f"{WITHOUT_LABELS} {own.score - other.score:+.4f}, lower end {low:+.4f}"
+        return Check(name, low > 0, found, f"lower end of the {settings.confidence:.0%} interval above 0")
     if difference is None:
         reason = case.champion if isinstance(case.champion, str) else case.champion.reasons.get("gmap", "")
         return Check(name, None, reason, wanted)
@@ -160,9 +186,13 @@ def better_than_the_champion(case: Case) -> Check:
 
 
 def at_least_as_good_as_itq(case: Case) -> Check:
-    """GMAP is not below that of ITQ with as many bits."""
+    """GMAP, or without labels the score, is not below that of ITQ with as many bits."""
     challenger = case.challenger
-    name, wanted = "at least as good as ITQ", f"GMAP of ITQ, {challenger.bits} bits"
+    name = "at least as good as ITQ"
+    if (without := challenger.unlabelled) is not None:
+        found = f"{WITHOUT_LABELS} {without.score:.4f}, ITQ {without.itq:.4f}"
+        return Check(name, without.score >= without.itq, found, f"that of ITQ, {challenger.bits} bits")
+    wanted = f"GMAP of ITQ, {challenger.bits} bits"
     for value, key in ((challenger.gmap, "gmap"), (challenger.itq, "yardsticks.itq")):
         if value is None:
             return Check(name, None, challenger.reasons.get(key, "not measured"), wanted)
@@ -202,15 +232,16 @@ CONDITIONS: tuple[Callable[[Case], Check], ...] = (
 
 
 def _passed(challenger: Measured, champion: Measured | str | None, open_: Sequence[Check]) -> str:
-    against = {
-        "of the champion": champion.gmap if isinstance(champion, Measured) else None,
-        "of ITQ": challenger.itq,
-    }
+    figure, own, itq = "GMAP", challenger.gmap, challenger.itq
+    other = champion.gmap if isinstance(champion, Measured) else None
+    if challenger.unlabelled is not None:
+        figure, own, itq = WITHOUT_LABELS, challenger.unlabelled.score, challenger.unlabelled.itq
+        of_champion = champion.unlabelled if isinstance(champion, Measured) else None
+        other = of_champion.score if of_champion is not None else None
+    against = {"of the champion": other, "of ITQ": itq}
     parts = [f"{value:.4f} {whose}" for whose, value in against.items() if value is not None]
     scores = (
-        []
-        if challenger.gmap is None
-        else [f"GMAP {challenger.gmap:.4f}" + (f" against {', '.join(parts)}" if parts else "")]
+        [] if own is None else [f"{figure} {own:.4f}" + (f" against {', '.join(parts)}" if parts else "")]
     )
     return "; ".join(
         [

@@ -18,7 +18,8 @@ from tasks import paths
 from tasks.machine.device import pick_device
 from tasks.params.sections import Params
 from tasks.pipeline.definition import Lock
-from tasks.promotion.gate import Measured
+from tasks.promotion.gate import Measured, Unlabelled
+from tasks.promotion.unlabelled import UnlabelledVideos
 from tasks.records.tags import HASH_TAG, RAISED_TAG
 from tasks.registry.find_hasher import HasherSource, find_hasher
 from tasks.training.settings import video_set
@@ -48,6 +49,7 @@ class Measurement:
     def __init__(self, params: Params, progress: Callable[[str], Progress]) -> None:
         self._params, self._progress = params, progress
         self._file = FeatureFile(paths.FEATURE_FILE)
+        self._unlabelled = UnlabelledVideos(params, self._file)
         self._device = pick_device(params.running.device)
         self.corpus = Lock.read().outputs().get(paths.FEATURES) or sha256_of(paths.FEATURE_FILE)
         self.query = "+".join(params.evaluate.query)
@@ -86,6 +88,9 @@ class Measurement:
             fine=False,
         )
         found = evaluation.coarse
+        unlabelled = None
+        if found.hasher is None and not self._unlabelled.too_few:
+            unlabelled = self._without_labels(hasher, evaluation.bits)
         return Measured(
             version=source.version,
             gmap=found.hasher.gmap if found.hasher else None,
@@ -93,11 +98,18 @@ class Measurement:
             float_=found.float_.gmap if found.float_ else None,
             reasons=found.reasons,
             average_precision=found.hasher.average_precision if found.hasher else None,
+            unlabelled=unlabelled,
             bits=evaluation.bits,
             videos_per_second=self._speed(hasher),
             megabytes=sum((source.folder / name).stat().st_size for name in (WEIGHTS, DESCRIPTION)) / 1e6,
             checks_raised=tags.get(RAISED_TAG),
         )
+
+    def _without_labels(self, hasher: VideoHasher, bits: int) -> Unlabelled:
+        videos = self._unlabelled
+        codes = videos.codes(hasher)
+        itq = videos.score(videos.codes_of_itq(bits))
+        return Unlabelled(videos.score(codes), itq, codes, videos.differences)
 
     def _check_features(self, source: HasherSource, hasher: VideoHasher, features: FeatureMeta) -> None:
         _, frames, size = self._file.shape

@@ -195,7 +195,19 @@ def _figures(challenger: Measured, champion: Measured | str | None, verdict: Ver
         "champion_gmap": champion.gmap if isinstance(champion, Measured) else None,
         "itq_gmap": challenger.itq,
         "float_gmap": challenger.float_,
+        **_without_labels(challenger, champion),
         "videos_per_second": round(challenger.videos_per_second, 1),
         "megabytes": round(challenger.megabytes, 3),
         **verdict.record(),
+    }
+
+
+def _without_labels(challenger: Measured, champion: Measured | str | None) -> dict[str, float | None]:
+    if (own := challenger.unlabelled) is None:
+        return {}
+    other = champion.unlabelled if isinstance(champion, Measured) else None
+    return {
+        "label_free_score": own.score,
+        "champion_label_free_score": other.score if other is not None else None,
+        "itq_label_free_score": own.itq,
     }

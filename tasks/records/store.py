@@ -57,6 +57,17 @@ def git_commit() -> str:
     return f"{commit}-dirty" if changed else commit
 
 
+def make_tables() -> None:
+    """Make MLflow's tables, if its records are to be in a file that does not have them yet.
+
+    Raises:
+        ServiceAway: the file can't be written.
+    """
+    uri = tracking_uri()
+    with reported(uri):
+        make_mlflow_database(uri, _say)
+
+
 class Store:
     """MLflow's client for the project's experiment.
 
@@ -69,10 +80,10 @@ class Store:
         os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        make_tables()
         with reported(self.uri):
             from mlflow import MlflowClient
 
-            make_mlflow_database(self.uri, _say)
             # It tells of "Creating initial database tables", and shows a traceback of every error that it raises, too.
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             self.client = MlflowClient(tracking_uri=self.uri)

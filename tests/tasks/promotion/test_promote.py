@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from ssvh_model.errors import UserError
-from ssvh_model.features import FeatureFile
 from ssvh_model.progress import no_progress
 from tasks.params.load import load_params
 from tasks.promotion.listing import list_log
@@ -26,6 +27,8 @@ from tasks.records.tags import HASH_TAG, RAISED_TAG
 from tasks.registry.listing import list_versions
 from tests.tasks.registry.registered import (
     MODEL,
+    NUISANCE,
+    corpus_features,
     register,
     save_hasher_that_is_blind,
     write_features,
@@ -219,10 +222,39 @@ def test_the_champion_itself_needs_no_promotion(world: World) -> None:
     assert world.champion() == "1"
 
 
-def test_without_labels_nothing_is_promoted_unless_one_says_so(world: World) -> None:
+def without_labels(world: World) -> None:
+    """Videos without labels, whose kinds are what the features show."""
     path = world.folder / "data/features/features.h5"
-    values = FeatureFile(path).read(range(200)).numpy()
-    write_features(path, values, labelled=False)
+    write_features(path, corpus_features(NUISANCE), labelled=False)
+
+
+def test_without_labels_codes_of_chance_are_refused_and_better_ones_take_their_place(world: World) -> None:
+    without_labels(world)
+    weights = world.folder / "poor/hasher.safetensors"
+    shuffled = {
+        name: values.flatten()[torch.randperm(values.numel())].view_as(values)
+        for name, values in load_file(weights).items()
+    }
+    save_file(shuffled, weights)
+    chance = world.register("poor")
+    refused = world.promote()
+    assert not refused.moved and "ITQ: score without labels" in refused.record["reason"]
+    assert refused.record["gmap"] is None
+    assert refused.record["label_free_score"] < refused.record["itq_label_free_score"]
+    # As if by hand, so that there is one to beat.
+    world.client.set_registered_model_alias(MODEL, "champion", chance)
+    for name, beats_chance in (("best", True), ("poor", False)):
+        world.register(name)
+        against, itq, *_ = world.promote(dry_run=True).record["checks"]
+        assert against["passed"] is beats_chance and itq["passed"] is not None
+        assert "score without labels" in against["found"]
+
+
+def test_what_can_t_be_measured_is_promoted_only_if_one_says_so(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_labels(world)
+    monkeypatch.setattr("tasks.promotion.unlabelled.LEAST_VIDEOS", 1000)
     world.register("good")
     decision = world.promote()
     assert not decision.moved

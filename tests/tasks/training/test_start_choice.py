@@ -11,7 +11,13 @@ import torch
 
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.training.checkpoint import restore_trainer
-from ssvh_model.training.figures import CLUSTER_AGREEMENT, START_AGREEMENT, START_WITHIN_VIDEO
+from ssvh_model.training.figures import (
+    CLUSTER_AGREEMENT,
+    LABEL_FREE_SCORE,
+    START_AGREEMENT,
+    START_LABEL_FREE_SCORE,
+    START_WITHIN_VIDEO,
+)
 from ssvh_model.training.session import TrainingSession
 from tasks.params.load import load_params
 from tasks.params.sections import Params
@@ -75,11 +81,21 @@ def test_all_phases_keep_near_the_codes_of_the_start(moving: None) -> None:
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], begun.first_codes)
 
 
-def test_without_its_weight_the_codes_of_the_start_are_not_kept(moving: None) -> None:
-    training, _, state, rows = warmed_up("without", losses__gamma=0.0)
+def test_without_its_weight_nothing_is_kept_near_the_start(moving: None) -> None:
+    _, _, _, rows = warmed_up("without", losses__gamma=0.0)
+    assert "similarity" not in rows[0]
+
+
+def test_codes_are_scored_without_labels_beside_their_start(moving: None) -> None:
+    training, _, state, rows = warmed_up("scored", losses__gamma=0.0)
+    assert START_LABEL_FREE_SCORE in rows[0] and LABEL_FREE_SCORE in rows[-1]
+    assert not any(START_LABEL_FREE_SCORE in row for row in rows[1:]), "said once"
     trainer = training.trainer()
     restore_trainer(state, trainer)
-    assert trainer.first_codes is None and "similarity" not in rows[0]
+    again, _ = session(losses__gamma=0.0)
+    assert again.measure(trainer)[LABEL_FREE_SCORE] == rows[-1][LABEL_FREE_SCORE], "also after a kill"
+    _, _, _, rows = warmed_up("random", losses__gamma=0.0, model__start="random")
+    assert LABEL_FREE_SCORE not in rows[-1], "there is no start to hold them against"
 
 
 def test_the_similarity_loss_keeps_cosines(moving: None) -> None:
