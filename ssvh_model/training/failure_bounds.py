@@ -17,6 +17,7 @@ CHECKS = (
     "empty_clusters",
     "giant_cluster",
     "growing_gap",
+    "below_start",
 )
 
 WARMUP = "warmup"
@@ -39,6 +40,7 @@ class Thresholds:
         empty_clusters: greatest share of clusters without members.
         giant_cluster: greatest excess of the largest cluster.
         gap_growth: greatest growth of validation loss / training loss since it was smallest.
+        start_loss: greatest loss of the score without labels against that of the start, as a share of it.
 
     Raises:
         ValueError: a count below 1 or a negative threshold.
@@ -56,6 +58,7 @@ class Thresholds:
     empty_clusters: float
     giant_cluster: float
     gap_growth: float
+    start_loss: float
 
     def __post_init__(self) -> None:
         if self.patience < 1 or self.plateau_measurements < 1:
@@ -147,6 +150,16 @@ def bounds(limits: Thresholds, *, sampler: SamplerKind, phase: str) -> list[Boun
             else "more warmup.epochs, another losses.beta or other counts in rounds.<number>.clusters",
         ),
     ]
+    found.append(
+        Bound(
+            "below_start",
+            "score_loss",
+            "above",
+            limits.start_loss,
+            "by the score without labels, the codes are worse than those that the training began with",
+            "a higher losses.gamma, or a lower losses.alpha or training.learning_rate",
+        )
+    )
     for loss in ("reconstruction", "view_contrastive"):
         found.append(
             Bound(

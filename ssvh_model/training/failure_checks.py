@@ -120,6 +120,12 @@ class FailureChecks:
             gain = self._gmap_gain()
             if gain is not None:
                 derived["validation_gmap_gain"] = gain
+        # Where validation videos have labels, these tell more.
+        start = next(
+            (one["start_label_free_score"] for one in self._rows if "start_label_free_score" in one), 0
+        )
+        if start > 0 and "label_free_score" in row and "validation_gmap" not in row:
+            derived["score_loss"] = 1 - row["label_free_score"] / start
         for loss in ("reconstruction", "view_contrastive"):
             name = f"{loss}_gap"
             if name in row:

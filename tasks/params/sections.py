@@ -192,6 +192,7 @@ class Checks(Section):
     empty_clusters: float = Field(ge=0, le=1)
     giant_cluster: float = Field(ge=0, le=1)
     gap_growth: float = Field(ge=0)
+    start_loss: float = Field(ge=0, le=1)
 
 
 class Evaluate(Section):

@@ -62,7 +62,9 @@ def test_a_figure_out_of_bounds_raises_its_check_and_no_other(
 
 
 def test_every_check_has_a_test_here() -> None:
-    assert {check for *_, check in FIGURES} | {"plateau_before_p2set", "growing_gap"} == set(CHECKS)
+    assert {check for *_, check in FIGURES} | {"plateau_before_p2set", "growing_gap", "below_start"} == set(
+        CHECKS
+    )
 
 
 def test_one_bad_measurement_is_no_warning_and_a_good_one_ends_it() -> None:
@@ -109,6 +111,18 @@ def test_a_gap_that_grows_is_raised_and_a_wide_one_is_not(loss: str) -> None:
     assert raised([{f"{loss}_gap": gap} for gap in (0.1, 0.3, 0.5, 0.6)]) == ["growing_gap"]
     assert raised([{f"{loss}_gap": 0.6}] * 4) == []
     assert raised([{f"{loss}_gap": gap} for gap in (0.6, 0.4, 0.2, 0.1)]) == []
+
+
+def test_a_score_below_the_start_s_is_raised_where_there_are_no_labels() -> None:
+    def scores(*values: float, **more: float) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = [{"label_free_score": value, **more} for value in values]
+        return [{**rows[0], "start_label_free_score": 0.2}, *rows[1:]]
+
+    assert raised(scores(0.25, 0.1, 0.1)) == ["below_start"]
+    assert raised(scores(0.1, 0.1, 0.19)) == [], "as good as the start again"
+    assert raised(scores(0.1, 0.1, 0.1, validation_gmap=0.3)) == [], "labels tell more"
+    assert raised([{"label_free_score": 0.1}] * 3) == [], "from random weights there is no start"
+    assert "losses.gamma" in judge(scores(0.1, 0.1, 0.1)).raised()[0].warning
 
 
 def test_findings_tell_since_when_and_the_record_is_plain() -> None:
