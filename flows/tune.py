@@ -101,7 +101,7 @@ def tune(
         return bad_input(error)
     best = opened.best()
     return Completed(
-        message=f"study {plan.study}: {'no trial is complete' if best is None else f'best GMAP {best.value:.4f}'}"
+        message=f"study {plan.study}: {'no trial is complete' if best is None else f'best {plan.value_name} {best.value:.4f}'}"
     )
 
 
@@ -122,7 +122,7 @@ def _as_task(plan: TuningPlan, trial: Trial, parent: str) -> float:
         except Exception as error:
             errors.append(error)
             return Failed(message=reason(error))
-        return Completed(message=f"GMAP {values[0]:.4f}")
+        return Completed(message=f"{plan.value_name} {values[0]:.4f}")
 
     name = f"trial {first_number(trial)}"
     stage: Any = task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)(body)

@@ -195,13 +195,13 @@ def show(opened: OpenStudy) -> None:
     names = list(opened.plan.space.dimensions)
     short = ["rounds" if name == ROUND_COUNT else name.rpartition(".")[2] for name in names]
     heads = [own if short.count(own) == 1 else name for name, own in zip(names, short, strict=True)]
-    table = Table("trial", "GMAP", "", *heads, box=SIMPLE)
+    table = Table("trial", opened.plan.value_name, "", *heads, box=SIMPLE)
     for trial in trials[:BEST_SHOWN]:
         state = "" if trial.state == TrialState.COMPLETE else "stopped early"
         values = [_shown(trial.params.get(name)) for name in names]
         gmap = "" if trial.value is None else f"{trial.value:.4f}"
         table.add_row(str(first_number(trial)), gmap, state, *values)
-    console.print(f"\nstudy {opened.plan.study}, the best of {len(trials)} trials, by validation videos")
+    console.print(f"\nstudy {opened.plan.study}, the best of {len(trials)} trials, {opened.plan.measured_on}")
     console.print(table)
     best, first = opened.best(), opened.first()
     if best is None:
@@ -209,7 +209,7 @@ def show(opened: OpenStudy) -> None:
         return
     if first is not None and first.value is not None:
         console.print(
-            f"GMAP {best.value:.4f} with trial {first_number(best)}, {first.value:.4f} with the values that params.yaml had at the start",
+            f"{opened.plan.value_name} {best.value:.4f} with trial {first_number(best)}, {first.value:.4f} with the values that params.yaml had at the start",
             highlight=False,
         )
     console.print(f"table and pictures: {opened.plan.folder}/", highlight=False)

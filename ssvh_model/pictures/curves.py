@@ -31,6 +31,7 @@ TITLES = {
     "p2set": "Contrast with the anchors (P2Set)",
     "similarity": "Distance to the start's similarities",
     "cluster_agreement": "Agreement of clusters of two halves",
+    "label_free_score": "Score without labels",
     "validation_gmap": "GMAP on the validation videos",
     "validation_gmap_fine": "The same by the finer labels",
 }

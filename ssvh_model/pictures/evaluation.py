@@ -22,12 +22,17 @@ from ssvh_model.retrieval.relevance import own_positions
 from ssvh_model.retrieval.report import Evaluation
 from ssvh_model.retrieval.video_set import VideoSet
 from ssvh_model.training.checkpoint import History
-from ssvh_model.training.figures import CLUSTER_AGREEMENT, VALIDATION_GMAP, VALIDATION_GMAP_FINE
+from ssvh_model.training.figures import (
+    CLUSTER_AGREEMENT,
+    LABEL_FREE_SCORE,
+    VALIDATION_GMAP,
+    VALIDATION_GMAP_FINE,
+)
 from ssvh_model.video.thumbnails import Thumbnails
 
 NEIGHBOURS = 10
 LOSSES = ("loss", "reconstruction", "view_contrastive", "p2set", "similarity")
-CURVES = (*LOSSES, CLUSTER_AGREEMENT, VALIDATION_GMAP, VALIDATION_GMAP_FINE)
+CURVES = (*LOSSES, CLUSTER_AGREEMENT, LABEL_FREE_SCORE, VALIDATION_GMAP, VALIDATION_GMAP_FINE)
 SAMPLER_CURVES = ("score_spread", "selection_entropy", "score_error_correlation")
 
 

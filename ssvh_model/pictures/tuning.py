@@ -41,7 +41,7 @@ class ShownTrial:
 
     Attributes:
         number: in the order in which trials were begun.
-        value: GMAP; of one that was stopped early, when it was stopped.
+        value: how good it is; of one that was stopped early, when it was stopped.
         complete: whether it was trained to its end.
         parameters: name -> value.
     """
@@ -57,19 +57,22 @@ class ShownTrial:
         return COMPLETE if self.complete else PRUNED
 
 
-def draw_history(path: Path, trials: Sequence[ShownTrial], *, first: float | None, remark: str) -> None:
+def draw_history(
+    path: Path, trials: Sequence[ShownTrial], *, value: str, first: float | None, remark: str
+) -> None:
     """Every trial's value, and the best one so far.
 
     Args:
         path: the PNG to write.
         trials: at least one.
+        value: what it is.
         first: value of params.yaml's own parameters, drawn as a line; None if it is not known.
         remark: what the figures are of.
     """
     figure = new_figure(9.6, 4.4)
     heading(figure, "Tuning, trial by trial", remark)
     axes = figure.add_subplot()
-    dress(axes, x="trial", y="GMAP on the validation videos")
+    dress(axes, x="trial", y=value)
     _dots(axes, trials, [trial.number for trial in trials])
     complete = sorted((trial for trial in trials if trial.complete), key=lambda trial: trial.number)
     if complete:
@@ -115,13 +118,20 @@ def draw_importances(path: Path, importances: Mapping[str, float], *, remark: st
 
 
 def draw_slices(
-    path: Path, trials: Sequence[ShownTrial], *, log: Sequence[str], present: Mapping[str, Any], remark: str
+    path: Path,
+    trials: Sequence[ShownTrial],
+    *,
+    value: str,
+    log: Sequence[str],
+    present: Mapping[str, Any],
+    remark: str,
 ) -> None:
     """A panel a parameter: the value of every trial over what it had there.
 
     Args:
         path: the PNG to write.
         trials: at least one.
+        value: what it is.
         log: names whose axis shows magnitudes.
         present: name -> what params.yaml had at the start, marked.
         remark: what the figures are of.
@@ -135,7 +145,7 @@ def draw_slices(
         having = [trial for trial in trials if name in trial.parameters]
         values = [trial.parameters[name] for trial in having]
         axes = figure.add_subplot(down, across, place + 1)
-        dress(axes, x=name, y="GMAP" if place % across == 0 else "")
+        dress(axes, x=name, y=value if place % across == 0 else "")
         numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
         shown = {str(value): at for at, value in enumerate(dict.fromkeys(values))}
         _dots(axes, having, values if numbers else [shown[str(value)] for value in values])

@@ -24,10 +24,18 @@ from tasks.pipeline.work import use_work
 from tasks.training.settings import video_set
 
 
-def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[FeatureCorpus, Params]:
+def find_corpus(
+    path: Path, params: Params, measure: Measure, *, need_labels: bool = True
+) -> tuple[FeatureCorpus, Params]:
     """The videos to experiment with, and the parameters that fit them.
 
     Where validation videos are asked for and the file has none, some of its training videos are held out.
+
+    Args:
+        path: of the features.
+        params: to begin with.
+        measure: the split whose videos are the queries.
+        need_labels: refuse videos that can't be measured by labels.
 
     Raises:
         UserError: the file can't be used, or its videos can't be measured.
@@ -43,13 +51,16 @@ def find_corpus(path: Path, params: Params, measure: Measure) -> tuple[FeatureCo
             {"features.frames": file.shape[1], "corpus.source": "folder"},
             where=f"{path} with {paths.PARAMS}",
         )
-    query, database = _sides(file, params, measure)
-    labels = [[file.labels[row] for row in rows] for rows in (query, database)]
-    if (reason := why_not_measurable(*labels)) is not None:
+    if need_labels and (reason := why_no_gmap(file, params, measure)) is not None:
         raise UserError(f"{path}: {reason}")
     seed = params.seed if held_out else None
     validation = ",".join(map(str, file.rows("validation"))) if held_out else ""
     return FeatureCorpus(path.name, file.path, digest + validation, seed), params
+
+
+def why_no_gmap(file: FeatureFile, params: Params, measure: Measure) -> str | None:
+    """Why hashers can't be measured by labels on a split, in one sentence; None if they can."""
+    return why_not_measurable(*([file.labels[row] for row in rows] for rows in _sides(file, params, measure)))
 
 
 def feature_digest(path: Path) -> str:

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ssvh_model.errors import UserError
+from ssvh_model.training.agreement import LEAST_VIDEOS
+from ssvh_model.training.figures import LABEL_FREE_SCORE, VALIDATION_GMAP
 from tasks import paths
 from tasks.experiments.one_training import FeatureCorpus, OneTraining
-from tasks.experiments.videos import find_corpus, open_corpus
+from tasks.experiments.videos import find_corpus, open_corpus, why_no_gmap
 from tasks.params.changes import with_changes
 from tasks.params.keys import look_up
 from tasks.params.sections import Params
@@ -21,6 +23,7 @@ from tasks.pipeline.trained_by import WHOLE_TRAINING, trained_by
 from tasks.tuning.space import ROUNDS, Range, Space, read_space
 
 NAME = "tuning"
+KEEPS_START = ("model.code_noise", "model.feature_dropout")  # of section model
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,8 @@ class TuningPlan:
 
     Attributes:
         params: what the trials change.
-        corpus: that they are trained on; its validation videos are the measure.
+        corpus: that they are trained on.
+        figure: of an epoch's row that a trial's value is the mean of: validation GMAP, or without labels the score of the training videos.
         space: what is searched.
         most_clusters: the most clusters of a trial.
         given_name: of the study, as a person named it; "" for none.
@@ -37,6 +41,7 @@ class TuningPlan:
 
     params: Params
     corpus: FeatureCorpus
+    figure: str
     space: Space
     most_clusters: int
     given_name: str
@@ -45,6 +50,16 @@ class TuningPlan:
     def study(self) -> str:
         """The study's name: the one that it was given, or one that stands for what it depends on."""
         return self.given_name or f"tune-{self.digest[:8]}"
+
+    @property
+    def value_name(self) -> str:
+        """What a trial's value is, for a person."""
+        return "GMAP" if self.figure == VALIDATION_GMAP else "score without labels"
+
+    @property
+    def measured_on(self) -> str:
+        """By which videos, for a person."""
+        return f"by {'validation' if self.figure == VALIDATION_GMAP else 'training'} videos"
 
     @property
     def folder(self) -> Path:
@@ -95,7 +110,7 @@ class TuningPlan:
 
 
 def plan_tuning(params: Params, features: Path, study: str) -> TuningPlan:
-    """What there is to search; it is measured on validation videos and never on queries.
+    """What there is to search; it is measured on validation videos or, without labels, on training videos, and never on queries.
 
     Args:
         params: that trials change.
@@ -105,9 +120,12 @@ def plan_tuning(params: Params, features: Path, study: str) -> TuningPlan:
     Raises:
         UserError: parameters or features are at fault.
     """
-    corpus, params = find_corpus(features, params, "validation")
-    space = read_space(params)
-    videos = len(open_corpus(corpus, params).rows("train"))
+    corpus, params = find_corpus(features, params, "validation", need_labels=False)
+    space, file = read_space(params), open_corpus(corpus, params)
+    videos, figure = len(file.rows("train")), VALIDATION_GMAP
+    if (reason := why_no_gmap(file, params, "validation")) is not None:
+        figure = LABEL_FREE_SCORE
+        _check_score(features, params, space, videos, reason)
     most = videos // 2
     clusters = space.dimensions.get(f"{ROUNDS}.clusters")
     if isinstance(clusters, Range) and clusters.high > most:
@@ -115,4 +133,19 @@ def plan_tuning(params: Params, features: Path, study: str) -> TuningPlan:
             f"{paths.PARAMS}: tuning.space.rounds.clusters.to is {clusters.high:g}; allowed is up to {most}, "
             f"half of the {videos} training videos of {features}"
         )
-    return TuningPlan(params, corpus, space, most, study)
+    return TuningPlan(params, corpus, figure, space, most, study)
+
+
+def _check_score(features: Path, params: Params, space: Space, videos: int, reason: str) -> None:
+    """Refuse what can't be compared without labels: the score of each trial is held against its start, which must be the same for all."""
+    if videos < LEAST_VIDEOS or params.model.start != "itq":
+        raise UserError(
+            f"{features}: {reason}; the score without labels needs {LEAST_VIDEOS} training videos, of which there are {videos}, "
+            f"and model.start: itq, which is {params.model.start}"
+        )
+    of_start = [key for key in space.search if key.startswith("model.") and key not in KEEPS_START]
+    if of_start:
+        raise UserError(
+            f"{paths.PARAMS}: tuning.search has {of_start[0]}, which changes the start that trials are held against where there are no "
+            f"labels ({features}); allowed there is anything outside section model, and {', '.join(KEEPS_START)}"
+        )

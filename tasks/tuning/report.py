@@ -25,6 +25,7 @@ FEWEST_FOR_IMPORTANCES = 4
 CURVES = (
     "loss",
     "validation_gmap",
+    "label_free_score",
     "reconstruction",
     "view_contrastive",
     "p2set",
@@ -42,14 +43,14 @@ def report_study(opened: OpenStudy, parent: str) -> dict[str, Any]:
     assert best is not None and best.value is not None
     folder = plan.folder
     shown = [_shown(trial) for trial in opened.ended() if trial.value is not None]
-    remark = f"{plan.study}: {plan.corpus.name}, {plan.params.model.bits} bits, seed {plan.params.seed}, validation videos"
+    remark = f"{plan.study}: {plan.corpus.name}, {plan.params.model.bits} bits, seed {plan.params.seed}, {plan.measured_on}"
     first = opened.first()
     present = plan.space.nearest(plan.params) if first is None else first.params
     log = [name for name, one in plan.space.dimensions.items() if isinstance(one, Range) and one.log]
     first_value = None if first is None else first.value
 
-    draw_history(folder / "history.png", shown, first=first_value, remark=remark)
-    draw_slices(folder / "slices.png", shown, log=log, present=present, remark=remark)
+    draw_history(folder / "history.png", shown, value=plan.value_name, first=first_value, remark=remark)
+    draw_slices(folder / "slices.png", shown, value=plan.value_name, log=log, present=present, remark=remark)
     pictures = ["history.png", "slices.png"]
     importances = _importances(opened)
     if importances:

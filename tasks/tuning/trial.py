@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from ssvh_model.errors import UserError
 from ssvh_model.locks import hold_lock
-from ssvh_model.training.figures import VALIDATION_GMAP
+from ssvh_model.training.figures import LABEL_FREE_SCORE, VALIDATION_GMAP
 from tasks.experiments.one_training import OneTraining
 from tasks.experiments.record import logged_epochs
 from tasks.experiments.run import STATE, train_phases
@@ -35,15 +35,21 @@ TRAINING = TRAINING_TAG
 ENDS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED", "INTERRUPTED": "KILLED"}
 
 
+# What MLflow shows a trial's value as.
+VALUES = {VALIDATION_GMAP: "gmap", LABEL_FREE_SCORE: "score_without_labels"}
+
+
 @dataclass
 class Curve:
     """The course of a trial's value over the epochs of its rounds.
 
     Attributes:
+        figure: of an epoch's row that is measured.
         averaged: measurements that its value is the mean of.
         warmup: whether the warm-up's measurements count; they do where there are no rounds.
     """
 
+    figure: str
     averaged: int
     warmup: bool
     _measured: list[float] = field(default_factory=list)
@@ -54,14 +60,14 @@ class Curve:
         if row["phase"] == "warmup" and not self.warmup:
             return False
         self._epochs += 1
-        if VALIDATION_GMAP not in row:
+        if self.figure not in row:
             return False
-        self._measured.append(row[VALIDATION_GMAP])
+        self._measured.append(row[self.figure])
         return True
 
     @property
     def value(self) -> float:
-        """Mean GMAP of the last measurements."""
+        """Mean of the last measurements."""
         return float(np.mean(self._measured[-self.averaged :]))
 
     @property
@@ -108,10 +114,10 @@ def run_trial(
     run = open_trial_run(Store(), parent, training, number, ids)
     end = "INTERRUPTED"
     try:
-        curve = Curve(params.tuning.averaged, warmup=not params.rounds)
+        curve = Curve(plan.figure, params.tuning.averaged, warmup=not params.rounds)
         with hold_lock(training.work / "lock"):
-            _train(training, _log(run, trial, curve, _last_epoch(params), say))
-        run.log_metrics({"gmap": curve.value})
+            _train(training, _log(plan, run, trial, curve, _last_epoch(params), say))
+        run.log_metrics({VALUES[plan.figure]: curve.value})
         end = "COMPLETE"
         return curve.value
     except TrialPruned:
@@ -142,7 +148,7 @@ def _last_epoch(params: Params) -> int:
 
 
 def _log(
-    run: StageRun, trial: Trial, curve: Curve, last: int, say: Callable[[str], None]
+    plan: TuningPlan, run: StageRun, trial: Trial, curve: Curve, last: int, say: Callable[[str], None]
 ) -> Callable[[dict[str, Any]], None]:
     """Records an epoch's figures, those from before a kill not again, and stops the trial if Optuna says so before its last epoch.
 
@@ -164,8 +170,10 @@ def _log(
             return
         trial.report(curve.value, curve.epochs)
         if row["epoch"] >= passed and curve.epochs < last and trial.should_prune():
-            raise TrialPruned(f"after {curve.epochs} epochs of its rounds, at GMAP {curve.value:.4f}")
-        say(f"epoch {row['epoch']}, validation GMAP {row[VALIDATION_GMAP]:.4f}")
+            raise TrialPruned(
+                f"after {curve.epochs} epochs of its rounds, at {plan.value_name} {curve.value:.4f}"
+            )
+        say(f"epoch {row['epoch']}, {plan.value_name} {row[plan.figure]:.4f}")
 
     return log
 

@@ -35,8 +35,8 @@ def trials(number: int, *, complete: bool) -> list[ShownTrial]:
 
 @pytest.mark.parametrize("number", [1, 12])
 def test_history_shows_the_best_so_far_where_trials_are_complete(tmp_path: Path, number: int) -> None:
-    draw_history(tmp_path / "complete.png", trials(number, complete=True), first=0.2, remark="")
-    draw_history(tmp_path / "pruned.png", trials(number, complete=False), first=None, remark="")
+    draw_history(tmp_path / "complete.png", trials(number, complete=True), value="GMAP", first=0.2, remark="")
+    draw_history(tmp_path / "pruned.png", trials(number, complete=False), value="GMAP", first=None, remark="")
     assert has_colour(tmp_path / "complete.png", GREEN) and has_colour(tmp_path / "complete.png", VERMILLION)
     assert not has_colour(tmp_path / "pruned.png", GREEN) and not has_colour(tmp_path / "pruned.png", BLUE)
 
@@ -46,6 +46,7 @@ def test_slices_take_numbers_magnitudes_and_names(tmp_path: Path) -> None:
     draw_slices(
         path,
         trials(9, complete=True),
+        value="GMAP",
         log=["alpha"],
         present={"alpha": 0.2, "centres": "kmeans"},
         remark="nine trials",
