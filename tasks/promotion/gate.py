@@ -173,7 +173,9 @@ def better_than_the_champion(case: Case) -> Check:
     if case.champion is None:
         return Check(name, True, "there is no champion yet", wanted)
     difference = case.difference
-    own, other = case.challenger.unlabelled, getattr(case.champion, "unlabelled", None)
+    own, other = case.challenger.unlabelled, None
+    if isinstance(case.champion, Measured):
+        other = case.champion.unlabelled
     if own is not None and other is not None:
         low = float(np.quantile(own.differences(own.codes, other.codes), (1 - settings.confidence) / 2))
         found = f"{WITHOUT_LABELS} {own.score - other.score:+.4f}, lower end {low:+.4f}"
