@@ -43,11 +43,11 @@ class Measured:
         gmap, itq, float_: of the codes, of ITQ with as many bits, of the features; None where it can't be measured.
         reasons: why, by the names of `Comparison.reasons`.
         average_precision: AP@K of every query, [q, 6] float64; None as `gmap`.
-        unlabelled: what was measured without labels; None where there are some, or too few videos.
         bits: K.
         videos_per_second: of encoding stored features here.
         megabytes: of its files.
         checks_raised: failure checks that stood at the end of its training, "none" for none; None if the version does not tell.
+        unlabelled: what was measured without labels; None where there are some, or too few videos.
     """
 
     version: str
@@ -56,11 +56,11 @@ class Measured:
     float_: float | None
     reasons: Mapping[str, str]
     average_precision: np.ndarray | None
-    unlabelled: Unlabelled | None
     bits: int
     videos_per_second: float
     megabytes: float
     checks_raised: str | None
+    unlabelled: Unlabelled | None = None
 
 
 @dataclass(frozen=True)

@@ -98,11 +98,11 @@ class Measurement:
             float_=found.float_.gmap if found.float_ else None,
             reasons=found.reasons,
             average_precision=found.hasher.average_precision if found.hasher else None,
-            unlabelled=unlabelled,
             bits=evaluation.bits,
             videos_per_second=self._speed(hasher),
             megabytes=sum((source.folder / name).stat().st_size for name in (WEIGHTS, DESCRIPTION)) / 1e6,
             checks_raised=tags.get(RAISED_TAG),
+            unlabelled=unlabelled,
         )
 
     def _without_labels(self, hasher: VideoHasher, bits: int) -> Unlabelled:
