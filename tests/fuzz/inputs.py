@@ -15,6 +15,7 @@ from random import Random
 
 import h5py
 import numpy as np
+import torch
 
 from tests.fuzz.mutations import mutate
 from tests.fuzz.readers import SECRET
@@ -71,6 +72,10 @@ class Inputs:
             os.waitpid(child, 0)
             return
         try:
+            # Of the threads that torch has here there are none in a fork, where it would wait for them for ever; and the alarm has to end
+            # this process whoever has taken it before.
+            torch.set_num_threads(1)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             os.chdir(self._work)  # relative paths that damage puts into a file must not mean the project's
             for number in numbers:
                 signal.alarm(SECONDS_TO_MAKE)

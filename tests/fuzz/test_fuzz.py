@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.fuzz.campaign import Counts, fuzz
 from tests.fuzz.inputs import Inputs, packed
@@ -51,3 +52,21 @@ def test_a_seed_and_a_number_give_the_same_input_again(kind: str, tmp_path: Path
     made = [[packed(inputs.make(number)[0]) for number in (3, 4, 5)] for inputs in (once, again)]
     assert made[0] == made[1]
     assert len(set(made[0])) == 3
+
+
+def test_inputs_are_made_also_where_threads_have_been_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A fork has none of the threads that its parent's torch goes on to count on.
+    def damage(self: Inputs, number: int, folder: Path, structured: bool) -> str:
+        folder.mkdir(parents=True)
+        return str(float(torch.full((4_000_000,), 1.0).sum()))
+
+    monkeypatch.setattr(Inputs, "_damage", damage)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert float(torch.full((4_000_000,), 1.0).sum()) == 4_000_000
+        assert Inputs("labels", 1, tmp_path).make(0)[1] == "4000000.0"
+    finally:
+        torch.set_num_threads(threads)
