@@ -32,19 +32,12 @@ def code_agreement(
     """
     if len(videos) < LEAST_VIDEOS:
         return None
-    halves = codes_of_halves(hasher, some_videos(videos), batch_size=batch_size, device=device)
-    return cluster_agreement(*halves, seed=seed)
-
-
-def codes_of_halves(
-    hasher: VideoHasher, videos: FrameSource, *, batch_size: int, device: torch.device
-) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of the first and of the second halves of the videos' frames, [n, K] int8 each; of an odd number, neither has the one in the middle."""
+    videos = some_videos(videos)
     first, second = (
-        sign_codes(encode(hasher, videos, batch_size=batch_size, device=device, frames=part).numpy())
-        for part in halves_of(hasher.config.frames)
+        sign_codes(encode(hasher, videos, batch_size=batch_size, device=device, frames=half).numpy())
+        for half in halves_of(hasher.config.frames)
     )
-    return first, second
+    return cluster_agreement(first, second, seed=seed)
 
 
 def halves_of(frames: int) -> tuple[slice, slice]:

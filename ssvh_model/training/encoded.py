@@ -45,11 +45,11 @@ def encode_rows(
     )
 
 
-def mean_features(file: FeatureFile, rows: np.ndarray) -> np.ndarray:
-    """Features of some rows averaged over their frames, [n, D] float32."""
+def mean_features(file: FeatureFile, rows: np.ndarray, frames: slice = slice(None)) -> np.ndarray:
+    """Features of some rows averaged over their `frames`, [n, D] float32."""
     # In one array from the start: parts that are kept between others that are not leave holes in the process's memory.
     means = np.empty((len(rows), file.shape[2]), dtype=np.float32)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        means[part] = file.read(rows[part]).float().mean(dim=1).numpy()
+        means[part] = file.read(rows[part])[:, frames].float().mean(dim=1).numpy()
     return means

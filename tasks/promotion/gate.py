@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tasks.records.tags import NONE_RAISED
 if TYPE_CHECKING:
     from ssvh_model.training.label_free import Views
     from tasks.params.sections import Promotion
+    from tasks.promotion.unlabelled import UnlabelledVideos
 
 WITHOUT_LABELS = "score without labels"
 
@@ -23,15 +25,21 @@ class Unlabelled:
     """A version as it is measured without labels.
 
     Attributes:
-        score, itq: of the codes, and of ITQ with as many bits.
+        score: of the codes.
+        bits: K.
         codes: of the videos.
-        differences: how far some codes' score is above that of others, on random halves of the videos.
+        videos: that it is measured on.
     """
 
     score: float
-    itq: float
+    bits: int
     codes: Views
-    differences: Callable[[Views, Views], np.ndarray]
+    videos: UnlabelledVideos
+
+    @cached_property
+    def itq(self) -> float:
+        """The score of ITQ with as many bits; asked of the challenger alone."""
+        return self.videos.score_of_itq(self.bits)
 
 
 @dataclass(frozen=True)
@@ -177,7 +185,9 @@ def better_than_the_champion(case: Case) -> Check:
     if isinstance(case.champion, Measured):
         other = case.champion.unlabelled
     if own is not None and other is not None:
-        low = float(np.quantile(own.differences(own.codes, other.codes), (1 - settings.confidence) / 2))
+        low = float(
+            np.quantile(own.videos.differences(own.codes, other.codes), (1 - settings.confidence) / 2)
+        )
         found = f"{WITHOUT_LABELS} {own.score - other.score:+.4f}, lower end {low:+.4f}"
         return Check(name, low > 0, found, f"lower end of the {settings.confidence:.0%} interval above 0")
     if difference is None:

@@ -90,7 +90,8 @@ class Measurement:
         found = evaluation.coarse
         unlabelled = None
         if found.hasher is None and not self._unlabelled.too_few:
-            unlabelled = self._without_labels(hasher, evaluation.bits)
+            codes = self._unlabelled.codes(hasher)
+            unlabelled = Unlabelled(self._unlabelled.score(codes), evaluation.bits, codes, self._unlabelled)
         return Measured(
             version=source.version,
             gmap=found.hasher.gmap if found.hasher else None,
@@ -104,12 +105,6 @@ class Measurement:
             checks_raised=tags.get(RAISED_TAG),
             unlabelled=unlabelled,
         )
-
-    def _without_labels(self, hasher: VideoHasher, bits: int) -> Unlabelled:
-        videos = self._unlabelled
-        codes = videos.codes(hasher)
-        itq = videos.score(videos.codes_of_itq(bits))
-        return Unlabelled(videos.score(codes), itq, codes, videos.differences)
 
     def _check_features(self, source: HasherSource, hasher: VideoHasher, features: FeatureMeta) -> None:
         _, frames, size = self._file.shape

@@ -9,7 +9,7 @@ import numpy as np
 from ssvh_model.features import FeatureFile
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.retrieval.itq import train_itq
-from ssvh_model.training.agreement import LEAST_VIDEOS, halves_of, some_videos
+from ssvh_model.training.agreement import LEAST_VIDEOS, halves_of, some_rows
 from ssvh_model.training.encoded import mean_features
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.label_free import Views, label_free_score, score_differences, seen_by
@@ -29,19 +29,20 @@ class UnlabelledVideos:
         rows = np.union1d(file.rows(*params.evaluate.query), file.rows(*params.evaluate.database))
         self.too_few = len(rows) < LEAST_VIDEOS
         self._params, self._file = params, file
-        self._videos = some_videos(FrameSource.from_file(file, rows, memory_limit=0))
+        self._rows = rows[some_rows(len(rows))]
+        self._videos = FrameSource.from_file(file, self._rows, memory_limit=0)
 
     def codes(self, hasher: VideoHasher) -> Views:
         """A hasher's codes."""
         batch = self._params.training.batch_size
         return seen_by(hasher, self._videos, batch_size=batch, device=hasher.feature_mean.device).codes()
 
-    def codes_of_itq(self, bits: int) -> Views:
-        """The codes of ITQ, which is trained on the training videos' mean features."""
+    def score_of_itq(self, bits: int) -> float:
+        """Of the codes of ITQ, which is trained on the training videos' mean features."""
         train = mean_features(self._file, self._file.rows("train"))
         itq = train_itq(train, bits=bits, seed=self._params.seed)
         parts = (slice(None), *halves_of(self._file.shape[1]))
-        return Views(*(itq.encode(self._means(part)) for part in parts))
+        return self.score(Views(*(itq.encode(mean_features(self._file, self._rows, part)) for part in parts)))
 
     def score(self, codes: Views) -> float:
         """Of some codes."""
@@ -65,12 +66,3 @@ class UnlabelledVideos:
             device=session.device,
             compressed=False,
         )
-
-    def _means(self, frames: slice) -> np.ndarray:
-        """Features averaged over some frames, [n, D] float32."""
-        means = np.empty((len(self._videos), self._file.shape[2]), dtype=np.float32)
-        batch = self._params.training.batch_size
-        for start in range(0, len(means), batch):
-            index = np.arange(start, min(start + batch, len(means)))
-            means[index] = self._videos.fetch(index)[:, frames].float().mean(dim=1).numpy()
-        return means
