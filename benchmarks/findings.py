@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ssvh_model.files import atomic_path
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENT = ROOT / "docs" / "explanation" / "findings.md"
+LINE = 104
 KINDS = ("static", "black", "blurred", "duplicated", "foreign")
 
 HEAD = """# Three questions that the paper leaves open
@@ -290,7 +292,15 @@ def document() -> str:
         sampler(load("sampler_picks")),
         on_the_fly(load("on_the_fly")),
     ]
-    return "\n".join(parts)
+    return "\n\n".join(map(wrapped, "\n".join(parts).split("\n\n")))
+
+
+def wrapped(block: str) -> str:
+    """A block of the document in lines of at most `LINE` characters, if it is prose."""
+    if block.lstrip().startswith(("|", "#", "!", "-")):
+        return block
+    end = "\n" if block.endswith("\n") else ""
+    return textwrap.fill(block, LINE, break_long_words=False, break_on_hyphens=False) + end
 
 
 def main() -> None:
