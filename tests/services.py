@@ -28,6 +28,10 @@ class Service:
     extra: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self) -> Service:
         with open(self.log, "ab") as log:
             self.process = programs.start(self.command, extra=self.extra, output=log)

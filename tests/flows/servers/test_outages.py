@@ -27,23 +27,29 @@ stages:
 
 
 @pytest.fixture(scope="module")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Service], dict[str, str]]]:
-    """MLflow's and Prefect's servers, and where they are."""
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[Service], dict[str, str]]]:
+    """MLflow's and Prefect's servers, and where they will be."""
     folder = tmp_path_factory.mktemp("services")
     (mlflow, tracking), (prefect, api) = mlflow_service(folder), prefect_service(folder)
     try:
-        yield (
-            [mlflow.start(), prefect.start()],
-            {"MLFLOW_TRACKING_URI": tracking, "PREFECT_API_URL": api},
-        )
+        yield [mlflow, prefect], {"MLFLOW_TRACKING_URI": tracking, "PREFECT_API_URL": api}
     finally:
         mlflow.stop()
         prefect.stop()
 
 
+@pytest.fixture
+def services(servers: tuple[list[Service], dict[str, str]]) -> tuple[list[Service], dict[str, str]]:
+    """The same, running, whatever an earlier test has left of them."""
+    for server in servers[0]:
+        if not server.runs:
+            server.start()
+    return servers
+
+
 def wait_until(flow: subprocess.Popen[str], reached: Path, epoch: int) -> None:
     until = time.monotonic() + 300
-    while not reached.exists() or int(reached.read_text() or 0) < epoch:
+    while not reached.exists() or int(reached.read_text()) < epoch:
         assert flow.poll() is None, flow.communicate()[0]
         assert time.monotonic() < until, f"epoch {epoch} was never reached"
         time.sleep(0.05)
