@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import hashlib
 import os
@@ -15,7 +16,7 @@ from typing import Any
 from optuna import Study
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
-from optuna.trial import FrozenTrial
+from optuna.trial import TrialState
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
@@ -28,6 +29,7 @@ from tasks.machine.services import without_passwords
 
 ADDRESS_VARIABLE = "OPTUNA_STORAGE"  # the name that Optuna's own command line uses
 WORKER = "ssvh.worker"  # attribute of a trial: who has begun it
+FAILURE = "ssvh.failure"  # attribute of a trial: why it failed; one without was left by its worker
 TRIES_OF_A_TRIAL = 3
 PATIENCE = 300.0
 PATIENCE_OF_A_HEARTBEAT = 10.0  # the end of a trial waits for it, also when the trial was asked to stop
@@ -105,7 +107,6 @@ def open_storage(heartbeat: int) -> RDBStorage:
                     engine_kwargs={"pool_pre_ping": True, "connect_args": waits},
                     heartbeat_interval=heartbeat,
                     grace_period=2 * heartbeat,
-                    heartbeat_stale_trial_callback=take_up_again,
                 )
         except (DBAPIError, StorageInternalError) as error:
             raise UserError(
@@ -119,16 +120,29 @@ def open_for_reading() -> RDBStorage:
         return RDBStorage(storage_address(), engine_kwargs={"pool_pre_ping": True})
 
 
-def take_up_again(study: Study, trial: FrozenTrial) -> None:
-    """Put a trial whose worker is gone back into the queue, with the same parameters."""
-    trial.user_attrs = {name: value for name, value in trial.user_attrs.items() if name != WORKER}
-    # The number of the new trial may put it into another of Hyperband's brackets, whose rungs are other ones.
-    trial.system_attrs = {
-        name: value for name, value in trial.system_attrs.items() if not name.startswith("completed_rung_")
-    }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        RetryHeartbeatStaleTrialCallback(max_retry=TRIES_OF_A_TRIAL)(study, trial)
+def take_up_again(study: Study) -> None:
+    """Put every trial whose worker is gone, and which nobody has taken up yet, back into the queue with the same parameters.
+
+    Whether one was taken up is read from the trials themselves: who did it may be killed in the middle, or may not hear from
+    a database that restarts whether it was done. To be called by one process at a time.
+    """
+    trials = study.get_trials(deepcopy=False)
+    taken_up = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
+    for known in trials:
+        gone = known.state == TrialState.FAIL and FAILURE not in known.user_attrs
+        if not gone or known.number in taken_up:
+            continue
+        trial = copy.deepcopy(known)
+        trial.user_attrs.pop(WORKER, None)
+        # The number of the new trial may put it into another of Hyperband's brackets, whose rungs are other ones.
+        trial.system_attrs = {
+            name: value
+            for name, value in trial.system_attrs.items()
+            if not name.startswith("completed_rung_")
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            RetryHeartbeatStaleTrialCallback(max_retry=TRIES_OF_A_TRIAL)(study, trial)
 
 
 @contextlib.contextmanager

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna import Study, Trial, TrialPruned
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import HyperbandPruner
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from ssvh_model.errors import UserError
 from tasks.tuning.plan import TuningPlan
-from tasks.tuning.storage import WORKER, impatient, open_storage, take_up_again, turn
+from tasks.tuning.storage import FAILURE, WORKER, impatient, open_storage, take_up_again, turn
 from tasks.tuning.trial import CHANGES, first_number, reason
 
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -45,8 +45,9 @@ class OpenStudy:
     study: Study
 
     def ended(self) -> list[FrozenTrial]:
-        """The trials that came to their end, stopped early or not."""
-        return self.study.get_trials(deepcopy=False, states=ENDED)
+        """The trials that came to their end, stopped early or not; each once, should it have been taken up twice."""
+        ended = self.study.get_trials(deepcopy=False, states=ENDED)
+        return list({first_number(trial): trial for trial in ended}.values())
 
     def is_left(self) -> bool:
         """Whether nobody runs a trial, here or elsewhere; asked at the end of a worker, so False where the database is away."""
@@ -150,9 +151,8 @@ def work(opened: OpenStudy, objective: Callable[[Trial], float], say: Callable[[
         with contextlib.ExitStack() as held:
             held.enter_context(turn(plan.study))
             _give_up_unheard(study, patience)
-            trials = study.get_trials(deepcopy=False)
-            ended = sum(trial.state in ENDED for trial in trials)
-            running = sum(trial.state == TrialState.RUNNING for trial in trials)
+            ended = len(opened.ended())
+            running = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
             if ended >= opened.wanted:
                 return
             if ended + running < opened.wanted:
@@ -189,15 +189,15 @@ def _with_sampler(opened: OpenStudy) -> Study:
 
 
 def _give_up_unheard(study: Study, patience: timedelta) -> None:
-    """Take up again what was begun by a worker that was killed before its first sign of life, which Optuna never notices."""
+    """Take up again what was begun by workers that are gone, also by one killed before its first sign of life, which Optuna never notices."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
-    for trial in study.get_trials(deepcopy=True, states=(TrialState.RUNNING,)):
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         begun = trial.datetime_start
         if WORKER not in trial.user_attrs and begun is not None and datetime.now() - begun > patience:
             study.tell(trial.number, state=TrialState.FAIL)
-            take_up_again(study, trial)
+    take_up_again(study)
 
 
 class _Interrupted(BaseException):
@@ -221,6 +221,8 @@ def _run_one(
             raise
         except Exception as error:
             failed.append(error)
+            with contextlib.suppress(UpdateFinishedTrialError):
+                trial.set_user_attr(FAILURE, reason(error))
             raise
         except KeyboardInterrupt as interrupt:
             raise _Interrupted from interrupt
@@ -241,17 +243,14 @@ def _run_one(
 
 
 def _give_back(study: Study, numbers: list[int]) -> None:
-    """Put a trial that this worker was asked to leave back into the queue: whoever is next goes on with it.
+    """Leave a trial that this worker was asked to leave: whoever is next takes it up.
 
     Where the database is away, whoever is next finds out by the missing signs of life.
     """
     with impatient(), contextlib.suppress(UserError):
         for number in numbers:
-            trial = study.get_trials(deepcopy=True)[number]
-            if trial.state == TrialState.RUNNING:
+            if study.get_trials(deepcopy=False)[number].state == TrialState.RUNNING:
                 study.tell(number, state=TrialState.FAIL)
-            if trial.state not in ENDED:
-                take_up_again(study, trial)
 
 
 def trial_changes(trial: FrozenTrial) -> dict[str, Any]:

@@ -156,17 +156,22 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     first = tuning.start(*command, "--workers", "2")
     second = tuning.start(*command)
 
-    def in_the_middle() -> tuple[int, int] | None:
-        """A trial that has finished an epoch of its rounds, and the process of the first start that runs it."""
+    def killed_in_the_middle() -> int | None:
+        """The number of a trial that has finished an epoch of its rounds, and whose worker, one of the first start, is killed."""
         for trial in trials(night, storage):
-            if trial.state.name == "RUNNING" and trial.number > 0 and trial.intermediate_values:
-                process = int(trial.user_attrs["ssvh.worker"].split()[-1])
-                if process in {child.pid for child in psutil.Process(first.pid).children()}:
-                    return trial.number, process
+            if not (trial.state.name == "RUNNING" and trial.number > 0 and trial.intermediate_values):
+                continue
+            worker = int(trial.user_attrs["ssvh.worker"].split()[-1])
+            if worker not in {child.pid for child in psutil.Process(first.pid).children()}:
+                continue
+            os.kill(worker, signal.SIGSTOP)  # it may have ended the trial since
+            if trials(night, storage)[trial.number].state.name == "RUNNING":
+                os.kill(worker, signal.SIGKILL)
+                return int(trial.number)
+            os.kill(worker, signal.SIGCONT)
         return None
 
-    number, worker = wait_for(in_the_middle, first)
-    os.kill(worker, signal.SIGKILL)
+    number = wait_for(killed_in_the_middle, first)
 
     def taken_up() -> bool:
         return any(trial.system_attrs.get("failed_trial") == number for trial in trials(night, storage))
@@ -176,11 +181,12 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     time.sleep(2)
     postgresql.start()
 
-    for start in (first, second):
-        output, _ = start.communicate(timeout=300)
+    said = [start.communicate(timeout=300)[0] for start in (first, second)]
+    for start, output in zip((first, second), said, strict=True):
         assert start.returncode == 0, output
         assert f"study {night}, the best of 10 trials" in output
     study = optuna.load_study(study_name=night, storage=storage)
+    assert not [trial for trial in study.trials if "ssvh.failure" in trial.user_attrs], said
     check_records(tuning, study, 10)
     workers = {trial.user_attrs["ssvh.worker"] for trial in study.trials if "ssvh.worker" in trial.user_attrs}
     assert len(workers) == 3, "two of the first start, and one of the second"

@@ -17,9 +17,9 @@ from optuna.trial import TrialState
 from ssvh_model.errors import UserError
 from tasks.params.load import load_params
 from tasks.tuning.plan import TuningPlan, plan_tuning
-from tasks.tuning.storage import ADDRESS_VARIABLE, PATIENCE, WORKER, open_storage
+from tasks.tuning.storage import ADDRESS_VARIABLE, PATIENCE, WORKER, open_storage, take_up_again
 from tasks.tuning.study import ENDED, OpenStudy, join_study, open_study, work
-from tasks.tuning.trial import CHANGES
+from tasks.tuning.trial import CHANGES, NUMBER, first_number
 from tests.postgresql import PostgreSQL
 from tests.tasks.tuning.small import SPACE, write_tiny_tuning
 
@@ -116,12 +116,12 @@ class Stopped(BaseException):
     """Stands for whatever ends a process from outside."""
 
 
-def test_an_interrupted_trial_goes_back_into_the_queue(plan: TuningPlan) -> None:
+def test_an_interrupted_trial_is_taken_up_by_the_next_start(plan: TuningPlan) -> None:
     study = opened(plan, trials=2)
     for number, how in ((1, KeyboardInterrupt()), (2, Stopped())):
         with pytest.raises(type(how)):
             work(study, _stopping_at(plan, number, how), print)
-        assert states(study)[-2:] == ["FAIL", "WAITING"]
+        assert states(study)[-1] == "FAIL"
     work(study, objective(plan), print)
     trials = study.study.trials
     assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "FAIL", "COMPLETE"]
@@ -152,6 +152,40 @@ def test_a_trial_that_is_not_heard_of_is_taken_up_again(plan: TuningPlan) -> Non
     assert states(study) == ["FAIL", "FAIL", "COMPLETE", "COMPLETE"]
     again = next(trial for trial in study.ended() if trial.system_attrs["failed_trial"] == heard.number)
     assert plan.changed(again.user_attrs[CHANGES]) == plan.params, "the first trial is still the first"
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_trial_is_not_lost_where_whoever_gave_it_up_is_killed_in_the_middle(
+    plan: TuningPlan, twice: bool
+) -> None:
+    study = opened(plan, trials=2)
+    for _ in range(1 + twice):
+        # Whether it was told as failed, but not taken up, by a process that is killed, or by a database that restarts between
+        # having written that and saying so, is all the same to the next.
+        with pytest.warns(UserWarning, match="supposed to be used with Study.optimize"):
+            left = study.study.ask()
+        left.set_user_attr(WORKER, "another machine")
+        study.study.tell(left.number, state=TrialState.FAIL)
+    work(study, objective(plan), print)
+    ended = study.ended()
+    assert sum(state == "COMPLETE" for state in states(study)) == len(ended) == 2
+    again = [trial for trial in ended if "failed_trial" in trial.system_attrs]
+    assert [trial.system_attrs["failed_trial"] for trial in again] == list(range(1 + twice))
+    for trial in again:
+        assert trial.params.items() >= study.study.trials[trial.system_attrs["failed_trial"]].params.items()
+
+
+def test_a_trial_that_was_taken_up_twice_counts_once(plan: TuningPlan) -> None:
+    study = opened(plan, trials=3)
+    with pytest.warns(UserWarning, match="supposed to be used with Study.optimize"):
+        left = study.study.ask()
+    left.set_user_attr(NUMBER, left.number)
+    study.study.tell(left.number, state=TrialState.FAIL)
+    take_up_again(study.study)
+    (_, again) = study.study.get_trials()
+    study.study.add_trial(again)  # asked for twice of a database that restarted meanwhile
+    work(study, objective(plan), print)
+    assert sorted(first_number(trial) for trial in study.ended()) == [0, 3, 4]
 
 
 def test_another_search_under_the_same_name_is_refused(plan: TuningPlan, tmp_path: Path) -> None:
