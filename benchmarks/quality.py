@@ -43,7 +43,6 @@ from ssvh_model.files import atomic_path, sha256_of
 from ssvh_model.manifest import write_manifest
 from ssvh_model.retrieval.bootstrap import paired_difference
 from ssvh_model.retrieval.report import Comparison
-from ssvh_model.training.checkpoint import load_hasher
 from ssvh_model.video.extraction import extract_features
 from tasks.experiments.run import begin_process
 from tasks.experiments.videos import feature_digest, measure_hasher
@@ -56,6 +55,7 @@ from tasks.params.presets import params_with_presets
 from tasks.params.sections import Params
 from tasks.pipeline.trained_by import WHOLE_TRAINING, trained_by
 from tasks.training.both_phases import train_rounds, train_warmup
+from tasks.training.selected import selected_hasher
 from tasks.training.settings import training_session
 
 RESULTS = Path(__file__).parent / "results"
@@ -218,7 +218,7 @@ def measure(training: Training) -> None:
         warm = train_warmup(session, params, folder / "warmup", lambda row, seconds: None)
         state = train_rounds(session, params, warm, folder, lambda row, seconds: None)
         seconds = time.perf_counter() - began
-        evaluation = measure_hasher(params, load_hasher(state), file, "query", fine=True)
+        evaluation = measure_hasher(params, selected_hasher(params, state), file, "query", fine=True)
         parts = {"label": evaluation.coarse, "fine label": evaluation.fine}
         measured = {name: part for name, part in parts.items() if part is not None}
         KEPT.mkdir(parents=True, exist_ok=True)

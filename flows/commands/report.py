@@ -36,18 +36,33 @@ def _quality() -> list[str]:
         ("float features, no hashing", _gmap(yardsticks, "float")),
     ]
     heading = f"GMAP, {evaluation['n_query']} query videos against {evaluation['n_database']} database videos"
-    return [heading, *(f"  {name:<30}{'-' if value is None else f'{value:.4f}'}" for name, value in rows)]
+    return [
+        heading,
+        *_selection(evaluation),
+        *(f"  {name:<30}{'-' if value is None else f'{value:.4f}'}" for name, value in rows),
+    ]
+
+
+def _selection(evaluation: dict[str, Any]) -> list[str]:
+    """A line where it is not the end of the training."""
+    selection = evaluation.get("selection")
+    if selection is None or selection["state"] == "end":
+        return []
+    return [f"  of {selection['text']}; try {selection['try']}"]
 
 
 def _checks() -> list[str]:
     """The warnings that stood at the end of the training, a line each."""
     if not paths.EVALUATION.is_file():
         return []
-    checks = json.loads(paths.EVALUATION.read_text()).get("checks")
+    evaluation = json.loads(paths.EVALUATION.read_text())
+    checks = evaluation.get("checks")
     if checks is None:
         return []
     measured = [name for name, one in checks["states"].items() if one["state"] != "not measured"]
     heading = f"failure checks: {len(checks['raised'])} of {len(measured)} raised"
+    if checks["raised"] and _selection(evaluation):
+        heading += ", by the end of the training, which was not selected"
     return ["", heading, *(f"  {warning}" for warning in checks["warnings"])]
 
 

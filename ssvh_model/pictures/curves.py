@@ -23,6 +23,7 @@ from ssvh_model.pictures.style import (
     new_figure,
     save,
 )
+from ssvh_model.training.selection import Selection
 
 TITLES = {
     "loss": "Total loss",
@@ -39,7 +40,11 @@ GMAP = "validation_gmap"
 
 
 def draw_curves(
-    path: Path, rows: Sequence[Mapping[str, object]], *, columns: Sequence[str] | None = None
+    path: Path,
+    rows: Sequence[Mapping[str, object]],
+    *,
+    columns: Sequence[str] | None = None,
+    selection: Selection | None = None,
 ) -> None:
     """One panel a quantity over the epochs, phases shaded in turn.
 
@@ -47,6 +52,7 @@ def draw_curves(
         path: the PNG to write.
         rows: one an epoch, in order, with `epoch`, `phase` ("warmup", "round-1", ...) and numbers; a number may be missing.
         columns: which numbers, in this order; all of them if None. A column without any number gets no panel.
+        selection: of a state, which is named; the panel of each figure that it was selected by shows the start's value, too.
 
     Raises:
         ValueError: there are no rows.
@@ -66,7 +72,10 @@ def draw_curves(
     down = max(1, math.ceil(len(values) / across))
     figure = new_figure(4.3 * across if across > 1 else 6.5, 2.9 * down + 0.7)
     phases = [str(row.get("phase", "")) for row in rows]
-    heading(figure, "Training, epoch by epoch", _remark(phases))
+    remark = _remark(phases)
+    if selection is not None:
+        remark += f"; selected: the {selection.state}"
+    heading(figure, "Training, epoch by epoch", remark)
     for index, (name, numbers) in enumerate(values.items()):
         axes = figure.add_subplot(down, across, index + 1)
         is_gmap = name == GMAP
@@ -85,6 +94,9 @@ def draw_curves(
         if is_gmap:
             _mark_best(axes, epochs, numbers)
             axes.set_ylim(bottom=0, top=float(np.nanmax(numbers)) * 1.25 or 1.0)
+        for one in selection.compared if selection is not None else ():
+            if one.figure == name:
+                _mark_start(axes, one.start)
         axes.xaxis.set_major_locator(
             FixedLocator([float(epochs[0])]) if len(rows) == 1 else MaxNLocator(integer=True, nbins=6)
         )
@@ -124,6 +136,23 @@ def _shade_phases(axes: Axes, epochs: np.ndarray, phases: Sequence[str]) -> None
                 color=GREY,
             )
         start = stop
+
+
+def _mark_start(axes: Axes, value: float) -> None:
+    """A line at what the start of the training has."""
+    axes.axhline(value, color=GREY, linewidth=1.2, linestyle="--", zorder=1)
+    axes.annotate(
+        f"start: {value:.3f}",
+        (0, value),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(4, -3),
+        textcoords="offset points",
+        va="top",
+        fontsize=8.5,
+        color=GREY,
+    )
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, value), max(high, value * 1.1))
 
 
 def _mark_best(axes: Axes, epochs: np.ndarray, numbers: np.ndarray) -> None:

@@ -28,6 +28,7 @@ from ssvh_model.training.figures import (
     VALIDATION_GMAP,
     VALIDATION_GMAP_FINE,
 )
+from ssvh_model.training.selection import Selection
 from ssvh_model.video.thumbnails import Thumbnails
 
 NEIGHBOURS = 10
@@ -36,15 +37,18 @@ CURVES = (*LOSSES, CLUSTER_AGREEMENT, LABEL_FREE_SCORE, VALIDATION_GMAP, VALIDAT
 SAMPLER_CURVES = ("score_spread", "selection_entropy", "score_error_correlation")
 
 
-def draw_evaluation(folder: Path, evaluation: Evaluation, history: History) -> None:
+def draw_evaluation(
+    folder: Path, evaluation: Evaluation, history: History, selection: Selection | None = None
+) -> None:
     """Draw every picture that the figures allow.
 
     Args:
         folder: takes the pictures.
-        evaluation: of the last state.
+        evaluation: of the selected state.
         history: of the training that led to it.
+        selection: what was compared to select it, drawn beside the training.
     """
-    draw_curves(folder / "training.png", history, columns=CURVES)
+    draw_curves(folder / "training.png", history, columns=CURVES, selection=selection)
     if any(name in row for row in history for name in SAMPLER_CURVES):
         draw_curves(folder / "sampler.png", history, columns=SAMPLER_CURVES)
     draw_bits(folder / "bits.png", evaluation.statistics, n_codes=evaluation.n_database)

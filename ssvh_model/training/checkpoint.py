@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.training.trainer import Trainer
 
 WEIGHTS = "model.safetensors"
+START_WEIGHTS = "start.safetensors"
 ZIP = b"PK\3\4"  # how a zip archive begins
 TRAINING = "training.pt"
 CONFIG = "config.json"
@@ -31,6 +32,8 @@ HISTORY = "history.json"
 
 # One row an epoch: the phase, the epoch and whatever was measured.
 History = list[dict[str, Any]]
+# Of the weights in a checkpoint: those that the training began with, or those that it has come to.
+TrainingState = Literal["start", "end"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class ModelConfig:
 def save_checkpoint(folder: Path, trainer: Trainer, config: ModelConfig, history: History) -> None:
     """Write the full state of `trainer` to `folder`, replacing what stood there.
 
-    Files: `model.safetensors` the weights, `training.pt` the optimizer, random states, epoch and anchors (torch's format,
+    Files: `model.safetensors` the weights, `start.safetensors` those that the training began with, `training.pt` the optimizer, random states, epoch and anchors (torch's format,
     loaded with `weights_only=True`), `config.json` what the model is built from, `history.json` one row an epoch.
     """
     from safetensors.torch import save_file
@@ -57,14 +60,12 @@ def save_checkpoint(folder: Path, trainer: Trainer, config: ModelConfig, history
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in trainer.model.state_dict().items()
-    }
     # By way of memory, because torch does not say what kept it from writing a file, such as a full disk.
     state = io.BytesIO()
     torch.save({**trainer.state(), "granularities": pack_granularities(trainer.granularities)}, state)
     try:
-        save_file(weights, temporary / WEIGHTS)
+        save_file(trainer.weights(), temporary / WEIGHTS)
+        save_file(trainer.first_weights, temporary / START_WEIGHTS)
         (temporary / TRAINING).write_bytes(state.getbuffer())
         (temporary / CONFIG).write_text(json.dumps(asdict(config), indent=2) + "\n")
         (temporary / HISTORY).write_text(json.dumps(history, indent=0) + "\n")
@@ -99,8 +100,8 @@ def load_config(folder: Path) -> ModelConfig:
         raise UserError(f"{path}: not a readable model configuration ({error})") from error
 
 
-def load_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint, by name, on the CPU.
+def load_weights(folder: Path, state: TrainingState = "end") -> dict[str, Tensor]:
+    """The weights in a checkpoint, or those that its training began with, by name, on the CPU.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -108,7 +109,7 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    path = folder / WEIGHTS
+    path = folder / (START_WEIGHTS if state == "start" else WEIGHTS)
     try:
         check_regular(path)
         return load_file(path)
@@ -116,13 +117,13 @@ def load_weights(folder: Path) -> dict[str, Tensor]:
         raise UserError(f"{path}: not a readable weights file ({error})") from error
 
 
-def load_model(folder: Path) -> AutoSSVH:
-    """The model in a checkpoint, in evaluation mode, on the CPU.
+def load_model(folder: Path, state: TrainingState = "end") -> AutoSSVH:
+    """The model in a checkpoint, or as its training began, in evaluation mode, on the CPU.
 
     Raises:
         UserError: a file is missing, damaged or does not fit the other.
     """
-    config, weights = load_config(folder), load_weights(folder)
+    config, weights = load_config(folder), load_weights(folder, state)
     try:
         if max(config.hasher.layers, config.decoder.layers) > len(weights):
             raise ValueError(f"there are more layers than the {len(weights)} weights")
@@ -138,9 +139,9 @@ def load_model(folder: Path) -> AutoSSVH:
     return model.eval()
 
 
-def load_hasher(folder: Path) -> VideoHasher:
-    """The hasher in a checkpoint: the part that makes codes."""
-    return load_model(folder).hasher
+def load_hasher(folder: Path, state: TrainingState = "end") -> VideoHasher:
+    """The hasher of a model as `load_model` has it: the part that makes codes."""
+    return load_model(folder, state).hasher
 
 
 def load_history(folder: Path) -> History:
@@ -174,7 +175,8 @@ def restore_trainer(folder: Path, trainer: Trainer) -> History:
             ):  # torch would try older forms, and unpack one of them in the temporary folder
                 raise ValueError(f"{TRAINING} is not what torch.save writes")
         state: Mapping[str, Any] = torch.load(folder / TRAINING, map_location="cpu", weights_only=True)
-        trainer.restore(load_weights(folder), state, unpack_granularities(state["granularities"]))
+        weights, first_weights = load_weights(folder), load_weights(folder, "start")
+        trainer.restore(weights, first_weights, state, unpack_granularities(state["granularities"]))
         return load_history(folder)
     except UserError:
         raise

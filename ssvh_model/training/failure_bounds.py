@@ -21,6 +21,8 @@ CHECKS = (
 )
 
 WARMUP = "warmup"
+# What made codes better than their start where they had become worse (docs/explanation/quality.md).
+WORSE_THAN_START = "a higher losses.gamma, or a lower losses.alpha or training.learning_rate"
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def bounds(limits: Thresholds, *, sampler: SamplerKind, phase: str) -> list[Boun
             "above",
             limits.start_loss,
             "by the score without labels, the codes are worse than those that the training began with",
-            "a higher losses.gamma, or a lower losses.alpha or training.learning_rate",
+            WORSE_THAN_START,
         )
     )
     for loss in ("reconstruction", "view_contrastive"):

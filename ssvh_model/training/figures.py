@@ -22,11 +22,12 @@ VALIDATION_GMAP = "validation_gmap"
 VALIDATION_GMAP_FINE = "validation_gmap_fine"
 CLUSTER_AGREEMENT = "cluster_agreement"  # `code_agreement` of the training videos
 LABEL_FREE_SCORE = "label_free_score"  # `label_free_score` of the training videos
-# Of the start that was chosen, in the first epoch's row.
+# Of the start, in the first epoch's row.
 START_WHITENING = "start_whitening"
 START_WITHIN_VIDEO = "start_within_video"  # 0 for None
 START_AGREEMENT = "start_agreement"
 START_LABEL_FREE_SCORE = "start_label_free_score"
+START_VALIDATION_GMAP = "start_validation_gmap"
 
 
 def code_figures(codes: np.ndarray) -> dict[str, float]:

@@ -77,6 +77,7 @@ def train_phase(
             history = restore_trainer(start, trainer)
         else:
             beginning = initialize(trainer)
+            trainer.first_weights = trainer.weights()
         trainer.granularities = [clusters.to(trainer.device) for clusters in anchors]
 
     videos = len(trainer.videos)

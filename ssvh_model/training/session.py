@@ -35,6 +35,7 @@ from ssvh_model.training.figures import (
     CLUSTER_AGREEMENT,
     LABEL_FREE_SCORE,
     START_LABEL_FREE_SCORE,
+    START_VALIDATION_GMAP,
     VALIDATION_GMAP,
     VALIDATION_GMAP_FINE,
     cluster_figures,
@@ -174,7 +175,7 @@ class TrainingSession:
 
     def initialize(self, trainer: Trainer) -> dict[str, float]:
         """Make the initial weights, and what the training is held against: the codes that the similarity loss keeps near, and what the
-        score without labels looks at. Figures of the start.
+        score without labels looks at. Figures of the start, by which `select_state` holds the end of the training against it.
         """
         figures = self.ranks.from_first(lambda: self._first_weights(trainer))
         self.ranks.share_weights(trainer.model)
@@ -185,9 +186,24 @@ class TrainingSession:
         if self.settings.initialization.start == "itq" and len(self.videos) >= LEAST_VIDEOS:
             seen = seen_by(hasher, some_videos(self.videos), **self._encoding, compressed=False)
             trainer.reference = torch.from_numpy(np.stack([seen.whole, seen.first, seen.second])).half()
-            self._compressed(hasher)
-            figures |= self._judged(trainer, score=START_LABEL_FREE_SCORE)
+        compressed = self._compressed(hasher)
+        figures |= self._judged(trainer, score=START_LABEL_FREE_SCORE)
+        if VALIDATION_GMAP in (found := self._validation_gmaps(hasher, sign_codes(compressed.numpy()))):
+            figures[START_VALIDATION_GMAP] = found[VALIDATION_GMAP]
         return figures
+
+    def why_not_selectable(self, selection: str) -> str | None:
+        """The reason why `select_state` will not have what it compares, in one sentence; None if it will."""
+        if selection == "labels":
+            for split, rows in self._rows.items():
+                if not any(self.file.labels[row] for row in rows):
+                    return f"no {split} video has a label"
+        if selection == "label_free":
+            if self.settings.initialization.start != "itq":
+                return "the training begins with random weights, which see nothing that codes could be held against"
+            if len(self.videos) < LEAST_VIDEOS:
+                return f"there are {len(self.videos)} training videos, fewer than {LEAST_VIDEOS}"
+        return None
 
     def _first_weights(self, trainer: Trainer) -> dict[str, float]:
         first, hasher = self.settings.initialization, trainer.model.hasher
@@ -275,8 +291,7 @@ class TrainingSession:
                 draws=GAP_DRAWS,
                 seed=seed,
             )
-        if len(self._validation):
-            figures |= self._validation_gmaps(model.hasher, codes)
+        figures |= self._validation_gmaps(model.hasher, codes)
         return figures
 
     def _judged(self, trainer: Trainer, *, score: str, agreement: str = "") -> dict[str, float]:
@@ -314,6 +329,8 @@ class TrainingSession:
         return source.fetch(rows).to(self.device).float()
 
     def _validation_gmaps(self, hasher: VideoHasher, database_codes: np.ndarray) -> dict[str, float]:
+        if not len(self._validation):
+            return {}
         query_codes = sign_codes(self.encode(hasher, self._validation).numpy())
         figures = {}
         for name, labels in self._labels.items():

@@ -76,6 +76,7 @@ class Trainer:
         first_codes: soft codes of the training set with the initial weights, [N, K'] float16 on `device`; None without the similarity loss.
         reference: soft codes of some training videos with the initial weights, whole and by halves, [3, n, K'] float16 on the CPU; None
             for random weights and few videos.
+        first_weights: of the model at the start of the training, by name, on the CPU; what a training can fall back on.
         ranks: the processes that train together; each has its own `Trainer` with the same arguments.
     """
 
@@ -104,6 +105,7 @@ class Trainer:
         self.granularities: list[Granularity] = []
         self.first_codes: Tensor | None = None
         self.reference: Tensor | None = None
+        self.first_weights = self.weights()
         # Two sources of chance, so that a change of the sampler leaves the order of the videos as it is.
         self._order = np.random.default_rng([seed, 0])
         self._noise = torch.Generator(device=device).manual_seed(seed)
@@ -174,6 +176,13 @@ class Trainer:
                 )
         return values
 
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of the model's weights, by name, on the CPU."""
+        return {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self.model.state_dict().items()
+        }
+
     def state(self) -> dict[str, Any]:
         """All that changes while training, apart from the weights; plain values and tensors."""
         return {
@@ -187,14 +196,25 @@ class Trainer:
         }
 
     def restore(
-        self, weights: Mapping[str, Tensor], state: Mapping[str, Any], granularities: Sequence[Granularity]
+        self,
+        weights: Mapping[str, Tensor],
+        first_weights: Mapping[str, Tensor],
+        state: Mapping[str, Any],
+        granularities: Sequence[Granularity],
     ) -> None:
-        """Go on from what `model.state_dict()`, `state()` and `granularities` were.
+        """Go on from what `model.state_dict()`, `first_weights`, `state()` and `granularities` were.
 
         Raises:
             ValueError: they are not of this model and these videos. Other kinds, of torch and numpy, mean the same.
         """
+        for name, tensor in self.first_weights.items():
+            found = first_weights.get(name)
+            if found is None or (found.shape, found.dtype) != (tensor.shape, tensor.dtype):
+                raise ValueError(
+                    f"the weights of the start lack {name} of {tensor.dtype} {list(tensor.shape)}"
+                )
         self.model.load_state_dict(weights)
+        self.first_weights = dict(first_weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self._check_optimizer()
         self.epoch, self.step = (_count(name, state[name]) for name in ("epoch", "step"))

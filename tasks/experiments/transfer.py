@@ -16,10 +16,10 @@ from ssvh_model.progress import Progress, no_progress
 from ssvh_model.retrieval.bootstrap import PairedDifference, paired_difference
 from ssvh_model.retrieval.evaluation import Retrieval
 from ssvh_model.retrieval.report import evaluate_hasher
-from ssvh_model.training.checkpoint import load_hasher
 from ssvh_model.training.encoded import mean_features
 from tasks import paths
 from tasks.params.sections import Params
+from tasks.training.selected import selected_hasher
 from tasks.training.settings import video_set
 
 TRANSFERRED = "transferred"
@@ -69,7 +69,7 @@ def transfer(
     """Measure the hasher of a training state on the queries of another corpus.
 
     Args:
-        params: evaluation, bootstrap, seed and device are taken from it.
+        params: selection, evaluation, bootstrap, seed and device are taken from it.
         state: folder of the state, such as states/round-2.
         target: feature file of the other corpus; its training videos are for ITQ alone.
         trained_there: state of a hasher that was trained on that corpus.
@@ -80,9 +80,9 @@ def transfer(
     """
     with tempfile.TemporaryDirectory() as folder:
         file = as_feature_file(target, Path(folder))
-        hashers = {TRANSFERRED: _load(state, target, file)}
+        hashers = {TRANSFERRED: _load(params, state, target, file)}
         if trained_there is not None:
-            hashers[TRAINED_THERE] = _load(trained_there, target, file)
+            hashers[TRAINED_THERE] = _load(params, trained_there, target, file)
         retrieval: dict[str, Retrieval] = {}
         bits: dict[str, int | None] = {name: hasher.config.bits for name, hasher in hashers.items()}
         remarks = _remarks(file, hashers)
@@ -119,11 +119,11 @@ def transfer(
     return Transfer(target.name, bits, retrieval, differences, tuple(remarks))
 
 
-def _load(state: Path, target: Path, file: FeatureFile) -> VideoHasher:
+def _load(params: Params, state: Path, target: Path, file: FeatureFile) -> VideoHasher:
     """The hasher of a state, once it is clear that it can read the file."""
     if not state.is_dir():
         raise UserError(f"{state}: no such folder; needed is a training state, such as states/warmup")
-    hasher = load_hasher(state)
+    hasher = selected_hasher(params, state)
     _, frames, size = file.shape
     config = hasher.config
     if config.feature_size != size:

@@ -170,7 +170,7 @@ def new_drift(params: Params, say: Say) -> Drift:
 
     from ssvh_model.features import FeatureFile
     from ssvh_model.retrieval.drift import measure_drift
-    from ssvh_model.training.checkpoint import load_hasher
+    from tasks.training.selected import selected_hasher
     from tasks.training.settings import video_set
 
     last, new = FeatureFile(paths.FEATURE_FILE), FeatureFile(FOLDER / "features.h5")
@@ -179,7 +179,7 @@ def new_drift(params: Params, say: Say) -> Drift:
             f"{paths.FEATURE_FILE}: was made with other settings than section features of {paths.PARAMS} has now "
             f"({last.meta}, {last.shape[1]} frames; now {new.meta}, {new.shape[1]} frames); run the pipeline"
         )
-    hasher = load_hasher(paths.state(params.last_state))
+    hasher = selected_hasher(params, paths.state(params.last_state))
 
     def codes(file: FeatureFile, rows: np.ndarray, what: str) -> np.ndarray:
         return video_set(params, hasher, file, rows, ShownProgress(what, say)).codes

@@ -31,6 +31,7 @@ def check_together(params: Params, path: Path) -> None:
         _splits_published(params),
         _probes(params),
         _training_bits(params),
+        _selection(params),
     ):
         if problem is not None:
             raise UserError(f"{path}: {problem}")
@@ -75,6 +76,20 @@ def _training_bits(params: Params) -> str | None:
     return (
         f"model.training_bits is {longer}; allowed is from model.bits on, which is {bits}, by_length or null"
     )
+
+
+def _selection(params: Params) -> str | None:
+    if params.selection == "label_free" and params.model.start != "itq":
+        return (
+            f"selection is label_free, which compares with what a start from ITQ sees, but model.start is {params.model.start}; "
+            "allowed are auto, labels and end"
+        )
+    split = params.corpus.split
+    # A folder's labels table may name validation videos.
+    none = not split.validation and not split.validation_groups and params.corpus.source != "folder"
+    if params.selection == "labels" and none:
+        return "selection is labels, but corpus.split leaves no validation videos; allowed are auto, label_free and end"
+    return None
 
 
 def _rates(params: Params) -> str | None:

@@ -195,6 +195,9 @@ class Checks(Section):
     start_loss: float = Field(ge=0, le=1)
 
 
+Selection = Literal["auto", "labels", "label_free", "end"]
+
+
 class Evaluate(Section):
     """Stage evaluate."""
 
@@ -288,6 +291,7 @@ class Params(Section):
     rounds: dict[str, Round]
     clustering: Clustering
     checks: Checks
+    selection: Selection
     evaluate: Evaluate
     register_: Register = Field(alias="register")
     promotion: Promotion

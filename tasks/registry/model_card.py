@@ -68,6 +68,7 @@ def model_card(facts: Facts, picture: Callable[[str], str | None], pictures: Ite
         "Trained without labels: AutoSSVH (Lian et al., CVPR 2025).",
         "## Quality",
         *_quality(facts.evaluation),
+        _selected(facts),
         "## Curves",
         *_pictures(picture, pictures),
         "## Checks",
@@ -82,6 +83,11 @@ def model_card(facts: Facts, picture: Callable[[str], str | None], pictures: Ite
         "\n".join(f"- {name}: {value}" for name, value in facts.lineage.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _selected(facts: Facts) -> str:
+    selection = facts.evaluation["selection"]
+    return f"Its weights are those of {selection['text']} (`selection: {facts.params.selection}`)."
 
 
 def _quality(evaluation: Mapping[str, Any]) -> list[str]:
@@ -121,7 +127,10 @@ def _checks(evaluation: Mapping[str, Any]) -> str:
         measured = [name for name, one in checks["states"].items() if one["state"] != "not measured"]
         return f"None of {len(measured)} failure checks was raised at the end of the training."
     # "<number>" in a warning would be taken for HTML.
-    return "\n".join(f"- **raised**: {html.escape(warning, quote=False)}" for warning in checks["warnings"])
+    raised = "\n".join(f"- **raised**: {html.escape(warning, quote=False)}" for warning in checks["warnings"])
+    if evaluation["selection"]["state"] == "start":
+        return f"Of the end of the training, whose weights are not these:\n\n{raised}"
+    return raised
 
 
 def _data(facts: Facts) -> list[str]:

@@ -42,6 +42,7 @@ def corpus() -> None:
             videos = assign_splits(_videos(stage, made), spec, seed=stage.params.seed)
 
         _check_training_videos(videos)
+        _check_selection(stage.params.selection, videos)
         manifest = made / "manifest.csv"
         write_manifest(manifest, videos)
         publish = {paths.CORPUS_MANIFEST: manifest}
@@ -68,6 +69,16 @@ def _check_training_videos(videos: Sequence[Video]) -> None:
         raise UserError(
             f"corpus: {training} of {len(usable)} usable videos for training; allowed are at least {LEAST_TRAINING_VIDEOS}: "
             "add videos, or lower the shares in corpus.split"
+        )
+
+
+def _check_selection(selection: str, videos: Sequence[Video]) -> None:
+    """Raises UserError where labels are to select and there are none."""
+    labelled = {video.split for video in videos if video.usable and video.labels}
+    lacking = [split for split in ("validation", "train") if split not in labelled]
+    if selection == "labels" and lacking:
+        raise UserError(
+            f"{paths.PARAMS}: selection is labels, but no {lacking[0]} video has a label; allowed are auto, label_free and end"
         )
 
 

@@ -1,4 +1,4 @@
-"""Stage evaluate: how good the last state's codes are, in numbers and pictures."""
+"""Stage evaluate: how good the codes of the selected state are, in numbers and pictures."""
 
 from __future__ import annotations
 
@@ -27,15 +27,19 @@ def evaluate() -> None:
     from ssvh_model.retrieval.report import evaluate_hasher, evaluation_figures
     from ssvh_model.training.checkpoint import load_history, load_model
     from ssvh_model.training.encoded import mean_features
+    from ssvh_model.training.selection import select_state
     from ssvh_model.video.thumbnails import Thumbnails
     from tasks.training.checks import check_history, leave_result
+    from tasks.training.selected import leave_selection
     from tasks.training.settings import video_set
 
     with open_stage("evaluate") as stage:
         params = stage.params
         file = FeatureFile(paths.FEATURE_FILE)
         state = paths.state(params.last_state)
-        model = load_model(state)
+        history = load_history(state)
+        selection = select_state(history, params.selection)
+        model = load_model(state, selection.state)
         query_rows = file.rows(*params.evaluate.query)
         database_rows = file.rows(*params.evaluate.database)
         query = video_set(params, model.hasher, file, query_rows, stage.progress("query videos encoded"))
@@ -56,12 +60,14 @@ def evaluate() -> None:
             progress=stage.progress("queries measured"),
         )
 
-        history = load_history(state)
         checks = check_history(params, history)
         folder = stage.work.folder / "results"
-        write_json(folder / "evaluation.json", {**evaluation.record(), "checks": checks.record()})
+        write_json(
+            folder / "evaluation.json",
+            {**evaluation.record(), "selection": selection.record(), "checks": checks.record()},
+        )
         _write_curves(folder / "curves", evaluation, history)
-        draw_evaluation(folder / "pictures", evaluation, history)
+        draw_evaluation(folder / "pictures", evaluation, history, selection)
         if paths.THUMBNAIL_FILE.is_file():
             draw_videos(
                 folder / "pictures",
@@ -84,6 +90,7 @@ def evaluate() -> None:
         stage.run.log_artifact(folder / "pictures", "pictures")
         stage.run.log_artifact(folder / "evaluation.json")
         leave_result(stage, checks)
+        leave_selection(stage, selection)
         _show(stage, evaluation, folder / "pictures")
         for reason in dict.fromkeys(evaluation.coarse.reasons.values()):
             stage.say(reason)

@@ -15,12 +15,14 @@ def p2set(round: int) -> None:
     from ssvh_model.training.checkpoint import load_history
     from tasks.training.checks import CheckedStage, epoch_log
     from tasks.training.phase import run_phase
+    from tasks.training.selected import check_selectable
     from tasks.training.settings import training_session
 
     with open_stage("p2set", round) as stage:
         settings = stage.params.rounds[str(round)]
         name = f"round-{round}"
         session = training_session(stage.params, FeatureFile(paths.FEATURE_FILE))
+        check_selectable(stage.params, session)
         checks = CheckedStage(stage, before=load_history(paths.state(settings.after)))
         finished = run_phase(
             session,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from tasks.records.tags import (
     NONE_RAISED,
     PARENT_RUN_TAG,
     RAISED_TAG,
+    SELECTED_TAG,
     TASK_RUN_TAG,
 )
 
@@ -88,7 +90,7 @@ def register() -> None:
 
     with open_stage("register") as stage:
         file = FeatureFile(paths.FEATURE_FILE)
-        hasher = load_hasher(paths.state(stage.params.last_state))
+        hasher = load_hasher(paths.state(stage.params.last_state), _evaluation()["selection"]["state"])
         folder = stage.work.folder / "hasher"
         save_hasher(folder, hasher, file.meta)
         result = _result_name(stage.work.folder / "result")
@@ -107,6 +109,12 @@ def register() -> None:
             temporary.write_text(json.dumps(record, indent=2) + "\n")
         stage.say(f"registered {record['model']} version {record['version']}, alias {record['alias']}")
         stage.work.publish({paths.REGISTERED_VERSION: note})
+
+
+def _evaluation() -> dict[str, Any]:
+    """What the stage evaluate found, of the state that it selected."""
+    found: dict[str, Any] = json.loads(paths.EVALUATION.read_text())
+    return found
 
 
 def _result_name(note: Path) -> str:
@@ -163,12 +171,13 @@ def _register(
     for path in (paths.PARAMS, paths.LOCK, paths.EVALUATION):
         if path.is_file():
             stage.run.log_artifact(path)
-    evaluation = json.loads(paths.EVALUATION.read_text())
+    evaluation = _evaluation()
     tags = {
         **_lineage(stage),
         RESULT_TAG: result,
         HASH_TAG: hasher_digest(folder),
-        RAISED_TAG: ", ".join(evaluation["checks"]["raised"]) or NONE_RAISED,
+        RAISED_TAG: ", ".join(raised_of_codes(evaluation)) or NONE_RAISED,
+        SELECTED_TAG: evaluation["selection"]["state"],
         BITS_TAG: str(evaluation["bits"]),
         **_headline(evaluation),
     }
@@ -188,7 +197,7 @@ def _describe(stage: Stage, registered: ModelVersion, folder: Path, file: Featur
         model=registered.name,
         version=str(registered.version),
         params=stage.params,
-        evaluation=json.loads(paths.EVALUATION.read_text()),
+        evaluation=_evaluation(),
         videos=read_manifest(paths.FEATURES_MANIFEST),
         shape=file.shape,
         features=file.meta,
@@ -199,8 +208,13 @@ def _describe(stage: Stage, registered: ModelVersion, folder: Path, file: Featur
     stage.run.store.client.update_model_version(registered.name, registered.version, short)
 
 
+def raised_of_codes(evaluation: Mapping[str, Any]) -> list[str]:
+    """Names of the failure checks that are held against a version. They judge what a training has come to; its start has nothing of that."""
+    return [] if evaluation["selection"]["state"] == "start" else list(evaluation["checks"]["raised"])
+
+
 def _record(stage: Stage, registered: Any) -> dict[str, Any]:
-    evaluation = json.loads(paths.EVALUATION.read_text())
+    evaluation = _evaluation()
     return {
         "model": registered.name,
         "version": str(registered.version),

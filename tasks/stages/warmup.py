@@ -13,10 +13,12 @@ def warmup() -> None:
     from ssvh_model.features import FeatureFile
     from tasks.training.checks import CheckedStage, epoch_log
     from tasks.training.phase import run_phase
+    from tasks.training.selected import check_selectable
     from tasks.training.settings import training_session
 
     with open_stage("warmup") as stage:
         session = training_session(stage.params, FeatureFile(paths.FEATURE_FILE))
+        check_selectable(stage.params, session)
         checks = CheckedStage(stage)
         finished = run_phase(
             session,

@@ -13,6 +13,7 @@ from ssvh_model.pictures.precision_recall import draw_precision_recall
 from ssvh_model.pictures.style import VERMILLION
 from ssvh_model.retrieval.bits import bit_statistics
 from ssvh_model.retrieval.evaluation import Retrieval, evaluate_codes
+from ssvh_model.training.selection import WaysToSelect, select_state
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -70,6 +71,24 @@ def test_curves_bear_what_is_not_finite_and_epochs_that_begin_anew(tmp_path: Pat
         row["epoch"] = index % 4
     draw_curves(tmp_path / "anew.png", damaged)
     assert pixels(tmp_path / "damaged.png").shape == pixels(tmp_path / "anew.png").shape
+
+
+def test_curves_show_the_start_beside_what_was_selected(tmp_path: Path) -> None:
+    history = rows(9)
+    history[0]["start_validation_gmap"] = 0.2
+    draw_curves(tmp_path / "plain.png", history, columns=["loss", "validation_gmap"])
+    ways: tuple[WaysToSelect, ...] = ("labels", "end")
+    for way in ways:
+        selection = select_state([*history[:8]], way)
+        draw_curves(
+            tmp_path / f"{way}.png", history, columns=["loss", "validation_gmap"], selection=selection
+        )
+    plain, marked, end = (pixels(tmp_path / f"{name}.png") for name in ("plain", "labels", "end"))
+    # The panels begin below the heading, which names the state that was selected.
+    panels = plain.shape[0] // 4
+    assert (plain[panels:] != marked[panels:]).any(), "the start's value"
+    assert (plain[panels:] == end[panels:]).all(), "nothing was compared"
+    assert (plain[:panels] != end[:panels]).any()
 
 
 def test_curves_need_an_epoch(tmp_path: Path) -> None:

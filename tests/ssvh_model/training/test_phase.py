@@ -17,6 +17,7 @@ from ssvh_model.progress import no_progress
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.checkpoint import (
     CheckpointFolder,
+    TrainingState,
     load_hasher,
     load_history,
     load_weights,
@@ -91,10 +92,12 @@ def run(
 
 
 def assert_same_weights(left: Path, right: Path) -> None:
-    wanted, found = load_weights(left), load_weights(right)
-    assert wanted.keys() == found.keys()
-    for name, value in wanted.items():
-        assert torch.equal(value, found[name]), name
+    states: list[TrainingState] = ["end", "start"]
+    for state in states:
+        wanted, found = load_weights(left, state), load_weights(right, state)
+        assert wanted.keys() == found.keys()
+        for name, value in wanted.items():
+            assert torch.equal(value, found[name]), (state, name)
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, 4, 5])

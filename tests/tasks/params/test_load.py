@@ -216,6 +216,23 @@ def test_a_precision_that_the_engine_does_not_have(tmp_path: Path) -> None:
     )
 
 
+def test_a_selection_needs_what_it_compares(tmp_path: Path) -> None:
+    assert message(tmp_path, changed("selection", "best")) == (
+        "selection is 'best'; allowed is auto | labels | label_free | end"
+    )
+    content = changed("selection", "label_free")
+    assert load(tmp_path, content).selection == "label_free"
+    content["model"]["start"] = "random"
+    assert message(tmp_path, content).startswith("selection is label_free, which compares")
+    content = changed("selection", "labels")
+    content["corpus"]["split"]["validation"] = 0.0
+    assert message(tmp_path, content).startswith(
+        "selection is labels, but corpus.split leaves no validation videos"
+    )
+    content["corpus"]["source"] = "folder"
+    assert load(tmp_path, content).selection == "labels"
+
+
 def test_a_group_on_two_sides(tmp_path: Path) -> None:
     content = changed("corpus.split.query_groups", ["16", "17"])
     content["corpus"]["split"]["validation_groups"] = ["17"]

@@ -31,6 +31,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
         "n_database": 320,
         "fine": None,
         "reasons": {},
+        "selection": {"state": "end", "text": "the end of the training", "compared": {}},
         "checks": {"raised": [], "warnings": [], "states": {"bit_balance": {"state": "fine"}}},
         **changes,
     }
@@ -132,6 +133,18 @@ def test_the_page_holds_its_pictures_and_the_description_points_to_them(facts: A
     assert "](map_at_k.png)" in (project / "card/model_card.md").read_text()
     with Image.open(project / "card/map_at_k.png") as picture:
         assert picture.width == WIDEST
+
+
+def test_a_card_of_a_start_says_so_and_what_the_checks_are_of(facts: Any, project: Path) -> None:
+    checks = {"raised": ["gap"], "warnings": ["gap: is 3"], "states": {}}
+    assert "Its weights are those of the end of the training (`selection: auto`)." in text(
+        facts(checks=checks)
+    )
+    assert "whose weights are not these" not in text(facts(checks=checks))
+    start = {"state": "start", "text": "the start of the training: validation GMAP 0.4", "compared": {}}
+    found = text(facts(checks=checks, selection=start))
+    assert "Its weights are those of the start of the training: validation GMAP 0.4" in found
+    assert "Of the end of the training, whose weights are not these:\n\n- **raised**: gap: is 3" in found
 
 
 def test_html_from_the_data_is_shown_and_not_run(facts: Any, project: Path) -> None:

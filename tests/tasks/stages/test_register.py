@@ -81,6 +81,7 @@ def trained(project: Path, empty_mlflow: Path) -> Path:
         "fine": None,
         "reasons": {},
         "code_statistics": {},
+        "selection": {"state": "end", "text": "the end of the training", "compared": {}},
         "checks": {"raised": [], "warnings": [], "states": {"bit_balance": {"state": "fine"}}},
     }
     paths.EVALUATION.parent.mkdir()
