@@ -20,7 +20,7 @@ from ssvh_model.training.figures import (
     VALIDATION_GMAP,
 )
 
-WaysToSelect = Literal["auto", "labels", "label_free", "end"]
+WaysToSelect = Literal["auto", "label_free", "labels", "end"]
 
 # A figure of the end, in a history's last row, and the same of the start, in its first row.
 OF_START = {VALIDATION_GMAP: START_VALIDATION_GMAP, LABEL_FREE_SCORE: START_LABEL_FREE_SCORE}

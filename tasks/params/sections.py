@@ -195,7 +195,7 @@ class Checks(Section):
     start_loss: float = Field(ge=0, le=1)
 
 
-Selection = Literal["auto", "labels", "label_free", "end"]
+Selection = Literal["auto", "label_free", "labels", "end"]
 
 
 class Evaluate(Section):

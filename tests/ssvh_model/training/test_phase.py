@@ -219,6 +219,7 @@ def test_a_damaged_checkpoint_is_one_clear_line_and_runs_nothing(
     for file, message in (
         ("training.pt", "does not fit"),
         ("model.safetensors", "not a readable weights file"),
+        ("start.safetensors", "not a readable weights file"),
     ):
         broken = tmp_path / f"broken-{file}"
         shutil.copytree(whole, broken)

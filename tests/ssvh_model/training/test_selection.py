@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from ssvh_model.errors import UserError
+from ssvh_model.training.failure_checks import FailureChecks
 from ssvh_model.training.selection import WaysToSelect, select_state
+from tests.ssvh_model.training.test_failure_checks import THRESHOLDS
 
 GMAP, SCORE = "validation_gmap", "label_free_score"
 WORSE, BETTER = (0.4, 0.3), (0.3, 0.4)  # from start to end
@@ -58,6 +61,25 @@ def test_what_is_asked_for_and_was_not_measured_is_one_line() -> None:
         UserError, match=r"selection is label_free, .* no score without labels .*; allowed are"
     ):
         select_state(history(validation_gmap=WORSE), "label_free")
+
+
+def test_where_the_check_says_that_codes_are_below_their_start_the_start_is_selected() -> None:
+    rng = np.random.default_rng(0)
+    raised = 0
+    for _ in range(200):
+        scores = rng.uniform(0.1, 0.3, 5)
+        rows: list[dict[str, Any]] = [
+            {"epoch": epoch, "phase": "warmup", "label_free_score": float(score)}
+            for epoch, score in enumerate(scores[1:], 1)
+        ]
+        rows[0]["start_label_free_score"] = float(scores[0])
+        checks = FailureChecks(THRESHOLDS, "random")
+        for row in rows:
+            checks.add(row)
+        if "below_start" in checks.record()["raised"]:
+            raised += 1
+            assert select_state(rows, "auto").state == "start"
+    assert 20 < raised < 180
 
 
 def test_a_selection_says_what_was_compared() -> None:

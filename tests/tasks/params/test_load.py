@@ -218,7 +218,7 @@ def test_a_precision_that_the_engine_does_not_have(tmp_path: Path) -> None:
 
 def test_a_selection_needs_what_it_compares(tmp_path: Path) -> None:
     assert message(tmp_path, changed("selection", "best")) == (
-        "selection is 'best'; allowed is auto | labels | label_free | end"
+        "selection is 'best'; allowed is auto | label_free | labels | end"
     )
     content = changed("selection", "label_free")
     assert load(tmp_path, content).selection == "label_free"
