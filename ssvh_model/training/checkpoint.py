@@ -52,8 +52,9 @@ class ModelConfig:
 def save_checkpoint(folder: Path, trainer: Trainer, config: ModelConfig, history: History) -> None:
     """Write the full state of `trainer` to `folder`, replacing what stood there.
 
-    Files: `model.safetensors` the weights, `start.safetensors` those that the training began with, `training.pt` the optimizer, random states, epoch and anchors (torch's format,
-    loaded with `weights_only=True`), `config.json` what the model is built from, `history.json` one row an epoch.
+    Files: `model.safetensors` the weights, `start.safetensors` those that the training began with, `training.pt` the optimizer, random
+    states, epoch and anchors (torch's format, loaded with `weights_only=True`), `config.json` what the model is built from, `history.json`
+    one row an epoch.
     """
     from safetensors.torch import save_file
 

@@ -100,5 +100,9 @@ def select_state(history: Sequence[Mapping[str, Any]], selection: WaysToSelect) 
 
 
 def _compared(history: Sequence[Mapping[str, Any]], figure: str) -> Compared | None:
+    if not history:
+        return None
     start, end = history[0].get(OF_START[figure]), history[-1].get(figure)
-    return None if start is None or end is None else Compared(figure, start, end)
+    if isinstance(start, int | float) and isinstance(end, int | float):
+        return Compared(figure, start, end)
+    return None

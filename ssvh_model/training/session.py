@@ -195,9 +195,9 @@ class TrainingSession:
     def why_not_selectable(self, selection: str) -> str | None:
         """The reason why `select_state` will not have what it compares, in one sentence; None if it will."""
         if selection == "labels":
-            for split, rows in self._rows.items():
-                if not any(self.file.labels[row] for row in rows):
-                    return f"no {split} video has a label"
+            for name, split in (("validation", "validation"), ("training", "train")):
+                if not any(self.file.labels[row] for row in self._rows[split]):
+                    return f"no {name} video has a label"
         if selection == "label_free":
             if self.settings.initialization.start != "itq":
                 return "the training begins with random weights, which see nothing that codes could be held against"

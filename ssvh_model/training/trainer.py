@@ -207,14 +207,9 @@ class Trainer:
         Raises:
             ValueError: they are not of this model and these videos. Other kinds, of torch and numpy, mean the same.
         """
-        for name, tensor in self.first_weights.items():
-            found = first_weights.get(name)
-            if found is None or (found.shape, found.dtype) != (tensor.shape, tensor.dtype):
-                raise ValueError(
-                    f"the weights of the start lack {name} of {tensor.dtype} {list(tensor.shape)}"
-                )
+        self.model.load_state_dict(first_weights)  # which says what does not fit
+        self.first_weights = self.weights()
         self.model.load_state_dict(weights)
-        self.first_weights = dict(first_weights)
         self.optimizer.load_state_dict(state["optimizer"])
         self._check_optimizer()
         self.epoch, self.step = (_count(name, state[name]) for name in ("epoch", "step"))

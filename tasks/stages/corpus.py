@@ -75,11 +75,11 @@ def _check_training_videos(videos: Sequence[Video]) -> None:
 def _check_selection(selection: str, videos: Sequence[Video]) -> None:
     """Raises UserError where labels are to select and there are none."""
     labelled = {video.split for video in videos if video.usable and video.labels}
-    lacking = [split for split in ("validation", "train") if split not in labelled]
-    if selection == "labels" and lacking:
-        raise UserError(
-            f"{paths.PARAMS}: selection is labels, but no {lacking[0]} video has a label; allowed are auto, label_free and end"
-        )
+    for name, split in (("validation", "validation"), ("training", "train")):
+        if selection == "labels" and split not in labelled:
+            raise UserError(
+                f"{paths.PARAMS}: selection is labels, but no {name} video has a label; allowed are auto, label_free and end"
+            )
 
 
 def _videos(stage: Stage, folder: Path) -> list[Video]:

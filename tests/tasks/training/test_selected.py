@@ -239,7 +239,7 @@ def test_labels_that_are_not_there_are_refused_before_the_training(
         if refused:
             with pytest.raises(
                 UserError,
-                match=r"params.yaml: selection is labels, but no train video has a label; allowed are",
+                match=r"params.yaml: selection is labels, but no validation video has a label; allowed are",
             ):
                 check_selectable(params, session)
         else:
