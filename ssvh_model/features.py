@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import h5py
 import numpy as np
@@ -27,6 +27,7 @@ from ssvh_model.manifest import SPLITS, split_labels
 
 # Rows are read so many bytes at a time: beside the result, no more than this is in memory.
 BYTES_AT_ONCE = 2**25
+MODEL_FILE = "backbone"  # name of a user's model beside features and hashers, before its ending
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,14 @@ class FeatureMeta:
     """How features were made; the attributes of a feature file.
 
     Attributes:
-        backbone: name of the image network.
+        backbone: name of the image network, or of the file that the user has it in.
         weights_sha256: hex digest of its weights.
         size: side of the square that a frame is scaled to, pixels.
         engine: what ran the network.
         precision: of its arithmetic.
+        architecture: of a file of weights alone: the network that they are for; "" elsewhere.
+        mean, std, colours: of a model of the user's: what it wants done to frames (`ssvh_model.video.own_models.OwnModel`); empty
+            elsewhere, where the backbone's name tells it.
     """
 
     backbone: str
@@ -47,11 +51,28 @@ class FeatureMeta:
     # What there was before files told it.
     engine: str = "torch"
     precision: str = "float32"
+    architecture: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    colours: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):  # JSON and HDF5 have lists
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+
+    @property
+    def model_file(self) -> str:
+        """What the file of the user's model is called beside what was made with it; "" if a package has the backbone."""
+        return f"{MODEL_FILE}{PurePath(self.backbone).suffix.lower()}" if self.colours else ""
 
     def __str__(self) -> str:
         if not self.weights_sha256:
             return self.backbone or "an unknown backbone"
-        return f"{self.backbone}, {self.size} pixels, weights {self.weights_sha256[:12]}, {self.engine} in {self.precision}"
+        said = f"{self.backbone}, {self.size} pixels, weights {self.weights_sha256[:12]}, {self.engine} in {self.precision}"
+        if not self.colours:
+            return said
+        scaling = f"mean {list(self.mean)}, std {list(self.std)}, {self.colours}"
+        return f"{said}, {f'{self.architecture}, ' if self.architecture else ''}{scaling}"
 
 
 class FeatureFile:
@@ -174,11 +195,14 @@ class FeatureFile:
             file = self._open()
             texts = {
                 name: attribute_text(file, name)
-                for name in ("backbone", "weights_sha256", "engine", "precision")
+                for name in ("backbone", "weights_sha256", "engine", "precision", "architecture", "colours")
                 if name in file.attrs
             }
             return FeatureMeta(
-                **{"backbone": "", "weights_sha256": "", **texts}, size=int(file.attrs.get("size", 0))
+                **{"backbone": "", "weights_sha256": "", **texts},
+                size=int(file.attrs.get("size", 0)),
+                mean=tuple(file.attrs.get("mean", ())),
+                std=tuple(file.attrs.get("std", ())),
             )
 
     def rows(self, *splits: str) -> np.ndarray:
@@ -290,3 +314,5 @@ def write_meta(file: h5py.File, meta: FeatureMeta, *, frames: int) -> None:
     )
     if meta.weights_sha256:
         file.attrs.update(engine=meta.engine, precision=meta.precision)
+    if meta.colours:
+        file.attrs.update(architecture=meta.architecture, mean=meta.mean, std=meta.std, colours=meta.colours)

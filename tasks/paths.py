@@ -11,6 +11,8 @@ PRESETS = Path("presets")
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 
+BACKBONES = Path("backbones")  # image models of the user's own
+
 CORPUS = Path("data/corpus")
 CORPUS_MANIFEST = CORPUS / "manifest.csv"
 CORPUS_SOURCES = CORPUS / "sources.json"  # published feature files; other corpora have none

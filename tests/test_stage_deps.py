@@ -21,6 +21,7 @@ NO_NUMBERS = {
     "ssvh_model.pictures.joined",  # puts pictures together for a page
     "ssvh_model.progress",
     "ssvh_model.texts",
+    "ssvh_model.video.backbone_names",  # what params.yaml is checked against
 }
 STAGES = ("corpus", "features", "warmup", "clusters", "p2set", "evaluate")
 # It carries on what other stages made; the hasher and what serves it are the code that a version holds.

@@ -92,11 +92,14 @@ def search(
     folder: Index = paths.INDEX,
     as_json: Json = False,
     sheet: Annotated[Path | None, typer.Option(help="Draw the query and what was found, as PNG.")] = None,
+    trust_torchscript: Annotated[
+        bool, typer.Option("--trust-torchscript", help="Run an image model that is TorchScript, a program.")
+    ] = False,
 ) -> None:
     """Print the videos nearest to a video, nearest first. Distances are differing bits."""
     from flows.commands.searching import search as run
 
-    run(video, folder, count=count, as_json=as_json, sheet=sheet)
+    run(video, folder, count=count, as_json=as_json, sheet=sheet, trust_torchscript=trust_torchscript)
 
 
 def duplicates(

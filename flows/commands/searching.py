@@ -17,7 +17,9 @@ from ssvh_model.index.snapshot import open_snapshot
 from ssvh_model.texts import printable
 
 
-def search(video: Path, folder: Path, *, count: int, as_json: bool, sheet: Path | None) -> None:
+def search(
+    video: Path, folder: Path, *, count: int, as_json: bool, sheet: Path | None, trust_torchscript: bool
+) -> None:
     """Print the videos nearest to a video.
 
     Raises:
@@ -25,7 +27,7 @@ def search(video: Path, folder: Path, *, count: int, as_json: bool, sheet: Path 
     """
     if not video.is_file():
         raise UserError(f"{video}: no such video")
-    searcher = Searcher(folder)
+    searcher = Searcher(folder, trust_torchscript=trust_torchscript)
     hits = searcher.nearest(video, count)
     if sheet is not None:
         _draw(sheet, video, searcher, hits)

@@ -2,7 +2,7 @@
 
 index/current.json          which generation counts, and which of its changes files; renamed into place
 index/000002/codes.h5       the generation's codes, never changed
-index/000002/hasher/        a copy of the hasher that made them
+index/000002/hasher/        a copy of the hasher that made them, with the image model if that is the user's own
 index/000002/removed.json   ids of videos that were taken out before
 index/000002/changes-000005.h5   what was added and removed since, as a whole
 index/added/                features of videos that were added one by one, for the next hasher
@@ -37,7 +37,7 @@ from ssvh_model.index.snapshot import (
     open_snapshot,
 )
 from ssvh_model.locks import hold_lock
-from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS
+from ssvh_model.model.hasher_file import hasher_files
 
 SETTINGS = "settings.json"
 LOCK = "lock"
@@ -151,8 +151,8 @@ class IndexFolder:
         temporary = self.folder / f".{generation}.tmp"
         shutil.rmtree(temporary, ignore_errors=True)
         (temporary / HASHER).mkdir(parents=True)
-        for name in (WEIGHTS, DESCRIPTION):
-            shutil.copyfile(hasher / name, temporary / HASHER / name)
+        for file in hasher_files(hasher):
+            shutil.copyfile(file, temporary / HASHER / file.name)
         (temporary / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
         (temporary / REMOVED_BEFORE).write_text(json.dumps(sorted(removed)) + "\n")
         write_coded_videos(temporary / CODES, videos, **(cells_as_data(cells) if cells is not None else {}))

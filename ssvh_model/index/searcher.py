@@ -47,19 +47,22 @@ class Searcher:
 
     Args:
         folder: of the index.
+        trust_torchscript: run the image model that made the hasher's features even if it is TorchScript, a program.
 
     Raises:
         UserError: there is no index, it is damaged, or its hasher is not the one that made its codes.
     """
 
-    def __init__(self, folder: str | os.PathLike[str] = "index") -> None:
+    def __init__(self, folder: str | os.PathLike[str] = "index", *, trust_torchscript: bool = False) -> None:
         self.folder = Path(folder)
+        self._trust_torchscript = trust_torchscript
         self._state = self._open()
 
     def _open(self) -> _State:
         def load(pointer: Pointer) -> _State:
             snapshot = Snapshot(self.folder, pointer)
-            return _State(snapshot, VideoEncoder(*open_hasher(self.folder, snapshot)))
+            opened = open_hasher(self.folder, snapshot)
+            return _State(snapshot, VideoEncoder(*opened, trust_torchscript=self._trust_torchscript))
 
         return consistently(self.folder, load)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ssvh_model.hdf5 import checked_data_set, damage_reported, read_texts
 from ssvh_model.index.cells import Cells, load_cells
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity
 from ssvh_model.index.scan import nearest
-from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher
+from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
 from ssvh_model.retrieval.hamming import as_words
 
 if TYPE_CHECKING:
@@ -247,8 +247,22 @@ class Snapshot:
         return kept if self._added is None else kept.followed_by(self._added.whole())
 
 
-def open_hasher(folder: Path, snapshot: Snapshot) -> tuple[VideoHasher, FeatureMeta]:
-    """The hasher that made the codes of a snapshot, in evaluation mode on the CPU, and how its features were made. For `consistently`.
+class OpenHasher(NamedTuple):
+    """A hasher that is read, whatever becomes of its files.
+
+    Attributes:
+        hasher: in evaluation mode on the CPU.
+        features: how its features were made.
+        model: the file of the user's image model that made them; None if a package has their backbone, or if it is gone.
+    """
+
+    hasher: VideoHasher
+    features: FeatureMeta
+    model: bytes | None
+
+
+def open_hasher(folder: Path, snapshot: Snapshot) -> OpenHasher:
+    """The hasher that made the codes of a snapshot. For `consistently`.
 
     Raises:
         OSError, UserError: it is missing, damaged, or another one.
@@ -256,7 +270,8 @@ def open_hasher(folder: Path, snapshot: Snapshot) -> tuple[VideoHasher, FeatureM
     hasher = snapshot.pointer.folder(folder) / HASHER
     if hasher_digest(hasher) != snapshot.hasher.sha256:
         raise UserError(f"{hasher}: not the hasher that made the codes of this index, {snapshot.hasher.name}")
-    return load_saved_hasher(hasher)
+    network, features = load_saved_hasher(hasher)
+    return OpenHasher(network, features, read_carried_model(hasher, features))
 
 
 def open_snapshot(folder: Path) -> Snapshot:

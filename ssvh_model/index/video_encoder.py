@@ -23,11 +23,21 @@ class VideoEncoder:
     Args:
         hasher: in evaluation mode, on the CPU.
         features: how its features were made.
+        model: the file of the user's image model that made them; None if a package has their backbone, or if it is gone.
+        trust_torchscript: run that model even if it is TorchScript, a program.
     """
 
-    def __init__(self, hasher: VideoHasher, features: FeatureMeta) -> None:
+    def __init__(
+        self,
+        hasher: VideoHasher,
+        features: FeatureMeta,
+        model: bytes | None = None,
+        *,
+        trust_torchscript: bool = False,
+    ) -> None:
         self.hasher = hasher
         self.features = features
+        self._model, self._trust_torchscript = model, trust_torchscript
         self._backbone: Backbone | None = None
 
     def frame_features(self, path: Path) -> np.ndarray:
@@ -40,7 +50,13 @@ class VideoEncoder:
         from ssvh_model.video.extraction import decode_for, prepared_for
 
         if self._backbone is None:
-            self._backbone = backbone_of(self.features, torch.device("cpu"))
+            self._backbone = backbone_of(
+                self.features,
+                torch.device("cpu"),
+                model=self._model,
+                trust_torchscript=self._trust_torchscript,
+            )
+            self._model = None  # it may be large, and has been read
         try:
             sampled = decode_for(self._backbone, path, frames=self.hasher.config.frames)
         except UnreadableVideo as error:
@@ -77,18 +93,55 @@ class VideoEncoder:
         self._backbone = other._backbone
 
 
-def backbone_of(features: FeatureMeta, device: torch.device) -> Backbone:
+def backbone_of(
+    features: FeatureMeta,
+    device: torch.device,
+    *,
+    model: bytes | None = None,
+    trust_torchscript: bool = False,
+) -> Backbone:
     """The backbone that made features, with the very same weights, run by the same engine in the same precision.
 
+    Args:
+        features: how they were made.
+        device: for a backbone that torch runs.
+        model: the file of the user's image model that made them; None if a package has their backbone, or if it is gone.
+        trust_torchscript: run that model even if it is TorchScript, a program.
+
     Raises:
-        UserError: they were not made from videos, the backbone has other weights now, or the engine or the precision is not to be had here.
+        UserError: they were not made from videos, the backbone has other weights now or is gone, or the engine or the precision is not to
+            be had here.
     """
-    from ssvh_model.video.backbones import load_backbone
+    from ssvh_model.video.backbones import load_backbone, load_own_backbone
+    from ssvh_model.video.own_models import OwnModel
 
     if not features.weights_sha256 or not features.size:
         raise UserError(
             f"this hasher's features were not made from videos here ({features.backbone or 'of unknown origin'}); "
             "allowed are feature files"
+        )
+    if features.model_file:
+        if model is None:
+            raise UserError(
+                f"{features.model_file} is not beside the hasher any more: it is {features.backbone} ({features.weights_sha256[:12]}), "
+                "which videos must pass; stored features can be encoded without it"
+            )
+        own = OwnModel(
+            features.backbone,
+            model,
+            features.mean,
+            features.std,
+            features.colours,
+            features.architecture,
+            trust_torchscript,
+        )
+        if own.sha256 != features.weights_sha256:  # before it is loaded, perhaps run
+            raise UserError(
+                f"{features.model_file}: has the hash {own.sha256[:12]}; the hasher was trained with {features.backbone}, "
+                f"{features.weights_sha256[:12]}"
+            )
+        return load_own_backbone(
+            own, size=features.size, device=device, engine=features.engine, precision=features.precision
         )
     backbone = load_backbone(
         features.backbone,

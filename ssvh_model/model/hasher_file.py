@@ -1,9 +1,10 @@
-"""A hasher as it goes into service: its weights, and what its features must be."""
+"""A hasher as it goes into service: its weights, what its features must be, and the image model that makes them if that is the user's own."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ssvh_model.errors import UserError
-from ssvh_model.features import FeatureMeta
+from ssvh_model.features import MODEL_FILE, FeatureMeta
 from ssvh_model.files import atomic_path, check_regular, sha256_of
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
 
@@ -20,13 +21,16 @@ DESCRIPTION = "hasher.json"
 MOST_FRAMES = 100_000  # the only size that the weights do not tell
 
 
-def save_hasher(folder: Path, hasher: VideoHasher, features: FeatureMeta) -> None:
-    """Write `hasher.safetensors` and `hasher.json` to `folder`.
+def save_hasher(
+    folder: Path, hasher: VideoHasher, features: FeatureMeta, model_file: Path | None = None
+) -> None:
+    """Write `hasher.safetensors` and `hasher.json` to `folder`, and the user's image model beside them.
 
     Args:
         folder: made if needed.
         hasher: the trained hasher.
         features: how the features that it was trained on were made; it can't be used with others.
+        model_file: of the user's image model that made them; None for a backbone of a package, or for a hasher that is to encode features only.
     """
     from safetensors.torch import save_file
 
@@ -36,6 +40,9 @@ def save_hasher(folder: Path, hasher: VideoHasher, features: FeatureMeta) -> Non
     with atomic_path(folder / DESCRIPTION) as temporary:
         description = {"hasher": asdict(hasher.config), "features": asdict(features)}
         temporary.write_text(json.dumps(description, indent=2) + "\n")
+    if model_file is not None:
+        with atomic_path(folder / features.model_file) as temporary:
+            shutil.copyfile(model_file, temporary)
 
 
 def load_saved_hasher(folder: Path) -> tuple[VideoHasher, FeatureMeta]:
@@ -93,8 +100,21 @@ def _check_sizes(config: HasherConfig, weights: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} has the shape {found}; the description asks for {shape}")
 
 
+def read_carried_model(folder: Path, features: FeatureMeta) -> bytes | None:
+    """The user's image model that lies beside a hasher; None for a backbone of a package, and where it is gone."""
+    path = folder / features.model_file
+    return path.read_bytes() if features.model_file and path.is_file() else None
+
+
+def hasher_files(folder: Path) -> list[Path]:
+    """What a copy of a hasher must have: the two files, and the user's image model if there is one."""
+    return [folder / WEIGHTS, folder / DESCRIPTION, *sorted(folder.glob(f"{MODEL_FILE}.*"))]
+
+
 def hasher_digest(folder: Path) -> str:
-    """Hex SHA-256 over both files that `save_hasher` wrote: the same for the same codes, another after any change to either.
+    """Hex SHA-256 over the hasher's two files: the same for the same codes, another after any change to either.
+
+    The description has the digest of the user's image model, which is compared when that is loaded.
 
     Raises:
         OSError: a file is missing or can't be read.

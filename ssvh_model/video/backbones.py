@@ -1,6 +1,6 @@
 """Image networks that turn frames into feature vectors, behind one small interface.
 
-Adding one: a function that says what the network is, and a line in `_network`.
+Adding one: its name in backbone_names.py, a function that says what the network is, and a line in `_network`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,20 @@ from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureMeta
 from ssvh_model.files import sha256_of
+from ssvh_model.video.backbone_names import (
+    EFFICIENTNETS,
+    TIMM_PREFIX,
+    allowed_names,
+    is_of_a_package,
+    is_own_model,
+    packaged_names,
+)
 from ssvh_model.video.engines.engine import PACKAGES, start_engine
-from ssvh_model.video.engines.network import ImageNetwork
+from ssvh_model.video.engines.network import ImageNetwork, first_line
+from ssvh_model.video.own_models import Architecture, OwnModel, own_network
 
-EFFICIENTNETS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
-TIMM_PREFIX = "timm/"
 TIMM_PACKAGES = ("timm", "torchvision")
 
 
@@ -30,7 +38,7 @@ class Backbone(Protocol):
     """An image network without its classifier, and what runs it.
 
     Attributes:
-        name: as given to `load_backbone`.
+        name: as given to `load_backbone`, or of the user's model file.
         size: side of the square that a frame is scaled to, pixels.
         feature_size: D.
         weights_sha256: hex digest of the weights, so that features can be told apart by what made them.
@@ -48,6 +56,11 @@ class Backbone(Protocol):
     precision: str
     device: torch.device
     takes_squares: bool
+
+    @property
+    def meta(self) -> FeatureMeta:
+        """What features say of it."""
+        ...
 
     def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
         """Features [n, D] float32, on the CPU, of frames [n, H, W, 3] uint8 RGB of any size."""
@@ -83,14 +96,40 @@ def load_backbone(
         UserError: no such backbone or engine, a size below 32, a package for it is not installed, or the engine does not have this
             precision here.
     """
-    if size < 32:
-        raise UserError(f"features.size: {size}; allowed are 32 pixels or more")
+    _check_size(size)
     network = _network(name)
     return _RunNetwork(name, size, network, engine, precision, device)
 
 
-def packages_of(name: str, engine: str) -> tuple[str, ...]:
+def load_own_backbone(
+    model: OwnModel, *, size: int, device: torch.device, engine: str = "torch", precision: str = "float32"
+) -> Backbone:
+    """Load a model of the user's own as a backbone. It is run on a black frame, which shows whether it gives features, and how many.
+
+    Args:
+        model: the file, and what the model wants.
+        size, device, engine, precision: as `load_backbone`.
+
+    Raises:
+        UserError: as `load_backbone`, or the file is not what its name says, or does not turn frames into finite features.
+    """
+    _check_size(size)
+    try:
+        return _RunNetwork(model.name, size, own_network(model, _architecture), engine, precision, device)
+    except UserError as error:
+        raise UserError(f"features.backbone: {model.name}: {error}") from error
+    except Exception as error:  # each engine has kinds of its own
+        raise UserError(
+            f"features.backbone: {model.name}: can't be run on frames [n, 3, {size}, {size}] ({first_line(error)})"
+        ) from error
+
+
+def packages_of(name: str, engine: str, architecture: str = "") -> tuple[str, ...]:
     """The packages that a backbone needs beside this library, as a registry names them; () for features that have none."""
+    if is_own_model(name):
+        own = packages_of(architecture, "torch") if architecture else ()
+        # The user's file has the weights.
+        return (own[:1] if architecture in EFFICIENTNETS else own) + PACKAGES.get(engine, ())
     if name in EFFICIENTNETS:
         return _efficientnet_packages(name) + PACKAGES.get(engine, ())
     return TIMM_PACKAGES + PACKAGES.get(engine, ()) if name.startswith(TIMM_PREFIX) else ()
@@ -109,6 +148,11 @@ def scale_frames(frames: Tensor, size: int) -> Tensor:
     return planes.permute(0, 2, 3, 1).contiguous()
 
 
+def _check_size(size: int) -> None:
+    if size < 32:
+        raise UserError(f"features.size: {size}; allowed are 32 pixels or more")
+
+
 class _RunNetwork:
     """A network and the engine that runs it."""
 
@@ -121,14 +165,40 @@ class _RunNetwork:
         precision: str,
         device: torch.device,
     ) -> None:
-        self.name, self.size = name, size
-        self.feature_size, self.weights_sha256 = network.feature_size, network.weights_sha256
+        self.name, self.size, self.weights_sha256 = name, size, network.weights_sha256
         self.engine, self.precision = engine, precision
         self._run = start_engine(engine, network, size=size, precision=precision, device=device)
+        self._network = network
         self.device = self._run.device
+        self.feature_size = network.feature_size or self._found_feature_size()
         # What torch does in float32 stays as it always was, so that features of before can be compared with new ones. The decoder's
         # scaler is twenty times as fast, and its values differ a little.
         self.takes_squares = (engine, precision) != ("torch", "float32")
+
+    def _found_feature_size(self) -> int:
+        """What a black frame shows."""
+        found = self._run(torch.zeros(1, self.size, self.size, 3))
+        if found.ndim != 2 or len(found) != 1 or not found.shape[1]:
+            raise UserError(f"gives {list(found.shape)} of one frame; allowed is [1, D]")
+        if not torch.isfinite(found).all():
+            raise UserError("gives features of a black frame that are not all finite; allowed are numbers")
+        return found.shape[1]
+
+    @property
+    def meta(self) -> FeatureMeta:
+        """What features say of it."""
+        own = self._network if is_own_model(self.name) else None
+        return FeatureMeta(
+            backbone=self.name,
+            weights_sha256=self.weights_sha256,
+            size=self.size,
+            engine=self.engine,
+            precision=self.precision,
+            architecture=own.architecture if own else "",
+            mean=own.mean if own else (),
+            std=own.std if own else (),
+            colours=own.colours if own else "",
+        )
 
     def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
         """Features [n, D] float32, on the CPU, of frames [n, H, W, 3] uint8 RGB of any size."""
@@ -147,10 +217,32 @@ class _RunNetwork:
 def _network(name: str) -> ImageNetwork:
     if name in EFFICIENTNETS:
         return _efficientnet(name)
-    if name.startswith(TIMM_PREFIX) and len(name) > len(TIMM_PREFIX):
+    if is_of_a_package(name):
         return _timm(name)
-    allowed = ", ".join(map(repr, EFFICIENTNETS))
-    raise UserError(f"features.backbone: {name!r}; allowed are {allowed} and '{TIMM_PREFIX}<model>'")
+    raise UserError(f"features.backbone: {name!r}; allowed are {allowed_names()}")
+
+
+def _architecture(name: str) -> Architecture:
+    """The network of a package, without its weights."""
+    if name in EFFICIENTNETS:
+        return Architecture(
+            _bare_efficientnet(name), ("_fc",), lambda network: _MeanOverMap(_fold_normalisation(network))
+        )
+    if is_of_a_package(name):
+        bare = _bare_timm(name, pretrained=False)
+        last = bare.default_cfg.get("classifier") or ()
+        return Architecture(bare, (last,) if isinstance(last, str) else tuple(last), lambda network: network)
+    raise UserError(f"features.own.architecture: {name!r}; allowed are {packaged_names()}")
+
+
+def _bare_efficientnet(name: str) -> Any:
+    """Without weights."""
+    try:
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        package = _efficientnet_packages(name)[0]
+        raise UserError(f"{name!r} needs the package {package}: pip install {package}") from error
+    return EfficientNet.from_name(name.replace("_", "-"))
 
 
 def _efficientnet(name: str) -> ImageNetwork:
@@ -161,8 +253,6 @@ def _efficientnet(name: str) -> ImageNetwork:
     """
     packages = _efficientnet_packages(name)
     try:
-        from efficientnet_lite_pytorch import EfficientNet
-
         with_weights = importlib.import_module(packages[1].replace("-", "_"))
     except ImportError as error:
         raise UserError(
@@ -172,7 +262,7 @@ def _efficientnet(name: str) -> ImageNetwork:
     weights = Path(getattr(with_weights, class_name).get_model_file_path())
 
     def build() -> nn.Module:
-        network = EfficientNet.from_name(name.replace("_", "-"))
+        network = _bare_efficientnet(name)
         network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
         return _MeanOverMap(_fold_normalisation(network.eval()))
 
@@ -221,6 +311,21 @@ def _fold_normalisation(network: Any) -> nn.Module:
 
 def _timm(name: str) -> ImageNetwork:
     """Any image model of timm, with its own pretrained weights (downloaded by timm) and normalisation."""
+    network = _bare_timm(name, pretrained=True)
+    import timm
+
+    settings = timm.data.resolve_model_data_config(network)
+    return ImageNetwork(
+        lambda: network,
+        feature_size=network.num_features,
+        weights_sha256=_sha256_of_state(network),
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+    )
+
+
+def _bare_timm(name: str, *, pretrained: bool) -> Any:
+    """Without its classifier, and without weights unless `pretrained`."""
     try:
         import timm
     except ImportError as error:
@@ -232,15 +337,7 @@ def _timm(name: str) -> ImageNetwork:
         raise UserError(
             f"features.backbone: timm knows no model {model!r}; timm.list_models() names them all"
         )
-    network = timm.create_model(model, pretrained=True, num_classes=0)
-    settings = timm.data.resolve_model_data_config(network)
-    return ImageNetwork(
-        lambda: network,
-        feature_size=network.num_features,
-        weights_sha256=_sha256_of_state(network),
-        mean=tuple(settings["mean"]),
-        std=tuple(settings["std"]),
-    )
+    return timm.create_model(model, pretrained=pretrained, num_classes=0)
 
 
 def _sha256_of_state(network: nn.Module) -> str:

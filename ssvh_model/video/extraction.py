@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ssvh_model.errors import UserError
-from ssvh_model.features import FeatureMeta
 from ssvh_model.files import is_temporary, remove_temporaries
 from ssvh_model.locks import hold_lock, try_lock
 from ssvh_model.manifest import NothingReadable, Video
@@ -100,13 +99,7 @@ class Extraction:
             raise UserError(
                 f"{root}: not one usable video in the manifest, so there is nothing to extract features from"
             )
-        self._meta = FeatureMeta(
-            backbone=backbone.name,
-            weights_sha256=backbone.weights_sha256,
-            size=backbone.size,
-            engine=backbone.engine,
-            precision=backbone.precision,
-        )
+        self._meta = backbone.meta
         settings = {
             **vars(self._meta),
             "frames": frames,

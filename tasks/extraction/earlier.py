@@ -1,7 +1,7 @@
 """Finished features, kept where the next extraction finds them although DVC deletes the stage's outputs first.
 
-They are in `.work/earlier/<key>/`, where the key is a digest of the parameters and the code of the stage `features`, but not of the videos:
-with other settings nothing is found. It takes the room of one more copy of the features; `ssvh clean` frees it.
+They are in `.work/earlier/<key>/`, where the key is a digest of the parameters and the code of the stage `features`, but not of the videos
+or the user's image models: with other settings nothing is found. It takes the room of one more copy of the features; `ssvh clean` frees it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ STAGE = "features"
 def earlier_folder() -> Path:
     """The folder of all that was extracted with the present parameters and code."""
     definition = next(one for one in read_definitions() if one.name == STAGE)
-    settings = tuple(path for path in definition.inputs if path != paths.CORPUS)
+    # Of the user's models, features say by which they were made.
+    settings = tuple(path for path in definition.inputs if path not in (paths.CORPUS, paths.BACKBONES))
     return EARLIER / work_key(replace(definition, inputs=settings), read_yaml(paths.PARAMS))
 
 

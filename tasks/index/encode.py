@@ -210,7 +210,12 @@ def encode_videos(
     done = extract_features(
         [replace(video, split="database") for video in videos],
         Path("/"),
-        backbone_of(wanted, pick_device(params.running.device)),
+        backbone_of(
+            wanted,
+            pick_device(params.running.device),
+            model=hasher.image_model(wanted),
+            trust_torchscript=params.running.trust_torchscript,
+        ),
         frames=network.config.frames,
         batch_size=params.features.batch_size,
         thumbnail=params.features.thumbnail,

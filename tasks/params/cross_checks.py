@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING
 
 from ssvh_model.corpus.published_sets import PUBLISHED_SETS
 from ssvh_model.errors import UserError
+from ssvh_model.video.backbone_names import (
+    ONNX,
+    SAFETENSORS,
+    TORCHSCRIPT,
+    allowed_names,
+    ending_of,
+    is_of_a_package,
+    is_own_model,
+    packaged_names,
+)
+from tasks.paths import BACKBONES
 
 if TYPE_CHECKING:
     from tasks.params.sections import Params
@@ -19,6 +30,7 @@ def check_together(params: Params, path: Path) -> None:
         UserError: about the first thing that does not fit.
     """
     for problem in (
+        _backbone(params),
         _engine(params),
         _mask(params),
         _shares(params),
@@ -35,6 +47,38 @@ def check_together(params: Params, path: Path) -> None:
     ):
         if problem is not None:
             raise UserError(f"{path}: {problem}")
+
+
+def _backbone(params: Params) -> str | None:
+    name, own = params.features.backbone, params.features.own
+    if not is_own_model(name):
+        known = is_of_a_package(name)
+        return None if known else f"features.backbone is {name!r}; allowed are {allowed_names()}"
+    path, ending = Path(name), ending_of(name)
+    if path.is_absolute() or ".." in path.parts or path.parts[0] != BACKBONES.name:
+        return (
+            f"features.backbone is {name}; allowed is a file in the folder {BACKBONES}, on which the stage features depends: "
+            "put it there, or a link to it"
+        )
+    if not path.is_file():
+        return f"features.backbone is {name}; there is no such file"
+    if ending == ONNX and params.features.engine == "torch":
+        return (
+            f"features.engine is torch, which does not run {name}; allowed are openvino, onnxruntime and auto"
+        )
+    if ending == SAFETENSORS and not is_of_a_package(own.architecture or ""):
+        return (
+            f"features.own.architecture is {own.architecture or 'null'}, and {name} holds weights alone; "
+            f"allowed is the network that they are for: {packaged_names()}"
+        )
+    if ending != SAFETENSORS and own.architecture is not None:
+        return f"features.own.architecture is {own.architecture}; allowed is null, for {name} holds a whole network"
+    if ending in TORCHSCRIPT and not params.running.trust_torchscript:
+        return (
+            f"features.backbone is {name}, TorchScript: a program that would run here with all that you may do; allowed is that "
+            f"with running.trust_torchscript: true, or {ONNX}, which needs no trust"
+        )
+    return None
 
 
 def _engine(params: Params) -> str | None:

@@ -160,6 +160,10 @@ def _allowed_type(annotation: Any, limits: dict[str, Any]) -> str:
         return _allowed_type(inner, _limits(metadata))
     if get_origin(annotation) is Literal:
         return " | ".join(str(value) for value in get_args(annotation))
+    if get_origin(annotation) is tuple and Ellipsis not in (items := get_args(annotation)):
+        inner, *metadata = get_args(items[0]) if get_origin(items[0]) is Annotated else (items[0],)
+        each = _allowed_type(inner, _limits(metadata)).removeprefix(NAMES[inner])
+        return f"a list of {len(items)} {NAMES_OF_SEVERAL[inner]}{each}"
     if get_origin(annotation) is tuple:
         item = get_args(annotation)[0]
         of = (

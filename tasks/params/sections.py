@@ -23,6 +23,7 @@ class Running(Section):
     workers: int = Field(ge=0, le=256)
     checkpoint_every: int = Field(ge=1)
     wait_for_services: float = Field(ge=0, le=86400)
+    trust_torchscript: bool
 
 
 class Arcade(Section):
@@ -82,6 +83,18 @@ class Corpus(Section):
     published: Published
 
 
+Above0 = Annotated[float, Field(gt=0)]
+
+
+class OwnModel(Section):
+    """What an image model of the user's own wants."""
+
+    architecture: str | None
+    mean: tuple[float, float, float] = Field(strict=False)
+    std: tuple[Above0, Above0, Above0] = Field(strict=False)
+    colours: Literal["rgb", "bgr"]
+
+
 class Features(Section):
     """Stage features."""
 
@@ -92,6 +105,7 @@ class Features(Section):
     size: int = Field(ge=32, le=1024)
     batch_size: int = Field(ge=1)
     thumbnail: int = Field(ge=16, le=1024)
+    own: OwnModel
 
 
 class Model(Section):

@@ -10,7 +10,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.files import sha256_of
 from ssvh_model.model.hasher import VideoHasher
-from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS
+from ssvh_model.model.hasher_file import hasher_files
 from ssvh_model.progress import Progress
 from ssvh_model.retrieval.report import evaluate_hasher
 from ssvh_model.training.encoded import mean_features
@@ -101,7 +101,7 @@ class Measurement:
             average_precision=found.hasher.average_precision if found.hasher else None,
             bits=evaluation.bits,
             videos_per_second=self._speed(hasher),
-            megabytes=sum((source.folder / name).stat().st_size for name in (WEIGHTS, DESCRIPTION)) / 1e6,
+            megabytes=sum(file.stat().st_size for file in hasher_files(source.folder)) / 1e6,
             checks_raised=tags.get(RAISED_TAG),
             unlabelled=unlabelled,
         )

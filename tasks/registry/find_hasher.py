@@ -11,7 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
-from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS, hasher_digest, load_saved_hasher
+from ssvh_model.model.hasher_file import (
+    DESCRIPTION,
+    WEIGHTS,
+    hasher_digest,
+    hasher_files,
+    load_saved_hasher,
+    read_carried_model,
+)
 from tasks import paths
 from tasks.machine.services import without_passwords
 from tasks.pipeline.work import use_work
@@ -22,6 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
     from ssvh_model.features import FeatureMeta
+    from ssvh_model.index.snapshot import OpenHasher
     from ssvh_model.model.hasher import VideoHasher
 
 PLACE_IN_MODEL = "artifacts/hasher"  # the hasher's folder within a logged model
@@ -36,18 +44,19 @@ class HasherSource:
     """A hasher whose files are on this machine and are what they should be.
 
     Attributes:
-        folder: with `hasher.safetensors` and `hasher.json`; nothing else is ever read of a model, and nothing of it is executed.
+        folder: with `hasher.safetensors` and `hasher.json`, and the image model if that is the user's own; nothing else is ever read of a
+            model, and nothing of it is executed but TorchScript that is trusted.
         model: registered name; "" for a local folder.
         version: number as text; "" for a local folder.
         sha256: hex digest of the two files (`hasher_digest`).
-        loaded: what `load` gives where the files are read already, because they may go at any time.
+        loaded: where the files are read already, because they may go at any time.
     """
 
     folder: Path
     model: str
     version: str
     sha256: str
-    loaded: tuple[VideoHasher, FeatureMeta] | None = field(default=None, repr=False, compare=False)
+    loaded: OpenHasher | None = field(default=None, repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -56,7 +65,11 @@ class HasherSource:
 
     def load(self) -> tuple[VideoHasher, FeatureMeta]:
         """The hasher in evaluation mode on the CPU, and what its features must be."""
-        return self.loaded or load_saved_hasher(self.folder)
+        return self.loaded[:2] if self.loaded else load_saved_hasher(self.folder)
+
+    def image_model(self, features: FeatureMeta) -> bytes | None:
+        """The file of the user's image model that made the hasher's features; None if a package has their backbone, or if it is gone."""
+        return self.loaded.model if self.loaded else read_carried_model(self.folder, features)
 
 
 def find_hasher(what: str, *, model: str) -> HasherSource:
@@ -201,8 +214,8 @@ def _download(repository: Any, name: str, gone: str) -> Path:
         if not (found / WEIGHTS).is_file():
             raise UserError(f"{gone} ({PLACE_IN_MODEL} is not in the store)")
         folder.mkdir(parents=True, exist_ok=True)
-        for file in (WEIGHTS, DESCRIPTION):
-            shutil.move(found / file, folder / file)
+        for file in hasher_files(found):
+            shutil.move(file, folder / file.name)
     return folder
 
 

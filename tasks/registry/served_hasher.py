@@ -15,7 +15,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.video_encoder import VideoEncoder
-from ssvh_model.model.hasher_file import load_saved_hasher
+from ssvh_model.model.hasher_file import load_saved_hasher, read_carried_model
 
 FEATURES = "features"
 PATH = "path"
@@ -27,7 +27,12 @@ class ServedHasher(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the hasher; the backbone waits until a path has to be turned into features."""
-        self._encoder = VideoEncoder(*load_saved_hasher(Path(context.artifacts["hasher"])))
+        folder = Path(context.artifacts["hasher"])
+        hasher, features = load_saved_hasher(folder)
+        # Whoever lets MLflow run this file, which came with the model, trusts the model's TorchScript, too.
+        self._encoder = VideoEncoder(
+            hasher, features, read_carried_model(folder, features), trust_torchscript=True
+        )
 
     # With any other type of input MLflow would derive a signature of its own; the one that is logged with the model knows that
     # either column will do.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureFile
+from ssvh_model.files import sha256_of
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
 from tasks.extraction.earlier import count_new, earlier_features, keep_features
@@ -27,11 +30,16 @@ def features() -> None:
         write_manifest(made / "manifest.csv", videos)
         publish = {paths.FEATURE_FILE: made / "features.h5", paths.FEATURES_MANIFEST: made / "manifest.csv"}
         if not published:
+            publish |= (own_model := _own_model(stage, made))
             publish[paths.THUMBNAIL_FILE] = made / "thumbnails.h5"
             publish[paths.FEATURE_SHARDS] = made / paths.FEATURE_SHARDS.name
         stage.work.publish(publish)
         if not published:
-            keep_features(stage.name, {output.name: file for output, file in publish.items()}, only=True)
+            keep_features(
+                stage.name,
+                {output.name: file for output, file in publish.items() if output not in own_model},
+                only=True,
+            )
 
         log_features(stage.run, "output", "")
         stage.run.log_artifact(paths.FEATURES_MANIFEST)
@@ -55,6 +63,21 @@ def _extract(stage: Stage, folder: Path) -> list[Video]:
         wait=True,
     )
     return extraction.join()
+
+
+def _own_model(stage: Stage, folder: Path) -> dict[Path, Path]:
+    """The file of the user's image model, if one made the features: it stays with them, and goes into service with the hasher."""
+    meta = FeatureFile(folder / "features.h5").meta
+    if not meta.model_file:
+        return {}
+    copy = folder / meta.model_file
+    # A link would be the same file, and DVC changes the rights of files that it takes.
+    shutil.copyfile(stage.params.features.backbone, copy)
+    if sha256_of(copy) != meta.weights_sha256:
+        raise UserError(
+            f"{stage.params.features.backbone}: was changed while features were made with it; run again"
+        )
+    return {paths.FEATURES / meta.model_file: copy}
 
 
 def _link(stage: Stage, folder: Path) -> list[Video]:

@@ -53,12 +53,13 @@ EXAMPLE_VIDEOS = 2
 RESULT_TAG = "ssvh.result"  # of a version and of what is logged for it: what the work folder calls its result
 
 
-def requirements(backbone: str, engine: str) -> list[str]:
+def requirements(backbone: str, engine: str, architecture: str = "") -> list[str]:
     """What the served model needs, for pip.
 
     Args:
         backbone: that makes its features of videos; "" if none is known.
         engine: that runs the backbone.
+        architecture: of a backbone that is a file of weights.
 
     Raises:
         UserError: a package of the backbone is not installed here, so that its version is not known.
@@ -66,7 +67,7 @@ def requirements(backbone: str, engine: str) -> list[str]:
     from ssvh_model.video.backbones import packages_of
 
     found = []
-    for name in (*REQUIREMENTS, *packages_of(backbone, engine)):
+    for name in (*REQUIREMENTS, *packages_of(backbone, engine, architecture)):
         try:
             found.append(f"{name}=={version(name).partition('+')[0]}")
         except PackageNotFoundError as error:
@@ -92,7 +93,8 @@ def register() -> None:
         file = FeatureFile(paths.FEATURE_FILE)
         hasher = load_hasher(paths.state(stage.params.last_state), _evaluation()["selection"]["state"])
         folder = stage.work.folder / "hasher"
-        save_hasher(folder, hasher, file.meta)
+        model_file = paths.FEATURES / file.meta.model_file if file.meta.model_file else None
+        save_hasher(folder, hasher, file.meta, model_file)
         result = _result_name(stage.work.folder / "result")
         registered = _find(stage, result)
         if registered is None:
@@ -165,7 +167,7 @@ def _register(
         code_paths=[str(Path(ssvh_model.__file__).parent)],
         signature=_signature(config),
         input_example=example,
-        pip_requirements=requirements(file.meta.backbone, file.meta.engine),
+        pip_requirements=requirements(file.meta.backbone, file.meta.engine, file.meta.architecture),
     )
     # Everything that the version was made from, as files: parameters, figures, and the digests of all that DVC knows.
     for path in (paths.PARAMS, paths.LOCK, paths.EVALUATION):

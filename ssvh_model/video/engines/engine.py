@@ -35,9 +35,16 @@ class Engine(Protocol):
         ...
 
 
-def best_engine(device: torch.device) -> EngineName:
-    """OpenVINO for a processor, where it is installed, else torch."""
-    return "openvino" if device.type == "cpu" and find_spec("openvino") is not None else "torch"
+def best_engine(device: torch.device, *, onnx: bool = False) -> EngineName:
+    """OpenVINO for a processor, where it is installed, else torch.
+
+    Args:
+        device: where torch would run.
+        onnx: the network is ONNX, which torch does not run: OpenVINO wherever it is installed, else ONNX Runtime.
+    """
+    if find_spec("openvino") is not None and (onnx or device.type == "cpu"):
+        return "openvino"
+    return "onnxruntime" if onnx else "torch"
 
 
 def best_precision_of(engine: str, device: torch.device) -> Precision:

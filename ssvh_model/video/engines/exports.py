@@ -53,5 +53,5 @@ def exported(what: Mapping[str, object], export: Callable[[], bytes]) -> bytes:
 def _code() -> str:
     """Digest of the code that says what the networks are and how they are exported."""
     here = Path(__file__).parent
-    sources = [here.parent / "backbones.py", *sorted(here.glob("*.py"))]
+    sources = [here.parent / "backbones.py", here.parent / "own_models.py", *sorted(here.glob("*.py"))]
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()

@@ -15,11 +15,18 @@ from torch import Tensor
 from ssvh_model.errors import UserError
 from ssvh_model.model.precision import Precision
 from ssvh_model.video.engines.exports import exported
-from ssvh_model.video.engines.network import FRAMES_AT_ONCE, FromPixels, ImageNetwork
+from ssvh_model.video.engines.network import (
+    FRAMES_AT_ONCE,
+    FromPixels,
+    ImageNetwork,
+    filled_up,
+    first_line,
+)
+from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, frames_at_once, unreadable
 
 
 class OpenVinoEngine:
-    """Frames go through `FRAMES_AT_ONCE` at a time; in which company changes nothing about their features.
+    """Frames go through `FRAMES_AT_ONCE` at a time, or as many as an ONNX model takes; in which company changes nothing about their features.
 
     Raises:
         UserError: this processor does not have the precision.
@@ -32,10 +39,9 @@ class OpenVinoEngine:
         what = {
             "engine": f"openvino {openvino.__version__}",
             "torch": torch.__version__,
-            "weights": network.weights_sha256,
             "size": size,
+            **network.key,
         }
-        description, weights = _unpacked(exported(what, lambda: _export(network, size)))
         core, hint = _core(), openvino.properties.hint.inference_precision
         wanted = openvino.Type.f32 if precision == "float32" else openvino.Type.bf16
         self._streams = torch.get_num_threads()
@@ -48,22 +54,29 @@ class OpenVinoEngine:
         }
         if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise _lacks(precision)
-        self._compiled = core.compile_model(core.read_model(description, weights), "CPU", settings)
+        if network.onnx is None:
+            model = core.read_model(*_unpacked(exported(what, lambda: _export(network, size))))
+        else:
+            model = _from_pixels(network, network.onnx, size)
+        self._compiled = core.compile_model(model, "CPU", settings)
         # A hint is a wish: it may take float32 all the same.
         if self._compiled.get_property(hint) != wanted:
             raise _lacks(precision)
-        self._feature_size = network.feature_size
+        self._at_once = self._compiled.input(0).shape[0]
+        self._feature_size = self._compiled.output(0).shape[1]
         self._own = threading.local()  # a request is for one thread
 
     def __call__(self, frames: Tensor) -> Tensor:
         """Features [n, D] float32, on the CPU."""
         result = torch.empty(len(frames), self._feature_size)
-        parts = frames.split(FRAMES_AT_ONCE)
-        places = result.split(FRAMES_AT_ONCE)
+        parts = frames.split(self._at_once)
+        places = result.split(self._at_once)
         requests = self._requests(min(self._streams, len(parts)))
         for start in range(0, len(parts), len(requests)):
             running = list(zip(requests, parts[start:], places[start:], strict=False))
-            inputs = [_whole(part).numpy() for _, part, _ in running]  # they must outlive the run
+            inputs = [
+                filled_up(part, self._at_once).numpy() for _, part, _ in running
+            ]  # they must outlive the run
             for (request, _, _), array in zip(running, inputs, strict=True):
                 request.start_async({0: array}, share_inputs=True)
             for request, part, place in running:
@@ -106,15 +119,6 @@ def _lacks(precision: Precision) -> UserError:
     )
 
 
-def _whole(part: Tensor) -> Tensor:
-    """The frames, and black ones after them up to `FRAMES_AT_ONCE`."""
-    if len(part) == FRAMES_AT_ONCE:
-        return part.contiguous()
-    whole = part.new_zeros(FRAMES_AT_ONCE, *part.shape[1:])
-    whole[: len(part)] = part
-    return whole
-
-
 def _export(network: ImageNetwork, size: int) -> bytes:
     """The network in OpenVINO's own form: the length of its description, the description and the weights.
 
@@ -138,6 +142,37 @@ def _export(network: ImageNetwork, size: int) -> bytes:
         description = path.read_bytes()
         weights = path.with_suffix(".bin").read_bytes()
     return len(description).to_bytes(8, "little") + description + weights
+
+
+def _from_pixels(network: ImageNetwork, content: bytes, size: int) -> Any:
+    """An ONNX model behind what it wants done to frames, its maps, if it gives any, averaged."""
+    openvino = _openvino()
+    with alone_on_disk(content) as path:
+        try:
+            model = _core().read_model(path)
+        except RuntimeError as error:
+            raise unreadable(first_line(error)) from error
+    inputs, outputs = ([_port(one) for one in ports] for ports in (model.inputs, model.outputs))
+    at_once = frames_at_once(inputs, outputs, size)
+    model.reshape([at_once, 3, size, size])
+    if len(outputs[0].shape) == 4:
+        mean = openvino.opset13.reduce_mean(model.get_results()[0].input_value(0), [2, 3], keep_dims=False)
+        model = openvino.Model([mean], model.get_parameters())
+    frames = openvino.preprocess.PrePostProcessor(model)
+    frames.input().tensor().set_layout(openvino.Layout("NHWC"))
+    frames.input().model().set_layout(openvino.Layout("NCHW"))
+    steps = frames.input().preprocess()
+    steps.mean([255 * mean for mean in network.mean]).scale([255 * std for std in network.std])
+    if network.colours == "bgr":
+        steps.reverse_channels()
+    return frames.build()
+
+
+def _port(one: Any) -> Port:
+    shape = one.get_partial_shape()
+    rank = shape.rank.get_length() if shape.rank.is_static else 0
+    sizes = tuple(shape[axis].get_length() if shape[axis].is_static else None for axis in range(rank))
+    return Port(one.get_any_name(), sizes, one.get_element_type() == _openvino().Type.f32)
 
 
 def _unpacked(content: bytes) -> tuple[bytes, bytes]:

@@ -5,14 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ssvh_model.errors import UserError
 from ssvh_model.model.precision import Precision
 from ssvh_model.video.engines.network import FRAMES_AT_ONCE, FromPixels, ImageNetwork
 
 
 class TorchEngine:
-    """On the processor, frames go through `FRAMES_AT_ONCE` at a time."""
+    """On the processor, frames go through `FRAMES_AT_ONCE` at a time.
+
+    Raises:
+        UserError: the network is ONNX.
+    """
 
     def __init__(self, network: ImageNetwork, *, precision: Precision, device: torch.device) -> None:
+        if network.onnx is not None:
+            raise UserError(
+                "is ONNX, which features.engine 'torch' does not run; allowed are 'openvino' and 'onnxruntime'"
+            )
         self.device = device
         network_here = FromPixels(network, getattr(torch, precision)).to(device)
         self._network = network_here.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssvh_model.features import FeatureMeta
+
 MakeVideo = Callable[..., Path]
 
 
@@ -86,6 +88,10 @@ class MeanColours:
     name, size, feature_size, weights_sha256 = "mean colours", 32, 3, "0" * 64
     engine, precision, takes_squares = "torch", "float32", False
     device = torch.device("cpu")
+
+    @property
+    def meta(self) -> FeatureMeta:
+        return FeatureMeta(self.name, self.weights_sha256, self.size, self.engine, self.precision)
 
     def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
         return self.features(self.prepare(frames))
