@@ -1,7 +1,7 @@
 """Finished features, kept where the next extraction finds them although DVC deletes the stage's outputs first.
 
-They are in `.work/earlier/<key>/`, where the key is a digest of the parameters and the code of the stage `features`, but not of the videos
-or the user's image models: with other settings nothing is found. It takes the room of one more copy of the features; `ssvh clean` frees it.
+They are in `.work/earlier/<key>/`, where the key is a digest of the parameters, the code and the image model of the stage `features`, but not of
+the videos: with other settings nothing is found. It takes the room of one more copy of the features; `ssvh clean` frees it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pathlib import Path
 
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, read_manifest
+from ssvh_model.video.backbone_names import is_own_model
 from tasks import paths
+from tasks.params.keys import look_up
 from tasks.params.reading import read_yaml
 from tasks.pipeline.definition import read_definitions
 from tasks.pipeline.work import hold_work_lock, link_or_copy, work_key
@@ -27,9 +29,12 @@ STAGE = "features"
 def earlier_folder() -> Path:
     """The folder of all that was extracted with the present parameters and code."""
     definition = next(one for one in read_definitions() if one.name == STAGE)
-    # Of the user's models, features say by which they were made.
-    settings = tuple(path for path in definition.inputs if path not in (paths.CORPUS, paths.BACKBONES))
-    return EARLIER / work_key(replace(definition, inputs=settings), read_yaml(paths.PARAMS))
+    values = read_yaml(paths.PARAMS)
+    backbone = str(look_up(values, "features.backbone"))
+    settings = [path for path in definition.inputs if path not in (paths.CORPUS, paths.BACKBONES)]
+    if is_own_model(backbone):  # the one that is used, not all that are in the folder
+        settings.append(Path(backbone))
+    return EARLIER / work_key(replace(definition, inputs=tuple(settings)), values)
 
 
 def earlier_features() -> list[Path]:
