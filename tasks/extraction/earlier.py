@@ -30,10 +30,11 @@ def earlier_folder() -> Path:
     """The folder of all that was extracted with the present parameters and code."""
     definition = next(one for one in read_definitions() if one.name == STAGE)
     values = read_yaml(paths.PARAMS)
-    backbone = str(look_up(values, "features.backbone"))
     settings = [path for path in definition.inputs if path not in (paths.CORPUS, paths.BACKBONES)]
-    if is_own_model(backbone):  # the one that is used, not all that are in the folder
-        settings.append(Path(backbone))
+    if paths.BACKBONES in definition.inputs:
+        backbone = str(look_up(values, "features.backbone"))
+        # The model that is used, not all that are in the folder.
+        settings += [Path(backbone)] if is_own_model(backbone) else []
     return EARLIER / work_key(replace(definition, inputs=tuple(settings)), values)
 
 

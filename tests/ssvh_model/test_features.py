@@ -51,6 +51,23 @@ def test_what_ran_the_network_is_told_and_was_torch_where_it_is_not(path: Path, 
     assert FeatureFile(path).meta == FeatureMeta("net", "00ff", 160, engine="torch", precision="float32")
 
 
+def test_what_a_model_of_one_s_own_wanted_is_told(tmp_path: Path) -> None:
+    own = FeatureMeta(
+        "mine.safetensors",
+        "00ff",
+        64,
+        architecture="efficientnet_lite0",
+        mean=(0.1, 0.2, 0.3),
+        std=(1, 2, 3),
+        colours="bgr",
+    )
+    write_feature_file(
+        tmp_path / "own.h5", np.zeros((1, 3, 2)), ids=["a"], labels=[()], splits=["train"], meta=own
+    )
+    assert FeatureFile(tmp_path / "own.h5").meta == own
+    assert own.model_file == "backbone.safetensors" and FeatureMeta("net", "00ff", 64).model_file == ""
+
+
 @pytest.mark.parametrize("rows", [[0], [4, 0, 2], [1, 1, 3, 1], [2, 3, 4], []])
 def test_any_order_and_repetition_of_rows(path: Path, rows: list[int]) -> None:
     everything = torch.arange(30, dtype=torch.float16).view(5, 3, 2)

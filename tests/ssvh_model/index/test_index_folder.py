@@ -152,6 +152,18 @@ def test_codes_of_another_hasher_are_refused(
         Searcher(index.folder)
 
 
+def test_each_generation_has_the_image_model_that_the_hasher_has(
+    tmp_path: Path, coded: Coded, hasher: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_folder, "CHANGES_AT_ONCE", 0)  # each change makes a generation
+    (hasher / "backbone.onnx").write_bytes(b"network")
+    index = made(tmp_path / "index", coded(5), hasher)
+    with index.alone():
+        index.remove(["video-0", "video-1"])
+    assert Pointer.read(index.folder).generation == "000002"
+    assert (index.folder / "000002/hasher/backbone.onnx").read_bytes() == b"network"
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

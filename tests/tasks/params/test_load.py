@@ -125,6 +125,23 @@ ONE_WRONG_VALUE = [
     ("model", MISSING, ["missing"]),
     ("features.engine", "tensorrt", ["'tensorrt'", "auto | torch | openvino | onnxruntime"]),
     ("features.precision", "float16", ["'float16'", "auto | float32 | bfloat16"]),
+    (
+        "features.backbone",
+        "resnet50",
+        [
+            "'resnet50'; allowed are efficientnet_lite0, efficientnet_lite1, efficientnet_lite2, timm/<model> and the path of"
+        ],
+    ),
+    ("features.backbone", "timm/", ["'timm/'", "timm/<model>"]),
+    ("features.own.mean", [0.5, 0.5], ["features.own.mean.2 is missing; needed is a list of 3 numbers"]),
+    (
+        "features.own.std",
+        [1.0, 0.0, 1.0],
+        ["features.own.std.1 is 0.0; allowed is a list of 3 numbers above 0"],
+    ),
+    ("features.own.colours", "yuv", ["'yuv'", "rgb | bgr"]),
+    ("features.own.architecture", 3, ["3", "text or null"]),
+    ("running.trust_torchscript", "yes", ["'yes'", "true or false"]),
     ("sampler.kind", "clever", ["'clever'", "adversarial | cooperative | random"]),
     ("sampler.mask_ratio", 1, ["1", "above 0 and below 1"]),
     ("sampler.mask_ratio", 0, ["0", "above 0 and below 1"]),
@@ -231,6 +248,57 @@ def test_a_selection_needs_what_it_compares(tmp_path: Path) -> None:
     )
     content["corpus"]["source"] = "folder"
     assert load(tmp_path, content).selection == "labels"
+
+
+OWN_MODELS = [
+    ("/models/mine.onnx", {}, "allowed is a file in the folder backbones"),
+    ("models/mine.onnx", {}, "allowed is a file in the folder backbones"),
+    ("backbones/../mine.onnx", {}, "allowed is a file in the folder backbones"),
+    ("backbones/gone.onnx", {}, "features.backbone is backbones/gone.onnx; there is no such file"),
+    ("backbones/mine.pth", {}, "'backbones/mine.pth'; allowed are efficientnet_lite0"),
+    ("backbones/mine.onnx", {"engine": "torch"}, "features.engine is torch, which does not run backbones/mine.onnx; allowed are"),
+    ("backbones/mine.safetensors", {}, "features.own.architecture is null, and backbones/mine.safetensors holds weights alone"),
+    ("backbones/mine.safetensors", {"own": {"architecture": "resnet"}}, "features.own.architecture is resnet"),
+    ("backbones/mine.onnx", {"own": {"architecture": "efficientnet_lite0"}}, "allowed is null"),
+    ("backbones/mine.pt", {}, "a program that would run here with all that you may do; allowed is that with running.trust_torchscript: true"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def own_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project's folder with model files."""
+    monkeypatch.chdir(tmp_path)
+    Path("backbones").mkdir()
+    for ending in ("onnx", "safetensors", "pt", "pth"):
+        Path(f"backbones/mine.{ending}").touch()
+
+
+def with_own_model(backbone: str, changes: dict[str, Any]) -> dict[Any, Any]:
+    content = changed("features.backbone", backbone)
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            content["features"][key].update(value)
+        else:
+            content["features"][key] = value
+    return content
+
+
+@pytest.mark.parametrize(("backbone", "changes", "said"), OWN_MODELS)
+def test_a_model_of_one_s_own_that_can_not_be_used(
+    tmp_path: Path, own_models: None, backbone: str, changes: dict[str, Any], said: str
+) -> None:
+    assert said in message(tmp_path, with_own_model(backbone, changes))
+
+
+def test_models_of_one_s_own_that_can_be_used(tmp_path: Path, own_models: None) -> None:
+    assert load(tmp_path, with_own_model("backbones/mine.onnx", {})).features.own.colours == "rgb"
+    load(
+        tmp_path,
+        with_own_model("backbones/mine.safetensors", {"own": {"architecture": "efficientnet_lite1"}}),
+    )
+    trusted = with_own_model("backbones/mine.pt", {})
+    trusted["running"]["trust_torchscript"] = True
+    load(tmp_path, trusted)
 
 
 def test_a_group_on_two_sides(tmp_path: Path) -> None:
