@@ -26,7 +26,7 @@ FILES = ("ssvh_model", "tasks", "flows", "tests", "dvc.yaml", "params.yaml", "py
 MOST_FILES = {
     "A loss term": 6,
     "A stage": 3,
-    "A backbone": 2,
+    "A backbone": 3,
     "A condition of the promotion gate": 2,
     "A command": 1,
 }

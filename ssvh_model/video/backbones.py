@@ -23,12 +23,12 @@ from ssvh_model.video.backbone_names import (
     EFFICIENTNETS,
     TIMM_PREFIX,
     allowed_names,
-    is_of_a_package,
+    is_of_timm,
     is_own_model,
     packaged_names,
 )
 from ssvh_model.video.engines.engine import PACKAGES, start_engine
-from ssvh_model.video.engines.network import ImageNetwork, first_line
+from ssvh_model.video.engines.network import ImageNetwork, in_a_line
 from ssvh_model.video.own_models import Architecture, OwnModel, own_network
 
 TIMM_PACKAGES = ("timm", "torchvision")
@@ -115,12 +115,14 @@ def load_own_backbone(
     """
     _check_size(size)
     try:
-        return _RunNetwork(model.name, size, own_network(model, _architecture), engine, precision, device)
+        return _RunNetwork(
+            model.name, size, own_network(model, size, _architecture), engine, precision, device
+        )
     except UserError as error:
         raise UserError(f"features.backbone: {model.name}: {error}") from error
     except Exception as error:  # each engine has kinds of its own
         raise UserError(
-            f"features.backbone: {model.name}: can't be run on frames [n, 3, {size}, {size}] ({first_line(error)})"
+            f"features.backbone: {model.name}: can't be run on frames [n, 3, {size}, {size}] ({in_a_line(error)})"
         ) from error
 
 
@@ -168,9 +170,20 @@ class _RunNetwork:
         self.name, self.size, self.weights_sha256 = name, size, network.weights_sha256
         self.engine, self.precision = engine, precision
         self._run = start_engine(engine, network, size=size, precision=precision, device=device)
-        self._network = network
         self.device = self._run.device
         self.feature_size = network.feature_size or self._found_feature_size()
+        own = is_own_model(name)
+        self.meta = FeatureMeta(
+            backbone=name,
+            weights_sha256=network.weights_sha256,
+            size=size,
+            engine=engine,
+            precision=precision,
+            architecture=network.architecture,
+            mean=network.mean if own else (),
+            std=network.std if own else (),
+            colours=network.colours if own else "",
+        )
         # What torch does in float32 stays as it always was, so that features of before can be compared with new ones. The decoder's
         # scaler is twenty times as fast, and its values differ a little.
         self.takes_squares = (engine, precision) != ("torch", "float32")
@@ -183,22 +196,6 @@ class _RunNetwork:
         if not torch.isfinite(found).all():
             raise UserError("gives features of a black frame that are not all finite; allowed are numbers")
         return found.shape[1]
-
-    @property
-    def meta(self) -> FeatureMeta:
-        """What features say of it."""
-        own = self._network if is_own_model(self.name) else None
-        return FeatureMeta(
-            backbone=self.name,
-            weights_sha256=self.weights_sha256,
-            size=self.size,
-            engine=self.engine,
-            precision=self.precision,
-            architecture=own.architecture if own else "",
-            mean=own.mean if own else (),
-            std=own.std if own else (),
-            colours=own.colours if own else "",
-        )
 
     def __call__(self, frames: np.ndarray | Tensor) -> Tensor:
         """Features [n, D] float32, on the CPU, of frames [n, H, W, 3] uint8 RGB of any size."""
@@ -217,7 +214,7 @@ class _RunNetwork:
 def _network(name: str) -> ImageNetwork:
     if name in EFFICIENTNETS:
         return _efficientnet(name)
-    if is_of_a_package(name):
+    if is_of_timm(name):
         return _timm(name)
     raise UserError(f"features.backbone: {name!r}; allowed are {allowed_names()}")
 
@@ -228,7 +225,7 @@ def _architecture(name: str) -> Architecture:
         return Architecture(
             _bare_efficientnet(name), ("_fc",), lambda network: _MeanOverMap(_fold_normalisation(network))
         )
-    if is_of_a_package(name):
+    if is_of_timm(name):
         bare = _bare_timm(name, pretrained=False)
         last = bare.default_cfg.get("classifier") or ()
         return Architecture(bare, (last,) if isinstance(last, str) else tuple(last), lambda network: network)

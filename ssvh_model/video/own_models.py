@@ -27,7 +27,7 @@ from ssvh_model.video.backbone_names import (
     is_own_model,
     packaged_names,
 )
-from ssvh_model.video.engines.network import ImageNetwork, first_line
+from ssvh_model.video.engines.network import ImageNetwork, in_a_line
 
 Colours = Literal["rgb", "bgr"]
 
@@ -119,11 +119,12 @@ def read_model_file(path: Path) -> bytes:
         raise UserError(f"{path}: a model file that can't be read ({error.strerror})") from None
 
 
-def own_network(model: OwnModel, architecture: Callable[[str], Architecture]) -> ImageNetwork:
+def own_network(model: OwnModel, size: int, architecture: Callable[[str], Architecture]) -> ImageNetwork:
     """The network of a model file. What it gives is known when it is run: [n, D] is taken as it is, of [n, D, h, w] the mean over h and w.
 
     Args:
         model: the file.
+        size: side of the frames that it is to be run on, pixels.
         architecture: makes the network of a package without its weights, by its name.
     """
     if model.ending in TORCHSCRIPT:
@@ -135,7 +136,9 @@ def own_network(model: OwnModel, architecture: Callable[[str], Architecture]) ->
     def build() -> nn.Module:
         if model.ending == SAFETENSORS:
             return _with_weights(architecture(model.architecture), model)
-        return _Features(_torchscript(model))
+        network = _Features(_torchscript(model))
+        network.check(size)
+        return network
 
     return ImageNetwork(
         build,
@@ -156,11 +159,20 @@ class _Features(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, planes: Tensor) -> Tensor:
-        found = self.network(planes)
+    @torch.inference_mode()
+    def check(self, size: int) -> None:
+        """Run the network on a black frame: an engine that exports it would say less clearly what is wrong.
+
+        Raises:
+            UserError: it gives something else than features or maps.
+        """
+        found = self.network(torch.zeros(1, 3, size, size))
         if not isinstance(found, Tensor) or found.ndim not in (2, 4):
             what = f"shape {list(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
             raise UserError(f"gives {what}; allowed is one array of shape [frames, D] or [frames, D, h, w]")
+
+    def forward(self, planes: Tensor) -> Tensor:
+        found: Tensor = self.network(planes)
         return found.mean((2, 3)) if found.ndim == 4 else found
 
 
@@ -169,7 +181,7 @@ def _torchscript(model: OwnModel) -> nn.Module:
         network: nn.Module = torch.jit.load(io.BytesIO(model.content), map_location="cpu")
     except (RuntimeError, ValueError, EOFError) as error:
         raise UserError(
-            f"is not TorchScript, which torch.jit.save writes ({first_line(error)}); pickles are never loaded"
+            f"is not TorchScript, which torch.jit.save writes ({in_a_line(error)}); pickles are never loaded"
         ) from error
     return network.eval()
 
@@ -182,7 +194,7 @@ def _with_weights(architecture: Architecture, model: OwnModel) -> nn.Module:
     try:
         weights = load(model.content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise UserError(f"is not a whole safetensors file ({first_line(error)})") from error
+        raise UserError(f"is not a whole safetensors file ({in_a_line(error)})") from error
     wanted = _without(architecture.classifiers, architecture.bare.state_dict())
     given = _without(architecture.classifiers, weights)
     for name in wanted:

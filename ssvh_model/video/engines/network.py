@@ -95,8 +95,8 @@ def filled_up(frames: Tensor, count: int) -> Tensor:
     return whole
 
 
-def first_line(error: BaseException) -> str:
-    """What an error of an engine says, without the places in its code that it may begin with, and not too long."""
+def in_a_line(error: BaseException) -> str:
+    """What an error of an engine says, without the places in its code, and not too long."""
     lines = [line.strip() for line in str(error).splitlines()]
-    said = [line for line in lines if line and not line.startswith("Exception from ")]
-    return (said[0] if said else type(error).__name__)[:200]
+    said = [line for line in lines if line and not line.startswith(("Exception from ", "Check '"))]
+    return (" ".join(said) or type(error).__name__)[:200]

@@ -19,7 +19,7 @@ from ssvh_model.video.engines.network import (
     ImageNetwork,
     Normalised,
     filled_up,
-    first_line,
+    in_a_line,
 )
 from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, frames_at_once, unreadable
 
@@ -58,7 +58,7 @@ class OnnxRuntimeEngine:
                 try:
                     self._session = session(str(path))
                 except Exception as error:  # each has a type of its own, and no common one
-                    raise unreadable(first_line(error)) from error
+                    raise unreadable(in_a_line(error)) from error
             inputs, outputs = (
                 [_port(one) for one in ports]
                 for ports in (self._session.get_inputs(), self._session.get_outputs())

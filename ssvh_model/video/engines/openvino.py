@@ -20,7 +20,7 @@ from ssvh_model.video.engines.network import (
     FromPixels,
     ImageNetwork,
     filled_up,
-    first_line,
+    in_a_line,
 )
 from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, frames_at_once, unreadable
 
@@ -151,7 +151,7 @@ def _from_pixels(network: ImageNetwork, content: bytes, size: int) -> Any:
         try:
             model = _core().read_model(path)
         except RuntimeError as error:
-            raise unreadable(first_line(error)) from error
+            raise unreadable(in_a_line(error)) from error
     inputs, outputs = ([_port(one) for one in ports] for ports in (model.inputs, model.outputs))
     at_once = frames_at_once(inputs, outputs, size)
     model.reshape([at_once, 3, size, size])

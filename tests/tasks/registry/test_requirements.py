@@ -45,3 +45,15 @@ def test_the_engine_s_packages_are_asked_for_too() -> None:
     assert backbones.packages_of("efficientnet_lite0", "openvino")[-1] == "openvino"
     assert backbones.packages_of("timm/resnet18", "onnxruntime")[-2:] == ("onnxruntime", "onnx")
     assert backbones.packages_of("", "openvino") == ()
+
+
+def test_a_model_of_one_s_own_needs_what_runs_it_and_the_network_that_its_weights_are_for() -> None:
+    assert backbones.packages_of("mine.onnx", "openvino") == ("openvino",)
+    assert backbones.packages_of("mine.safetensors", "torch", "efficientnet_lite1") == (
+        "efficientnet-lite-pytorch",
+    )
+    assert backbones.packages_of("mine.safetensors", "openvino", "timm/resnet18") == (
+        "timm",
+        "torchvision",
+        "openvino",
+    )
