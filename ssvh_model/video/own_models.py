@@ -45,7 +45,7 @@ class OwnModel:
         trust_torchscript: run TorchScript, which is a program.
 
     Raises:
-        UserError: a value is not possible, or the file is TorchScript, which is not trusted.
+        UserError: a value is not possible, or the file is empty, or TorchScript, which is not trusted.
     """
 
     name: str
@@ -77,6 +77,8 @@ class OwnModel:
                 f"{self.name}: is TorchScript, a program that would run here with all that you may do; it is loaded only "
                 f"if you say that you trust it (running.trust_torchscript: true). {ONNX} needs no trust"
             )
+        if not self.content:
+            raise UserError(f"{self.name}: is an empty file")
 
     @property
     def ending(self) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ssvh_model.errors import UserError
-from ssvh_model.video.engines.network import FRAMES_AT_ONCE
+from ssvh_model.video.engines.network import FRAMES_AT_ONCE, in_a_line
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,9 @@ def alone_on_disk(content: bytes) -> Iterator[Path]:
         yield path
 
 
-def unreadable(reason: str) -> UserError:
-    """For a file that an engine does not read; `reason` is what it says itself."""
+def unreadable(error: Exception, path: Path) -> UserError:
+    """For a file that an engine does not read; `error` is what it says itself, of `path`."""
+    reason = in_a_line(error).replace(str(path), path.name)
     if "external data" in reason.lower():
         return UserError(
             "has its weights in another file; allowed is one file, such as onnx.save(onnx.load(path), path) writes"

@@ -19,7 +19,6 @@ from ssvh_model.video.engines.network import (
     ImageNetwork,
     Normalised,
     filled_up,
-    in_a_line,
 )
 from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, frames_at_once, unreadable
 
@@ -58,7 +57,7 @@ class OnnxRuntimeEngine:
                 try:
                     self._session = session(str(path))
                 except Exception as error:  # each has a type of its own, and no common one
-                    raise unreadable(in_a_line(error)) from error
+                    raise unreadable(error, path) from error
             inputs, outputs = (
                 [_port(one) for one in ports]
                 for ports in (self._session.get_inputs(), self._session.get_outputs())

@@ -20,7 +20,6 @@ from ssvh_model.video.engines.network import (
     FromPixels,
     ImageNetwork,
     filled_up,
-    in_a_line,
 )
 from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, frames_at_once, unreadable
 
@@ -147,11 +146,14 @@ def _export(network: ImageNetwork, size: int) -> bytes:
 def _from_pixels(network: ImageNetwork, content: bytes, size: int) -> Any:
     """An ONNX model behind what it wants done to frames, its maps, if it gives any, averaged."""
     openvino = _openvino()
+    from openvino.frontend import FrontEndManager
+
+    frontend = FrontEndManager().load_by_framework("onnx")  # others would take what is no ONNX
     with alone_on_disk(content) as path:
         try:
-            model = _core().read_model(path)
-        except RuntimeError as error:
-            raise unreadable(in_a_line(error)) from error
+            model = frontend.convert(frontend.load(str(path)))
+        except Exception as error:  # it has kinds of its own
+            raise unreadable(error, path) from error
     inputs, outputs = ([_port(one) for one in ports] for ports in (model.inputs, model.outputs))
     at_once = frames_at_once(inputs, outputs, size)
     model.reshape([at_once, 3, size, size])

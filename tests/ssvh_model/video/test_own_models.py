@@ -188,7 +188,6 @@ def lite0_weights(change: Callable[[dict[str, Tensor]], None]) -> bytes:
 WRONG_ONNX = {
     "a pickle": (lambda: pickle.dumps({"weights": [1, 2]}), "is not an ONNX model that can be read"),
     "truncated": (lambda: write_onnx(small_network())[:200], "is not an ONNX model that can be read"),
-    "empty": (lambda: b"", "is not an ONNX model that can be read"),
     "another size": (
         lambda: write_onnx(small_network(), 48),
         r"takes 'frames' \[any, 3, 48, 48\]; allowed is one input \[frames, 3, 32, 32\] of float32",
@@ -299,12 +298,14 @@ def test_what_must_be_said_is_asked_for() -> None:
         own("mine.pth", b"")
     with pytest.raises(UserError, match="colours 'yuv'; allowed are rgb and bgr"):
         own("mine.onnx", b"", colours="yuv")
+    with pytest.raises(UserError, match=r"mine\.onnx: is an empty file"):
+        own("mine.onnx", b"")
     with pytest.raises(UserError, match="std above 0"):
         own("mine.onnx", b"", std=(1.0, 0.0, 1.0))
     with pytest.raises(UserError, match=r"mine\.onnx: is ONNX, which features\.engine 'torch' does not run"):
         load(own("mine.onnx", write_onnx(small_network())), "torch")
     with pytest.raises(UserError, match=r"features\.own\.architecture: 'resnet'; allowed are"):
-        load(own("mine.safetensors", b"", architecture="resnet"))
+        load(own("mine.safetensors", b"0", architecture="resnet"))
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
