@@ -86,7 +86,7 @@ class Corpus(Section):
 Above0 = Annotated[float, Field(gt=0)]
 
 
-class OwnModel(Section):
+class OwnModelSettings(Section):
     """What an image model of the user's own wants."""
 
     architecture: str | None
@@ -105,7 +105,7 @@ class Features(Section):
     size: int = Field(ge=32, le=1024)
     batch_size: int = Field(ge=1)
     thumbnail: int = Field(ge=16, le=1024)
-    own: OwnModel
+    own: OwnModelSettings
 
 
 class Model(Section):
