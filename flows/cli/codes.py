@@ -1,4 +1,4 @@
-"""The commands that use a hasher: encode, index, add, remove, search, duplicates."""
+"""The commands that use a hasher: encode, index, add, remove, search, duplicates, serve."""
 
 from __future__ import annotations
 
@@ -113,7 +113,33 @@ def duplicates(
     run(folder, radius=radius, as_json=as_json)
 
 
+def serve(
+    folder: Index = paths.INDEX,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond this machine, SSVH_TOKEN must be set.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    megabytes: Annotated[int, typer.Option(min=1, help="Largest upload.")] = 200,
+    seconds: Annotated[int, typer.Option(min=1, help="Longest video that is uploaded.")] = 1800,
+    uploads: Annotated[int, typer.Option(min=1, help="Uploads that are worked on at once.")] = 2,
+    decode_seconds: Annotated[int, typer.Option(min=1, help="Processor time to decode one video.")] = 60,
+    decode_megabytes: Annotated[int, typer.Option(min=64, help="Memory to decode one video.")] = 1024,
+) -> None:
+    """Search, look around and review duplicates on a page, and by HTTP; ctrl-C ends it. A new version of the index is taken over at once."""
+    from flows.commands.serve import serve as run
+    from tasks.serving.limits import Limits
+
+    limits = Limits(
+        megabytes=megabytes,
+        seconds=seconds,
+        uploads=uploads,
+        decode_seconds=decode_seconds,
+        decode_megabytes=decode_megabytes,
+    )
+    run(folder, host=host, port=port, limits=limits)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (encode, index, add, remove, search, duplicates):
+    for command in (encode, index, add, remove, search, duplicates, serve):
         app.command()(command)

@@ -2,7 +2,8 @@
 
 index/current.json          which generation counts, and which of its changes files; renamed into place
 index/000002/codes.h5       the generation's codes, never changed
-index/000002/hasher/        a copy of the hasher that made them, with the image model if that is the user's own
+index/000002/hasher/        a copy of the hasher that made them, with the image model if that is the user's own, and its
+                            model card if there is one
 index/000002/removed.json   ids of videos that were taken out before
 index/000002/changes-000005.h5   what was added and removed since, as a whole
 index/added/                features of videos that were added one by one, for the next hasher
@@ -25,6 +26,7 @@ from ssvh_model.files import atomic_path, check_regular, remove_temporaries
 from ssvh_model.index.cells import Cells, cells_as_data, into_cells, make_cells
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
 from ssvh_model.index.snapshot import (
+    CARD,
     CODES,
     FORMAT,
     HASHER,
@@ -35,6 +37,7 @@ from ssvh_model.index.snapshot import (
     Pointer,
     Snapshot,
     open_snapshot,
+    read_card,
 )
 from ssvh_model.locks import hold_lock
 from ssvh_model.model.hasher_file import hasher_files
@@ -120,6 +123,7 @@ class IndexFolder:
         *,
         seed: int,
         removed: Collection[str] = (),
+        card: str = "",
     ) -> None:
         """Put a new generation in the place of all that there is.
 
@@ -129,6 +133,7 @@ class IndexFolder:
             settings: how it is to search.
             seed: of the cells.
             removed: ids that were taken out, and are to stay out when the videos are encoded again.
+            card: the hasher's model card, Markdown; "" if it has none.
         """
         cells: Cells | None = None
         if len(videos) > settings.exact_up_to and len(videos) >= settings.cells:
@@ -136,7 +141,7 @@ class IndexFolder:
                 videos.codes, videos.bits, cells=settings.cells, probes=settings.probes, seed=seed
             )
             videos = videos.rows(order)
-        self._replace(videos, cells, hasher, settings, removed)
+        self._replace(videos, cells, hasher, settings, removed, card)
 
     def _replace(
         self,
@@ -145,6 +150,7 @@ class IndexFolder:
         hasher: Path,
         settings: IndexSettings,
         removed: Collection[str],
+        card: str,
     ) -> None:
         number = 1 + max((int(name) for name in self._generations()), default=0)
         generation = f"{number:06d}"
@@ -153,6 +159,8 @@ class IndexFolder:
         (temporary / HASHER).mkdir(parents=True)
         for file in hasher_files(hasher):
             shutil.copyfile(file, temporary / HASHER / file.name)
+        if card:
+            (temporary / HASHER / CARD).write_text(card, encoding="utf-8")
         (temporary / SETTINGS).write_text(json.dumps(vars(settings), indent=2) + "\n")
         (temporary / REMOVED_BEFORE).write_text(json.dumps(sorted(removed)) + "\n")
         write_coded_videos(temporary / CODES, videos, **(cells_as_data(cells) if cells is not None else {}))
@@ -223,7 +231,8 @@ class IndexFolder:
             if cells is not None:
                 order, cells = into_cells(whole.codes, cells.centres, cells.probes)
                 whole = whole.rows(order)
-            self._replace(whole, cells, self.hasher_folder(), self.settings(), out)
+            hasher = self.hasher_folder()
+            self._replace(whole, cells, hasher, self.settings(), out, read_card(hasher))
             return
         pointer = Pointer(snapshot.pointer.generation, snapshot.pointer.changes + 1)
         path = pointer.changes_file(self.folder)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 POINTER = "current.json"
 CODES = "codes.h5"
 HASHER = "hasher"
+CARD = "model_card.md"  # in the hasher's folder, where its model card is known
 REMOVED, REMOVED_ADDED = "removed_rows", "removed_ids"
 REMOVED_BEFORE = "removed.json"
 FORMAT = 1
@@ -245,6 +246,15 @@ class Snapshot:
         base = self._base.whole()
         kept = base if self._kept is None else base.rows(self._kept)
         return kept if self._added is None else kept.followed_by(self._added.whole())
+
+
+def read_card(hasher: Path) -> str:
+    """The model card in a hasher's folder, Markdown; "" if there is none that can be read."""
+    try:
+        check_regular(hasher / CARD)
+        return (hasher / CARD).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 class OpenHasher(NamedTuple):

@@ -15,6 +15,7 @@ from ssvh_model.retrieval.codes import pack
 
 if TYPE_CHECKING:
     from ssvh_model.video.backbones import Backbone
+    from ssvh_model.video.decoding import SampledFrames, Sizes
 
 
 class VideoEncoder:
@@ -47,8 +48,43 @@ class VideoEncoder:
             UserError: the video can't be read, or the hasher's features are not made from videos.
         """
         from ssvh_model.video.container import UnreadableVideo
-        from ssvh_model.video.extraction import decode_for, prepared_for
+        from ssvh_model.video.extraction import decode_for
 
+        try:
+            sampled = decode_for(self.backbone, path, frames=self.hasher.config.frames)
+        except UnreadableVideo as error:
+            raise UserError(f"{path}: {error}") from error
+        return self.features_of(sampled)
+
+    def features_of(self, sampled: SampledFrames) -> np.ndarray:
+        """Features of frames that were decoded elsewhere, as `sizes` says, [M, D] float16.
+
+        Raises:
+            UserError: as `backbone`.
+        """
+        from ssvh_model.video.extraction import prepared_for
+
+        return self.backbone.features(prepared_for(self.backbone, sampled)).half().numpy()
+
+    @property
+    def sizes(self) -> Sizes:
+        """What `sample_frames` has to make of the frames where another process decodes: `longer_side` and `square`, as `decode_for` has them.
+
+        Raises:
+            UserError: as `backbone`.
+        """
+        from ssvh_model.video.shard_extraction import working_side
+
+        size = self.backbone.size
+        return (0, size) if self.backbone.takes_squares else (working_side(size), None)
+
+    @property
+    def backbone(self) -> Backbone:
+        """The image network, loaded at the first need.
+
+        Raises:
+            UserError: the hasher's features are not made from videos, or not by a backbone that is to be had here.
+        """
         if self._backbone is None:
             self._backbone = backbone_of(
                 self.features,
@@ -57,11 +93,7 @@ class VideoEncoder:
                 trust_torchscript=self._trust_torchscript,
             )
             self._model = None  # it may be large, and has been read
-        try:
-            sampled = decode_for(self._backbone, path, frames=self.hasher.config.frames)
-        except UnreadableVideo as error:
-            raise UserError(f"{path}: {error}") from error
-        return self._backbone.features(prepared_for(self._backbone, sampled)).half().numpy()
+        return self._backbone
 
     def code(self, path: Path) -> np.ndarray:
         """Packed code of a video, [ceil(K / 8)] uint8.

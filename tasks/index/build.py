@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ssvh_model.errors import UserError
-from ssvh_model.features import FeatureFile, write_feature_file
+from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.files import remove_temporaries
 from ssvh_model.hdf5 import damage_reported, open_hdf5, read_texts
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile
@@ -78,7 +80,7 @@ def build_index(
         videos = encode_features(FeatureFile(content), source, params, progress=progress("videos encoded"))
     index = IndexFolder(folder)
     with index.alone(say):
-        index.replace(videos, source.folder, settings_of(params), seed=params.seed)
+        index.replace(videos, source.folder, settings_of(params), seed=params.seed, card=source.card)
         shutil.rmtree(folder / ADDED, ignore_errors=True)
     return videos
 
@@ -95,6 +97,21 @@ def is_codes_file(path: Path) -> bool:
             return "codes" in file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; allowed is a codes file or a feature file") from None
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of one video.
+
+    Attributes:
+        values: [M, D] float16.
+        frame_indices: [M] int32, which frames they are of.
+        meta: how they were made.
+    """
+
+    values: np.ndarray
+    frame_indices: np.ndarray
+    meta: FeatureMeta
 
 
 @dataclass(frozen=True)
@@ -178,12 +195,10 @@ def _add(index: IndexFolder, encoded: EncodedVideos, videos: Sequence[Video]) ->
     rows = [row for row, video in enumerate(encoded.coded.ids) if video in new]
     if not rows:
         return []
-    coded, kept = encoded.coded.rows(rows), index.folder / ADDED
-    kept.mkdir(exist_ok=True)
-    number = 1 + max((int(path.stem) for path in _kept_files(index.folder)), default=0)
+    coded = encoded.coded.rows(rows)
     # Before the codes: features that belong to no video do no harm, a video without them would be lost to the next hasher.
     digests = [new[video].sha256 for video in coded.ids]
-    _keep_features(FeatureFile(encoded.features), rows, digests, kept / f"{number:06d}.h5")
+    _keep_features(FeatureFile(encoded.features), rows, digests, _next_kept(index.folder))
     index.add(coded)
     return list(coded.ids)
 
@@ -200,6 +215,38 @@ def _keep_features(made: FeatureFile, rows: Sequence[int], digests: Sequence[str
         frame_indices=made.frame_indices[rows],
         sha256=digests,
     )
+
+
+def add_encoded(index: IndexFolder, video: Video, one: CodedVideos, features: Features) -> None:
+    """Add one video that was decoded and encoded elsewhere, and keep its features for the next hasher. The index's lock must be held.
+
+    Args:
+        index: to add to.
+        video: with the digest of its file.
+        one: the same video with its code, by the index's hasher.
+        features: that the code was made of.
+
+    Raises:
+        UserError: as `IndexFolder.add`.
+    """
+    write_feature_file(
+        _next_kept(index.folder),
+        features.values[None],
+        ids=[video.id],
+        labels=[video.labels],
+        splits=[video.split],
+        meta=features.meta,
+        frame_indices=features.frame_indices[None],
+        sha256=[video.sha256],
+    )
+    index.add(one)
+
+
+def _next_kept(folder: Path) -> Path:
+    """Path of the next file with features of added videos."""
+    (folder / ADDED).mkdir(exist_ok=True)
+    number = 1 + max((int(path.stem) for path in _kept_files(folder)), default=0)
+    return folder / ADDED / f"{number:06d}.h5"
 
 
 def _kept_files(folder: Path) -> list[Path]:
@@ -280,7 +327,7 @@ def hasher_of_index(index: IndexFolder) -> HasherSource:
         loaded = open_hasher(index.folder, snapshot)
         made = snapshot.hasher
         return HasherSource(
-            pointer.folder(index.folder) / HASHER, made.model, made.version, made.sha256, loaded
+            pointer.folder(index.folder) / HASHER, made.model, made.version, made.sha256, loaded=loaded
         )
 
     return consistently(index.folder, load)

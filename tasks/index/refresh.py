@@ -63,7 +63,9 @@ def refresh_index(
             return False
         removed = snapshot.removed_ids()
         videos = _Encoding(folder, snapshot, source, params, say, progress).run(removed)
-        index.replace(videos, source.folder, index.settings(), seed=params.seed, removed=removed)
+        index.replace(
+            videos, source.folder, index.settings(), seed=params.seed, removed=removed, card=source.card
+        )
     say(f"{folder}: {len(videos)} videos now have codes by {source.name}")
     return True
 

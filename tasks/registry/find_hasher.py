@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
+from ssvh_model.index.snapshot import read_card
 from ssvh_model.model.hasher_file import (
     DESCRIPTION,
     WEIGHTS,
@@ -49,13 +50,15 @@ class HasherSource:
         model: registered name; "" for a local folder.
         version: number as text; "" for a local folder.
         sha256: hex digest of the two files (`hasher_digest`).
-        loaded: where the files are read already, because they may go at any time.
+        card: its model card, Markdown; "" if it has none.
+        loaded: what `load` gives where the files are read already, because they may go at any time.
     """
 
     folder: Path
     model: str
     version: str
     sha256: str
+    card: str = field(default="", repr=False, compare=False)
     loaded: OpenHasher | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -93,7 +96,8 @@ def find_hasher(what: str, *, model: str) -> HasherSource:
     client = _client()
     found = _version(client, name, alias, version)
     folder = _files(client, name, found.version)
-    source = HasherSource(folder, name, str(found.version), _digest(folder))
+    card = found.description or ""
+    source = HasherSource(folder, name, str(found.version), _digest(folder), card)
     expected = found.tags.get(HASH_TAG)
     if expected and expected != source.sha256:
         raise UserError(
@@ -111,7 +115,7 @@ def local_hasher(folder: Path) -> HasherSource:
     """
     if not (folder / WEIGHTS).is_file() or not (folder / DESCRIPTION).is_file():
         raise UserError(f"{folder}: holds no hasher; allowed is {ALLOWED}")
-    return HasherSource(folder, "", "", _digest(folder))
+    return HasherSource(folder, "", "", _digest(folder), read_card(folder))
 
 
 def _digest(folder: Path) -> str:

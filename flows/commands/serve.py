@@ -1,0 +1,71 @@
+"""What the command serve does: listen, with a token for changes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads with nothing to do sleep
+
+import uvicorn
+
+from flows.servers.search.app import search_app
+from flows.servers.search.guards import is_loopback
+from ssvh_model.errors import UserError
+from ssvh_model.index.snapshot import open_snapshot
+from tasks.serving.limits import Limits
+from tasks.serving.service import SearchService
+
+TOKEN = "SSVH_TOKEN"
+SECONDS_TO_FINISH = 10  # what is being answered when the service is to end
+
+
+def serve(folder: Path, *, host: str, port: int, limits: Limits) -> None:
+    """Answer searches until ctrl-C.
+
+    Raises:
+        UserError: there is no index, nobody has set a token for a service that others reach, or the address can't be had.
+    """
+    open_snapshot(folder)
+    loopback, token = is_loopback(host), os.environ.get(TOKEN, "")
+    if not token and not loopback:
+        raise UserError(
+            f"{TOKEN} is not set; a service that listens on {host}, beyond this machine, needs a token for whoever changes its index"
+        )
+    with _listening(host, port) as listener:
+        address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+        print(f"search page     {address}/", f"HTTP interface  {address}/docs", sep="\n")
+        if token:
+            print(f"token           that of {TOKEN}")
+        else:
+            token = secrets.token_urlsafe(24)
+            print(f"token           {token}  (for changes; {TOKEN} sets another)")
+        print("ctrl-C ends it", flush=True)
+        app = search_app(SearchService(folder, limits), token=token, only_loopback=loopback)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=SECONDS_TO_FINISH,
+        )
+        logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(found[0], found[1])
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(found[4])
+        listener.listen(socket.SOMAXCONN)
+    except OSError as error:
+        raise UserError(
+            f"can't listen on {host}, port {port}: {error.strerror}; --port takes another, 0 a free one"
+        ) from error
+    return listener

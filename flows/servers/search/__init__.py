@@ -1,0 +1,1 @@
+"""The search service's web side: `ssvh serve`."""

@@ -1,0 +1,163 @@
+"""What the service says of itself: its index and hasher, a map of the videos, and how it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from flows.servers.search.measuring import Measures
+from flows.servers.search.parts import Parts, in_thread
+from tasks.serving.limits import Limits
+from tasks.serving.view import IndexVersion
+
+SHOWN_LABELS = 500
+
+
+@dataclass(frozen=True)
+class Label:
+    """A label and how many videos have it."""
+
+    label: str
+    videos: int
+
+
+@dataclass(frozen=True)
+class About:
+    """The index, and what may be asked of the service.
+
+    Attributes:
+        index: the version that answers now.
+        exact: False if a search looks into some cells only.
+        longest: seconds of the longest video.
+        labels: the most frequent first.
+        takes_clips: False if only codes and videos of the index can be searched for.
+        no_clips: "" or why not.
+        has_card: True if there is a model card, at `/hasher/card`.
+        limits: on uploads.
+    """
+
+    index: IndexVersion
+    exact: bool
+    longest: float
+    labels: list[Label]
+    takes_clips: bool
+    no_clips: str
+    has_card: bool
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class Card:
+    """A hasher's model card.
+
+    Attributes:
+        markdown: as it was written; "" if there is none.
+        html: the same to be shown; it holds no scripts, and nothing from elsewhere.
+    """
+
+    markdown: str
+    html: str
+
+
+@dataclass(frozen=True)
+class Map:
+    """The videos in the plane: near codes are near each other.
+
+    Attributes:
+        index: the version that has answered.
+        labels: that the points name.
+        ids: of the videos.
+        x, y: where they are; one entry a video, as in `label`.
+        label: place in `labels`, of the video's first one; -1 if it has none.
+    """
+
+    index: IndexVersion
+    labels: list[str]
+    ids: list[str]
+    x: list[float]
+    y: list[float]
+    label: list[int]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The service can answer."""
+
+    status: Literal["ready"]
+    index: IndexVersion
+
+
+def about_routes(parts: Parts, measures: Measures) -> APIRouter:
+    """`/index`, `/hasher/card`, `/map`, `/health`, `/ready` and `/metrics`."""
+    router = APIRouter(tags=["about"])
+    service = parts.service
+
+    @router.get("/index")
+    async def index() -> About:
+        """The index, its hasher, its labels and the limits on uploads."""
+        view = service.view
+
+        def about() -> About:
+            labels = [Label(label, videos) for label, videos in list(view.labels.items())[:SHOWN_LABELS]]
+            cannot = view.hasher.cannot
+            exact = view.snapshot.cells is None
+            return About(
+                view.version, exact, view.longest, labels, not cannot, cannot, bool(view.card), service.limits
+            )
+
+        return await in_thread(about)
+
+    @router.get("/hasher/card")
+    async def card() -> Card:
+        """The hasher's model card, if the index has one."""
+        text = service.view.card
+        return Card(text, await in_thread(_shown, text))
+
+    @router.get("/map")
+    async def map() -> Map:
+        """Where the videos are in the plane (principal components of their codes); of many, some thousands evenly chosen."""
+        view = service.view
+
+        def made() -> Map:
+            rows, places = view.map
+            names = list(view.labels)
+            number = {label: place for place, label in enumerate(names)}
+            first = [view.videos.labels[row].partition("|")[0] for row in rows.tolist()]
+            return Map(
+                view.version,
+                names,
+                [view.videos.ids[row] for row in rows.tolist()],
+                [round(x, 3) for x in places[:, 0].tolist()],
+                [round(y, 3) for y in places[:, 1].tolist()],
+                [number.get(label, -1) for label in first],
+            )
+
+        return await in_thread(made)
+
+    @router.get("/health")
+    async def health() -> dict[str, str]:
+        """The process is alive."""
+        return {"status": "ok"}
+
+    @router.get("/ready")
+    async def ready() -> Ready:
+        """An index is loaded, and with it its hasher."""
+        return Ready("ready", service.view.version)
+
+    @router.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """For Prometheus."""
+        return Response(measures.page(), media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def _shown(markdown: str) -> str:
+    from markdown_it import MarkdownIt
+
+    # Its pictures are in the registry, not here.
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image"])
+    return str(reader.render(markdown))

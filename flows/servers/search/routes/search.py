@@ -1,0 +1,137 @@
+"""Searching: by a clip, by a video of the index, or by a code."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Query, Request
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from flows.servers.search.parts import Filtered, Parts, in_thread
+from tasks.serving.problems import BAD_REQUEST, Problem
+from tasks.serving.service import ClipHits
+from tasks.serving.view import Filters, Hit, IndexVersion, IndexView
+
+MOST_HITS = 500
+LARGEST_QUESTION = 16_384  # bytes of JSON
+
+
+class Question(BaseModel):
+    """What to search for where it is no clip: one of the two.
+
+    Attributes:
+        id: of a video of the index; it is not among what is found.
+        code: in hexadecimal digits.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: str | None = None
+    code: str | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Question:
+        if (self.id is None) == (self.code is None):
+            raise ValueError("allowed is either an id or a code")
+        return self
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was searched for.
+
+    Attributes:
+        kind: of the question.
+        id: of the video, if it is one of the index.
+        code: in hexadecimal digits.
+        frames, seconds: of a clip.
+        remark: "" or what is wrong with the clip.
+    """
+
+    kind: Literal["clip", "id", "code"]
+    code: str
+    id: str = ""
+    frames: int = 0
+    seconds: float = 0.0
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was found.
+
+    Attributes:
+        index: the version that has answered; question, codes and hasher are all of it.
+        query: what was searched for.
+        hits: nearest first, equally near ones in the order of the index.
+        seconds: that it took, from the moment when the whole question was there.
+    """
+
+    index: IndexVersion
+    query: Asked
+    hits: list[Hit]
+    seconds: float
+
+
+BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "video/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {"schema": Question.model_json_schema()},
+        },
+    }
+}
+
+
+def search_routes(parts: Parts) -> APIRouter:
+    """`POST /search`."""
+    router = APIRouter(tags=["search"])
+
+    @router.post("/search", openapi_extra=BODY)
+    async def search(
+        request: Request, filters: Filtered, count: Annotated[int, Query(ge=1, le=MOST_HITS)] = 10
+    ) -> Answer:
+        """Find the videos nearest to a clip (the file is the body), to a video of the index, or to a code (JSON)."""
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
+            question = await _question(request)
+            began = time.perf_counter()
+            return await in_thread(_by_code, parts.service.view, question, count, filters, began)
+        async with parts.uploads.received(request) as clip:
+            began = time.perf_counter()
+            found = await in_thread(parts.service.search_clip, clip, count, filters)
+        return _of_clip(found, began)
+
+    return router
+
+
+async def _question(request: Request) -> Question:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_QUESTION:
+            raise Problem(BAD_REQUEST, f"the JSON is longer than {LARGEST_QUESTION} bytes")
+    try:
+        return Question.model_validate_json(body)
+    except ValidationError as error:
+        raise Problem(
+            BAD_REQUEST,
+            "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in error.errors()),
+        ) from error
+
+
+def _by_code(view: IndexView, question: Question, count: int, filters: Filters, began: float) -> Answer:
+    row = None if question.id is None else view.row(question.id)
+    code: np.ndarray = view.parse_code(question.code or "") if row is None else view.code(row)
+    hits = view.nearest(code, count, filters, without=row)
+    asked = Asked("code" if row is None else "id", code.tobytes().hex(), question.id or "")
+    return Answer(view.version, asked, hits, round(time.perf_counter() - began, 6))
+
+
+def _of_clip(found: ClipHits, began: float) -> Answer:
+    asked = Asked("clip", found.code, "", found.frames, round(found.seconds, 3), found.remark)
+    return Answer(found.version, asked, found.hits, round(time.perf_counter() - began, 6))

@@ -1,0 +1,222 @@
+"""The videos of the index: their facts, pictures and files, and changing what is in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import FileResponse
+
+from flows.servers.search.parts import Filtered, Parts, in_thread
+from ssvh_model.files import check_regular
+from tasks.serving.decoding import Look
+from tasks.serving.problems import BAD_REQUEST, FILE_GONE, Problem
+from tasks.serving.view import IndexVersion, VideoFacts
+
+MOST_LISTED = 500
+LONGEST_ID = 200
+LONGEST_LABEL = 200
+# What FFmpeg calls a container, and what a browser does.
+MEDIA_TYPES = {
+    "mov": "video/mp4",
+    "matroska": "video/webm",
+    "avi": "video/x-msvideo",
+    "mpegts": "video/mp2t",
+    "ogg": "video/ogg",
+    "flv": "video/x-flv",
+    "gif": "image/gif",
+}
+IMMUTABLE = {"Cache-Control": "private, max-age=3600"}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Some of the videos.
+
+    Attributes:
+        index: the version that has answered.
+        total: how many there are, on all pages.
+        offset: how many come before these.
+        videos: in the order of the index.
+    """
+
+    index: IndexVersion
+    total: int
+    offset: int
+    videos: list[VideoFacts]
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a look at a video's file has told.
+
+    Attributes:
+        frames: that decode.
+        seconds: of the video.
+        width, height: in pixels, as shown.
+        megabytes: of the file.
+        remark: "" or what is wrong with it.
+    """
+
+    frames: int
+    seconds: float
+    width: int
+    height: int
+    megabytes: float
+    remark: str
+
+
+@dataclass(frozen=True)
+class Described:
+    """All that is known of a video.
+
+    Attributes:
+        index: the version that has answered.
+        video: as the index knows it.
+        code: in hexadecimal digits.
+        file: None where it is not there or can't be read.
+        no_file: "" or why not.
+    """
+
+    index: IndexVersion
+    video: VideoFacts
+    code: str
+    file: FileFacts | None
+    no_file: str
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The index after a change.
+
+    Attributes:
+        index: the version that the change has made, or a later one.
+        id: of the video that was added or removed.
+    """
+
+    index: IndexVersion
+    id: str
+
+
+def video_routes(parts: Parts) -> APIRouter:
+    """`/videos`, `/thumbnails`, `/previews` and `/files`. Ids may hold slashes, so that they come last in an address."""
+    router = APIRouter(tags=["videos"])
+    service = parts.service
+
+    async def look(video: str) -> Look:
+        view = service.view
+        return await in_thread(service.look, view, view.row(video), limiter=parts.decoding)
+
+    @router.get("/videos")
+    async def videos(
+        filters: Filtered,
+        offset: Annotated[int, Query(ge=0)] = 0,
+        count: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 50,
+    ) -> Listed:
+        """List the videos of the index, page by page. `max_distance` means nothing here."""
+        view = service.view
+
+        def listed() -> Listed:
+            rows = view.rows(filters)
+            total = len(view.videos) if rows is None else len(rows)
+            chosen = (
+                range(offset, min(offset + count, total)) if rows is None else rows[offset : offset + count]
+            )
+            return Listed(view.version, total, offset, [view.facts(int(row)) for row in chosen])
+
+        return await in_thread(listed)
+
+    @router.post("/videos", status_code=201, dependencies=[Depends(parts.changing)], openapi_extra=FILE_BODY)
+    async def add(
+        request: Request,
+        response: Response,
+        id: Annotated[str, Query(min_length=1, max_length=LONGEST_ID)],
+        label: Annotated[list[str] | None, Query()] = None,
+    ) -> Changed:
+        """Add a video: the file is the body. It is kept in the index's folder, under a name of its own."""
+        labels = tuple(dict.fromkeys(label or ()))
+        for text in (id, *labels):
+            if not text.isprintable() or not text.strip() or len(text) > LONGEST_LABEL:
+                raise Problem(
+                    BAD_REQUEST, f"{text!r}: allowed are 1 to {LONGEST_LABEL} characters that can be printed"
+                )
+        if any("|" in text for text in labels):
+            raise Problem(BAD_REQUEST, "a label holds '|', which stands between labels")
+        async with parts.uploads.received(request) as clip:
+            view = await in_thread(service.add, clip, id, labels)
+        return Changed(view.version, id)
+
+    @router.get("/videos/{id:path}")
+    async def video(id: str) -> Described:
+        """All that is known of a video, its file among it."""
+        view = service.view
+        row = view.row(id)
+        file, why = None, ""
+        try:
+            seen = await in_thread(service.look, view, row, limiter=parts.decoding)
+            size = service.file_of(view, row).stat().st_size
+            file = FileFacts(
+                seen.frames,
+                round(seen.seconds, 3),
+                seen.width,
+                seen.height,
+                round(size / 1e6, 3),
+                seen.remark,
+            )
+        except Problem as problem:
+            why = problem.detail
+        except OSError as error:
+            why = f"its file can't be read: {error.strerror}"
+        return Described(view.version, view.facts(row), view.hex_code(row), file, why)
+
+    @router.delete("/videos/{id:path}", dependencies=[Depends(parts.changing)])
+    async def remove(id: str) -> Changed:
+        """Take a video out of the index. Its file goes, too, if it was added through this service."""
+        view = await in_thread(service.remove, id)
+        return Changed(view.version, id)
+
+    @router.get("/thumbnails/{id:path}", response_class=Response, responses=_pictures("image/jpeg"))
+    async def thumbnail(id: str) -> Response:
+        """The frame in the middle of a video, JPEG."""
+        return Response((await look(id)).thumbnail, media_type="image/jpeg", headers=IMMUTABLE)
+
+    @router.get("/previews/{id:path}", response_class=Response, responses=_pictures("image/webp"))
+    async def preview(id: str) -> Response:
+        """Twelve frames of a video, evenly in time, as a moving picture, WebP; for videos that a browser can't play."""
+        return Response((await look(id)).preview, media_type="image/webp", headers=IMMUTABLE)
+
+    @router.get("/files/{id:path}", response_class=FileResponse)
+    async def file(id: str) -> FileResponse:
+        """The video's file, also parts of it (Range). What is no video is not given out, whatever the index says."""
+        view = service.view
+        row = view.row(id)
+        seen = await in_thread(service.look, view, row, limiter=parts.decoding)
+        path = service.file_of(view, row)
+        try:
+            check_regular(path)
+        except OSError as error:
+            raise Problem(FILE_GONE, f"its file can't be read: {error.strerror}") from error
+        kind = MEDIA_TYPES.get(seen.format.partition(",")[0], "application/octet-stream")
+        name = re.sub(r"[^\w.-]", "_", id.rpartition("/")[2])
+        return FileResponse(
+            path, media_type=kind, filename=name + path.suffix, content_disposition_type="inline"
+        )
+
+    return router
+
+
+FILE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in ("video/*", "application/octet-stream")
+        },
+    }
+}
+
+
+def _pictures(kind: str) -> dict[int | str, dict[str, object]]:
+    return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}}

@@ -1,0 +1,97 @@
+"""What people have decided about pairs of near-duplicates: a file in the index's folder that outlives its versions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from ssvh_model.errors import UserError
+from ssvh_model.files import check_regular, write_json
+from ssvh_model.locks import hold_lock
+
+Verdict = Literal["duplicate", "not a duplicate"]
+VERDICTS: tuple[Verdict, ...] = ("duplicate", "not a duplicate")
+# In a folder of its own: whoever changes the index removes what looks like half a file in the index's folder.
+FOLDER = "review"
+FILE = "decisions.json"
+LOCK = "lock"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Decision:
+    """About one pair of videos.
+
+    Attributes:
+        first, second: their ids, in alphabetical order.
+        decision: "duplicate" or "not a duplicate".
+        at: when, in ISO 8601 with time zone.
+    """
+
+    first: str
+    second: str
+    decision: Verdict
+    at: str
+
+
+def pair(one: str, other: str) -> tuple[str, str]:
+    """Two ids in the order in which a decision has them."""
+    return (one, other) if one <= other else (other, one)
+
+
+class Decisions:
+    """The file. Every change is written at once, as a whole, whoever else writes.
+
+    Args:
+        folder: of the index.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FOLDER / FILE
+        self._lock = folder / FOLDER / LOCK
+
+    def read(self) -> dict[tuple[str, str], Decision]:
+        """All decisions by pair.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        try:
+            check_regular(self.path)
+            content = json.loads(self.path.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise ValueError(f"its format is {content['format']!r}; allowed is {FORMAT}")
+            found = [Decision(**one) for one in content["decisions"]]
+            if not all(isinstance(value, str) for one in found for value in vars(one).values()):
+                raise ValueError("allowed are texts")
+            if wrong := [one.decision for one in found if one.decision not in VERDICTS]:
+                raise ValueError(f"a decision is {wrong[0]!r}; allowed are {' and '.join(VERDICTS)}")
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{self.path}: not readable ({error}); move it away to begin with none"
+            ) from error
+        return {pair(one.first, one.second): one for one in found}
+
+    def decide(self, one: str, other: str, verdict: Verdict | None) -> Decision | None:
+        """Keep a decision in the place of what was decided before; None takes that back.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        first, second = pair(one, other)
+        with hold_lock(self._lock):
+            decisions = self.read()
+            decision = None
+            if verdict is None:
+                decisions.pop((first, second), None)
+            else:
+                decision = Decision(first, second, verdict, datetime.now(UTC).isoformat(timespec="seconds"))
+                decisions[first, second] = decision
+            kept = [asdict(decisions[key]) for key in sorted(decisions)]
+            write_json(self.path, {"format": FORMAT, "decisions": kept})
+        return decision

@@ -1,0 +1,135 @@
+"""The process that decodes files that strangers have sent, with little it may do: memory, processor time, open files, no writing.
+
+`python -m tasks.serving.decoder MEGABYTES SECONDS PIPE`, started by `decoding.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+from ssvh_model.video.container import UnreadableVideo, open_video
+from ssvh_model.video.decoding import probe, sample_frames
+from tasks.serving.worker import Answer, serve
+
+OPEN_FILES = 64
+PREVIEW_FRAMES = 12
+PREVIEW_SIDE = 320
+PREVIEW_MILLISECONDS = 250  # a frame
+QUALITY = 78  # of JPEG
+PREVIEW_QUALITY = 55  # of WebP
+
+
+def main() -> None:
+    """Import what is needed, limit this process, and answer."""
+    import av  # noqa: F401 - before the memory is limited
+    from PIL import Image
+
+    Image.preinit()
+    megabytes, seconds, pipe = (int(argument) for argument in sys.argv[1:])
+    limit_process(megabytes)
+
+    def answer(question: dict[str, Any], arrays: dict[str, np.ndarray]) -> Answer:
+        limit_seconds(seconds)
+        path = Path(question["path"])
+        try:
+            if question["do"] == "look":
+                return look(path)
+            return frames_of(path, question)
+        except UnreadableVideo as error:
+            raise UserError(error.reason) from error
+        except MemoryError as error:
+            raise UserError("it needs more memory than is allowed") from error
+
+    serve(pipe, answer)
+
+
+def limit_process(megabytes: int) -> None:
+    """Let this process take `megabytes` more than it has now, write no files and open few."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
+    most = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 2**20
+    for limit, value in {
+        resource.RLIMIT_AS: most,
+        resource.RLIMIT_FSIZE: 0,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_NOFILE: OPEN_FILES,
+    }.items():
+        resource.setrlimit(limit, (value, value))
+
+
+def limit_seconds(seconds: int) -> None:
+    """Let this process take so many seconds of processor time more; then the system ends it."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    most = math.ceil(used.ru_utime + used.ru_stime) + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (most, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def frames_of(path: Path, question: dict[str, Any]) -> Answer:
+    """The frames that a hasher looks at. A video above `most_seconds` is not decoded."""
+    seen = probe(path)
+    if seen.duration > question["most_seconds"]:
+        return {"too_long": seen.duration}, {}
+    sampled = sample_frames(
+        path, question["frames"], longer_side=question["longer_side"], square=question["square"]
+    )
+    arrays = {"frames": sampled.frames, "indices": sampled.indices}
+    if sampled.squares is not None:
+        arrays["squares"] = sampled.squares
+    said = {
+        "frames": sampled.total,
+        "seconds": seen.duration,
+        "remark": sampled.remark,
+        "format": _format(path),
+    }
+    return said, arrays
+
+
+def look(path: Path) -> Answer:
+    """What a person wants to see of a video: its facts, the frame in the middle, and a moving picture of some frames."""
+    from PIL import Image
+
+    seen = probe(path)
+    sampled = sample_frames(path, PREVIEW_FRAMES, longer_side=PREVIEW_SIDE)
+    pictures = [Image.fromarray(frame) for frame in sampled.frames]
+    still, moving = io.BytesIO(), io.BytesIO()
+    pictures[len(pictures) // 2].save(still, "JPEG", quality=QUALITY)
+    pictures[0].save(
+        moving,
+        "WEBP",
+        save_all=True,
+        append_images=pictures[1:],
+        duration=PREVIEW_MILLISECONDS,
+        loop=0,
+        quality=PREVIEW_QUALITY,
+        method=2,
+    )
+    said = {
+        "frames": sampled.total,
+        "seconds": seen.duration,
+        "width": seen.width,
+        "height": seen.height,
+        "remark": sampled.remark,
+        "format": _format(path),
+    }
+    return said, {"thumbnail": _as_array(still), "preview": _as_array(moving)}
+
+
+def _format(path: Path) -> str:
+    with open_video(path) as (container, _):
+        return str(container.format.name)
+
+
+def _as_array(written: io.BytesIO) -> np.ndarray:
+    return np.frombuffer(written.getvalue(), dtype=np.uint8)
+
+
+if __name__ == "__main__":
+    main()

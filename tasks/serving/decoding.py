@@ -1,0 +1,186 @@
+"""Asking processes that may die (`decoder.py`) for frames and pictures of videos."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+from tasks.serving.limits import PATIENCE, Limits
+from tasks.serving.problems import FILE_GONE, TOO_EXPENSIVE, TOO_LONG, UNREADABLE_VIDEO, Kind, Problem
+from tasks.serving.worker import Answer, WorkerEnded, WorkerProcess
+
+DECODERS = 2  # processes
+CACHED_BYTES = 64 * 2**20  # of pictures
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Decoded frames of a video, on their way to the encoder.
+
+    Attributes:
+        arrays: as `SampledFrames` has them: `frames`, `indices` and perhaps `squares`.
+        total: number of frames of the video.
+        seconds: of the video.
+        remark: "" or what is wrong with the file.
+        format: of the container, as FFmpeg names it.
+    """
+
+    arrays: Mapping[str, np.ndarray]
+    total: int
+    seconds: float
+    remark: str
+    format: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a person wants to see of a video.
+
+    Attributes:
+        frames, seconds, width, height: of the video; width and height in pixels.
+        remark: "" or what is wrong with the file.
+        format: of the container, as FFmpeg names it.
+        thumbnail: the frame in the middle, JPEG.
+        preview: some frames as a moving picture, WebP.
+    """
+
+    frames: int
+    seconds: float
+    width: int
+    height: int
+    remark: str
+    format: str
+    thumbnail: bytes
+    preview: bytes
+
+
+class Decoding:
+    """Some decoder processes, and what they have found last.
+
+    Args:
+        limits: on what one video may cost.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        numbers = (str(limits.decode_megabytes), str(limits.decode_seconds))
+        self._workers = [WorkerProcess("tasks.serving.decoder", *numbers) for _ in range(DECODERS)]
+        self._free: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
+        for worker in self._workers:
+            self._free.put(worker)
+        self._looks: OrderedDict[tuple[str, int, int], Future[Look]] = OrderedDict()
+        self._lock = threading.Lock()
+        self.deaths = 0
+
+    def stop(self) -> None:
+        """End the processes."""
+        for worker in self._workers:
+            worker.stop()
+
+    def frames(
+        self, path: Path, *, count: int, longer_side: int | None, square: int | None, limited: bool = True
+    ) -> Frames:
+        """Frames of a video for an encoder.
+
+        Args:
+            path: the video.
+            count: M.
+            longer_side, square: as `sample_frames` has them.
+            limited: refuse a video that is longer than uploads may be.
+
+        Raises:
+            Problem: it can't be read, is too long, or costs too much.
+        """
+        question = {
+            "do": "frames",
+            "path": str(path.resolve()),
+            "frames": count,
+            "longer_side": longer_side,
+            "square": square,
+            "most_seconds": self._limits.seconds if limited else 1e18,
+        }
+        said, arrays = self._ask(question, UNREADABLE_VIDEO)
+        if "too_long" in said:
+            raise Problem(
+                TOO_LONG,
+                f"the video is {said['too_long']:.0f} seconds long; allowed are {self._limits.seconds}",
+            )
+        return Frames(arrays, said["frames"], said["seconds"], said["remark"], said["format"])
+
+    def look(self, path: Path) -> Look:
+        """Facts and pictures of a video of the index.
+
+        Raises:
+            Problem: its file is not there any more, can't be read as a video, or costs too much.
+        """
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise Problem(FILE_GONE, f"its file can't be read: {error.strerror}") from error
+        key = (str(path), state.st_mtime_ns, state.st_size)
+        with self._lock:
+            found = self._looks.get(key)
+            mine = found is None
+            if found is None:
+                found = self._looks[key] = Future()
+            self._looks.move_to_end(key)
+        if mine:
+            try:
+                said, arrays = self._ask({"do": "look", "path": str(path.resolve())}, FILE_GONE)
+                thumbnail, preview = arrays["thumbnail"].tobytes(), arrays["preview"].tobytes()
+                found.set_result(Look(**said, thumbnail=thumbnail, preview=preview))
+            except BaseException as error:
+                found.set_exception(error)
+                if not isinstance(error, Problem) or error.kind is not FILE_GONE:
+                    with self._lock:  # it may go better the next time
+                        self._looks.pop(key, None)
+            self._forget()
+        return found.result()
+
+    def _forget(self) -> None:
+        """Drop what was asked for longest ago, beyond `CACHED_BYTES`."""
+        with self._lock:
+            left = CACHED_BYTES
+            for key in reversed(list(self._looks)):
+                left -= _size(self._looks[key])
+                if left < 0:
+                    del self._looks[key]
+
+    def _ask(self, question: Mapping[str, Any], unreadable: Kind) -> Answer:
+        with self._worker() as worker:
+            try:
+                return worker.ask(question, {}, seconds=PATIENCE * self._limits.decode_seconds)
+            except UserError as error:
+                raise Problem(unreadable, str(error)) from error
+            except WorkerEnded as error:
+                self.deaths += 1
+                raise Problem(
+                    TOO_EXPENSIVE,
+                    f"decoding was given up: {error}; allowed are {self._limits.decode_seconds} s of processor time and "
+                    f"{self._limits.decode_megabytes} MB",
+                ) from error
+
+    @contextmanager
+    def _worker(self) -> Iterator[WorkerProcess]:
+        worker = self._free.get()
+        try:
+            yield worker
+        finally:
+            self._free.put(worker)
+
+
+def _size(look: Future[Look]) -> int:
+    if not look.done() or look.exception() is not None:
+        return 100
+    found = look.result()
+    return len(found.thumbnail) + len(found.preview)

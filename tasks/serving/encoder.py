@@ -1,0 +1,70 @@
+"""The one process that has torch at work: from decoded frames to codes.
+
+`python -m tasks.serving.encoder PIPE`, started by `encoding.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+from ssvh_model.index.video_encoder import VideoEncoder
+from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher
+from ssvh_model.video.decoding import SampledFrames
+from tasks.serving.worker import Answer, serve
+
+# The one in service, the next one, and one whose last questions are on their way.
+HASHERS_KEPT = 3
+
+
+class Encoders:
+    """Hashers by their digest, those asked for last."""
+
+    def __init__(self) -> None:
+        self._encoders: OrderedDict[str, VideoEncoder] = OrderedDict()
+
+    def answer(self, question: dict[str, Any], arrays: dict[str, np.ndarray]) -> Answer:
+        """Load a hasher, or encode a video with one that is loaded."""
+        if question["do"] == "load":
+            return self._load(Path(question["folder"]), question["sha256"]), {}
+        encoder = self._encoders.get(question["sha256"])
+        if encoder is None:
+            return {"gone": True}, {}
+        sampled = SampledFrames(
+            arrays["frames"], arrays["indices"], question["frames"], "", arrays.get("squares")
+        )
+        features = encoder.features_of(sampled)
+        return {}, {"features": features, "code": encoder.codes_of(features[None])[0]}
+
+    def _load(self, folder: Path, sha256: str) -> dict[str, Any]:
+        if sha256 not in self._encoders:
+            try:
+                found = hasher_digest(folder)
+            except OSError as error:  # another version of the index may have taken its place
+                raise UserError(f"{folder}: not readable ({error.strerror})") from error
+            if found != sha256:
+                raise UserError(f"{folder}: not the hasher that made the codes of this index")
+            encoder = VideoEncoder(*load_saved_hasher(folder))
+            for other in self._encoders.values():
+                if other.features == encoder.features:
+                    encoder.share_backbone(other)
+            self._encoders[sha256] = encoder
+        self._encoders.move_to_end(sha256)
+        while len(self._encoders) > HASHERS_KEPT:
+            self._encoders.popitem(last=False)
+        encoder = self._encoders[sha256]
+        said: dict[str, Any] = {"frames": encoder.hasher.config.frames, "meta": vars(encoder.features)}
+        try:
+            longer_side, square = encoder.sizes
+        except UserError as error:
+            return {**said, "cannot": str(error)}
+        return {**said, "longer_side": longer_side, "square": square}
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[-1]), Encoders().answer)

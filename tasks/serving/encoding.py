@@ -1,0 +1,107 @@
+"""Asking the encoder process (`encoder.py`) for codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureMeta
+from tasks.serving.decoding import Frames
+from tasks.serving.problems import NO_ENCODER, NOT_READY, Problem
+from tasks.serving.worker import WorkerEnded, WorkerProcess
+
+SECONDS_TO_LOAD = 600.0
+SECONDS_TO_ENCODE = 600.0
+
+
+@dataclass(frozen=True)
+class LoadedHasher:
+    """A hasher that the encoder process has loaded.
+
+    Attributes:
+        folder: where its files were.
+        sha256: its digest.
+        frames: M, that it looks at.
+        longer_side, square: what `sample_frames` makes of them.
+        meta: how its features are made.
+        cannot: "" or why it can't encode videos.
+    """
+
+    folder: Path
+    sha256: str
+    frames: int
+    meta: FeatureMeta
+    longer_side: int | None = None
+    square: int | None = None
+    cannot: str = ""
+
+
+@dataclass(frozen=True)
+class EncodedClip:
+    """A video's code.
+
+    Attributes:
+        code: packed, [ceil(K / 8)] uint8.
+        features: of its frames, [M, D] float16.
+        decoded: what is known of the video.
+    """
+
+    code: np.ndarray
+    features: np.ndarray
+    decoded: Frames
+
+
+class HasherGone(Exception):
+    """The hasher that was asked for is not in service any more."""
+
+
+class Encoding:
+    """The encoder process."""
+
+    def __init__(self) -> None:
+        self._worker = WorkerProcess("tasks.serving.encoder")
+
+    def stop(self) -> None:
+        """End the process."""
+        self._worker.stop()
+
+    def load(self, folder: Path, sha256: str) -> LoadedHasher:
+        """Have a hasher loaded, with its backbone.
+
+        Raises:
+            UserError: its files are gone or not what they were.
+            WorkerEnded: the process does not start.
+        """
+        question = {"do": "load", "folder": str(folder.resolve()), "sha256": sha256}
+        said, _ = self._worker.ask(question, {}, seconds=SECONDS_TO_LOAD)
+        meta = FeatureMeta(**said.pop("meta"))
+        return LoadedHasher(folder, sha256, meta=meta, **said)
+
+    def encode(self, hasher: LoadedHasher, frames: Frames) -> EncodedClip:
+        """The code of a video.
+
+        Raises:
+            HasherGone: another hasher has taken its place for good.
+            Problem: the hasher takes no videos, or the process ended.
+        """
+        if hasher.cannot:
+            raise Problem(NO_ENCODER, hasher.cannot)
+        question = {"do": "encode", "sha256": hasher.sha256, "frames": frames.total}
+        try:
+            said, found = self._worker.ask(question, frames.arrays, seconds=SECONDS_TO_ENCODE)
+            if "gone" in said:  # the process is a new one, or others have been loaded since
+                try:
+                    self.load(hasher.folder, hasher.sha256)
+                except UserError as error:
+                    raise HasherGone(str(error)) from error
+                said, found = self._worker.ask(question, frames.arrays, seconds=SECONDS_TO_ENCODE)
+            if "gone" in said:
+                raise HasherGone(hasher.sha256)
+        except UserError as error:
+            raise Problem(NO_ENCODER, str(error)) from error
+        except WorkerEnded as error:
+            raise Problem(NOT_READY, f"the encoder has ended ({error})", retry_after=5) from error
+        return EncodedClip(found["code"], found["features"], frames)

@@ -1,0 +1,29 @@
+"""What the service lets strangers cost it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits on uploads and on the files of the index.
+
+    Attributes:
+        megabytes: of an upload.
+        seconds: of an uploaded video.
+        uploads: at once.
+        upload_seconds: by the clock, until the whole upload is there.
+        decode_seconds: of processor time for one video; by the clock it may be `PATIENCE` times as much.
+        decode_megabytes: of memory for decoding.
+    """
+
+    megabytes: int = 200
+    seconds: int = 1800
+    uploads: int = 2
+    upload_seconds: int = 600
+    decode_seconds: int = 60
+    decode_megabytes: int = 1024
+
+
+PATIENCE = 5  # a machine with other work takes so many times as long by the clock

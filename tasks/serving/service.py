@@ -1,0 +1,290 @@
+"""The search service: an index that may be changed or replaced at any time, searched by codes, by its videos and by clips."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+from ssvh_model.files import sha256_of
+from ssvh_model.index.coded_videos import CodedVideos
+from ssvh_model.index.index_folder import IndexFolder
+from ssvh_model.index.snapshot import HASHER, Pointer, Snapshot, consistently, open_snapshot, read_card
+from ssvh_model.manifest import Video
+from tasks.index.build import Features, add_encoded, remove_leftovers
+from tasks.index.encode import path_in_index
+from tasks.serving.decisions import Decisions
+from tasks.serving.decoding import Decoding, Look
+from tasks.serving.encoding import EncodedClip, Encoding, HasherGone
+from tasks.serving.limits import Limits
+from tasks.serving.problems import BUSY, FILE_GONE, ID_TAKEN, NO_ENCODER, NOT_READY, Problem
+from tasks.serving.view import Filters, Hit, IndexVersion, IndexView
+from tasks.serving.worker import WorkerEnded
+
+SECONDS_BETWEEN_LOOKS = 0.5
+SWITCHES = 5  # of the index while one clip is searched for
+UPLOADS = "uploads"  # folder in the index's, with the files of videos that were added here
+SUFFIXES = {"mov": ".mp4", "matroska": ".mkv", "avi": ".avi", "mpegts": ".ts", "flv": ".flv", "ogg": ".ogv"}
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class ClipHits:
+    """What was found for a clip.
+
+    Attributes:
+        version: of the index that has answered.
+        code: of the clip, as text.
+        frames, seconds, remark: of the clip.
+        hits: the nearest videos.
+    """
+
+    version: IndexVersion
+    code: str
+    frames: int
+    seconds: float
+    remark: str
+    hits: list[Hit]
+
+
+class SearchService:
+    """An index, open to be searched and changed; the index's folder is what it has in common with other commands.
+
+    A new version of the index is taken over once its codes and its hasher are loaded; until then, the version before answers.
+
+    Args:
+        folder: of the index.
+        limits: on what clips may cost.
+        say: takes a line for the log.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        limits: Limits,
+        say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
+    ) -> None:
+        self.folder, self.limits = folder, limits
+        self.decoding, self.decisions = Decoding(limits), Decisions(folder)
+        self._encoding = Encoding()
+        self._say = say
+        self._view: IndexView | None = None
+        self._taking_over, self._changing, self._ended = threading.Lock(), threading.Lock(), threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="index-watcher", daemon=True)
+        self._complaint = ""
+
+    def start(self) -> None:
+        """Begin to load the index and to look for new versions; `view` has it when it is there."""
+        self._watcher.start()
+
+    def stop(self) -> None:
+        """End the other processes."""
+        self._ended.set()
+        self._encoding.stop()
+        self.decoding.stop()
+        self._watcher.join()
+
+    @property
+    def ready(self) -> bool:
+        """True once a version of the index is loaded."""
+        return self._view is not None
+
+    @property
+    def view(self) -> IndexView:
+        """The version that answers now. Ask once for each answer.
+
+        Raises:
+            Problem: none is loaded yet.
+        """
+        if self._view is None:
+            raise Problem(NOT_READY, self._complaint or "the index is being loaded", retry_after=2)
+        return self._view
+
+    def _watch(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.take_over()
+                self._complaint = ""
+            except (UserError, WorkerEnded, OSError) as error:
+                # The version before goes on answering.
+                if str(error) != self._complaint and not self._ended.is_set():
+                    self._complaint = str(error)
+                    self._say(f"the index can't be taken over: {error}")
+            self._ended.wait(SECONDS_BETWEEN_LOOKS)
+
+    def take_over(self) -> None:
+        """Load the version of the index that counts now, if it is another one.
+
+        Raises:
+            UserError: the index is damaged or gone.
+            WorkerEnded: the encoder process does not start.
+        """
+        with self._taking_over:
+            before = self._view
+            if before is not None and Pointer.read(self.folder) == before.snapshot.pointer:
+                return
+
+            def load(pointer: Pointer) -> IndexView:
+                snapshot = Snapshot(self.folder, pointer)
+                hasher = pointer.folder(self.folder) / HASHER
+                loaded = self._encoding.load(hasher, snapshot.hasher.sha256)
+                return IndexView(snapshot, loaded, read_card(hasher))
+
+            self._view = consistently(self.folder, load)
+            version = self._view.version
+            self._say(f"index version {version.version}: {version.videos} videos by {version.hasher.name}")
+
+    def search_clip(self, clip: Path, count: int, filters: Filters) -> ClipHits:
+        """The videos nearest to a video file.
+
+        Raises:
+            Problem: the file can't be read or is beyond the limits.
+        """
+
+        def search(view: IndexView) -> ClipHits:
+            encoded = self._encode(clip, view)
+            hits = view.nearest(encoded.code, count, filters)
+            decoded = encoded.decoded
+            code = encoded.code.tobytes().hex()
+            return ClipHits(view.version, code, decoded.total, decoded.seconds, decoded.remark, hits)
+
+        return self._with_present_hasher(search)
+
+    def _encode(self, clip: Path, view: IndexView) -> EncodedClip:
+        hasher = view.hasher
+        if hasher.cannot:
+            raise Problem(NO_ENCODER, hasher.cannot)
+        frames = self.decoding.frames(
+            clip, count=hasher.frames, longer_side=hasher.longer_side, square=hasher.square
+        )
+        return self._encoding.encode(hasher, frames)
+
+    def _with_present_hasher(self, work: Callable[[IndexView], Result]) -> Result:
+        """Do something with the present version of the index, again if its hasher is replaced meanwhile."""
+        for _ in range(SWITCHES):
+            try:
+                return work(self.view)
+            except HasherGone:
+                self._take_over_now()
+        raise Problem(BUSY, "the index's hasher changes faster than a video is encoded", retry_after=5)
+
+    def look(self, view: IndexView, row: int) -> Look:
+        """Facts and pictures of a video's file.
+
+        Raises:
+            Problem: there is no file any more, or it is no video.
+        """
+        return self.decoding.look(self.file_of(view, row))
+
+    def file_of(self, view: IndexView, row: int) -> Path:
+        """The file that the index names for a video.
+
+        Raises:
+            Problem: it names none.
+        """
+        if not view.videos.paths[row]:
+            raise Problem(FILE_GONE, "the index knows no file of this video")
+        return Path(view.videos.paths[row])
+
+    def add(self, clip: Path, video: str, labels: tuple[str, ...]) -> IndexView:
+        """Put an uploaded file into the index; it is kept in the index's folder.
+
+        Args:
+            clip: the file, which is moved.
+            video: its id.
+            labels: of it.
+
+        Returns:
+            The index with it.
+
+        Raises:
+            Problem: the id is taken, the file can't be read, or somebody else is changing the index.
+        """
+
+        def work(view: IndexView) -> IndexView:
+            if video in view.row_of:
+                raise Problem(ID_TAKEN, f"the index has a video {video!r} already")
+            encoded = self._encode(clip, view)
+            self._add(clip, Video(video, "", labels, split="database"), encoded, view)
+            return self._changed()
+
+        return self._with_present_hasher(work)
+
+    def _add(self, clip: Path, video: Video, encoded: EncodedClip, view: IndexView) -> None:
+        digest = sha256_of(clip)
+        suffix = SUFFIXES.get(encoded.decoded.format.partition(",")[0], "")
+        kept = self.folder / UPLOADS / f"{digest}{suffix}"
+        index = IndexFolder(self.folder)
+        with self._changing, index.alone(_refuse_to_wait):
+            snapshot = open_snapshot(self.folder)
+            remove_leftovers(self.folder, snapshot)
+            if snapshot.hasher.sha256 != view.version.hasher.sha256:
+                raise HasherGone(view.version.hasher.name)
+            if video.id in snapshot.ids():
+                raise Problem(ID_TAKEN, f"the index has a video {video.id!r} already")
+            kept.parent.mkdir(exist_ok=True)
+            shutil.move(clip, kept)
+            decoded = encoded.decoded
+            one = CodedVideos(
+                ids=[video.id],
+                codes=encoded.code[None],
+                labels=["|".join(video.labels)],
+                paths=[path_in_index(kept)],
+                durations=np.array([decoded.seconds], dtype=np.float32),
+                bits=snapshot.bits,
+                hasher=snapshot.hasher,
+            )
+            features = Features(encoded.features, decoded.arrays["indices"], view.hasher.meta)
+            described = Video(
+                video.id, "", video.labels, split=video.split, duration=decoded.seconds, sha256=digest
+            )
+            add_encoded(index, described, one, features)
+            self._remove_unused_uploads()
+
+    def remove(self, video: str) -> IndexView:
+        """Take a video out of the index. Its file is removed if it was uploaded here.
+
+        Returns:
+            The index without it.
+
+        Raises:
+            Problem: there is no such video, or somebody else is changing the index.
+        """
+        self.view.row(video)
+        index = IndexFolder(self.folder)
+        with self._changing, index.alone(_refuse_to_wait):
+            index.remove([video])
+            self._remove_unused_uploads()
+        return self._changed()
+
+    def _changed(self) -> IndexView:
+        self._take_over_now()
+        return self.view
+
+    def _take_over_now(self) -> None:
+        try:
+            self.take_over()
+        except (UserError, WorkerEnded) as error:
+            raise Problem(NOT_READY, f"the index can't be taken over: {error}", retry_after=5) from error
+
+    def _remove_unused_uploads(self) -> None:
+        """Remove uploaded files that no video of the index leads to, also what a killed process has left. The lock must be held."""
+        uploads = self.folder / UPLOADS
+        if not uploads.is_dir():
+            return
+        used = {Path(path).name for path in open_snapshot(self.folder).whole().paths}
+        for path in uploads.iterdir():
+            if path.name not in used:
+                path.unlink()
+
+
+def _refuse_to_wait(line: str) -> None:
+    raise Problem(BUSY, line, retry_after=10)

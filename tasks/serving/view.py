@@ -1,0 +1,266 @@
+"""One version of an index, held open: every answer is made from one of these, so that none is mixed."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+from ssvh_model.index.code_map import map_codes
+from ssvh_model.index.duplicates import duplicate_groups
+from ssvh_model.index.hex_codes import code_from_hex, code_to_hex
+from ssvh_model.index.scan import nearest
+from ssvh_model.index.snapshot import Snapshot
+from ssvh_model.retrieval.hamming import as_words, hamming_distances
+from tasks.serving.encoding import LoadedHasher
+from tasks.serving.problems import BAD_REQUEST, NOT_FOUND, Problem
+
+MOST_MAPPED = 20_000  # points that a page can draw and a person can tell apart
+MOST_COMPARED = 200_000  # videos whose duplicates are looked for while somebody waits: some seconds
+
+
+@dataclass(frozen=True)
+class Hasher:
+    """Which hasher made the codes.
+
+    Attributes:
+        name: for people.
+        model, version: in the registry; "" for a hasher out of a folder.
+        sha256: digest of its files.
+    """
+
+    name: str
+    model: str
+    version: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class IndexVersion:
+    """What an answer was made from.
+
+    Attributes:
+        version: of the index; another one after every change.
+        videos: how many it has.
+        bits: K.
+        hasher: that made its codes.
+    """
+
+    version: str
+    videos: int
+    bits: int
+    hasher: Hasher
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """A video as the index knows it.
+
+    Attributes:
+        id: unique.
+        labels: none, one or several.
+        seconds: 0 if unknown.
+        path: of its file; "" if unknown.
+    """
+
+    id: str
+    labels: Sequence[str]
+    seconds: float
+    path: str
+
+
+@dataclass(frozen=True)
+class Hit(VideoFacts):
+    """A found video.
+
+    Attributes:
+        distance: bits that differ from the query.
+    """
+
+    distance: int
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What a found video must be.
+
+    Attributes:
+        labels: at least one of them; () for any.
+        min_seconds, max_seconds: its length.
+        max_distance: bits; None for any.
+        text: part of its id, whatever the case.
+    """
+
+    labels: Sequence[str] = ()
+    min_seconds: float | None = None
+    max_seconds: float | None = None
+    max_distance: int | None = None
+    text: str = ""
+
+
+class IndexView:
+    """Videos, codes and the hasher of one version.
+
+    Args:
+        snapshot: of the index.
+        hasher: that made its codes, as the encoder process has it.
+        card: the hasher's model card, Markdown; "" if there is none.
+    """
+
+    def __init__(self, snapshot: Snapshot, hasher: LoadedHasher, card: str) -> None:
+        self.snapshot, self.hasher, self.card = snapshot, hasher, card
+        self.videos = snapshot.whole()
+        self.row_of = {video: row for row, video in enumerate(self.videos.ids)}
+        pointer, made = snapshot.pointer, snapshot.hasher
+        self.version = IndexVersion(
+            f"{pointer.generation}-{pointer.changes}",
+            len(self.videos),
+            snapshot.bits,
+            Hasher(made.name, made.model, made.version, made.sha256),
+        )
+        self._groups: dict[int, list[np.ndarray]] = {}
+        self._lock = threading.Lock()
+
+    def row(self, video: str) -> int:
+        """Row of a video.
+
+        Raises:
+            Problem: the index has no such video.
+        """
+        try:
+            return self.row_of[video]
+        except KeyError:
+            raise Problem(NOT_FOUND, f"the index has no video {video!r}") from None
+
+    def facts(self, row: int) -> VideoFacts:
+        """What the index knows of a video."""
+        return VideoFacts(*self._known(row))
+
+    def _known(self, row: int) -> tuple[str, list[str], float, str]:
+        videos = self.videos
+        labels = [label for label in videos.labels[row].split("|") if label]
+        return videos.ids[row], labels, round(float(videos.durations[row]), 3), videos.paths[row]
+
+    def code(self, row: int) -> np.ndarray:
+        """Packed code of a video, [ceil(K / 8)] uint8."""
+        code: np.ndarray = self.videos.codes[row]
+        return code
+
+    def hex_code(self, row: int) -> str:
+        """The code as text."""
+        return code_to_hex(self.code(row))
+
+    def parse_code(self, text: str) -> np.ndarray:
+        """A code that somebody has sent.
+
+        Raises:
+            Problem: it is none of this index's.
+        """
+        try:
+            return code_from_hex(text, self.version.bits)
+        except UserError as error:
+            raise Problem(BAD_REQUEST, str(error)) from error
+
+    def nearest(
+        self, code: np.ndarray, count: int, filters: Filters, *, without: int | None = None
+    ) -> list[Hit]:
+        """The videos nearest to a code, nearest first; equally near ones by row.
+
+        Args:
+            code: packed, [ceil(K / 8)] uint8.
+            count: how many at most.
+            filters: what they must be.
+            without: row of a video that is not wanted.
+        """
+        wanted = count + (without is not None)
+        rows = self.rows(filters)
+        if rows is None:
+            found, distances = self.snapshot.nearest(code[None], wanted)
+            rows = found[0]
+        else:
+            found, distances = nearest(
+                as_words(code[None]), np.ascontiguousarray(self.snapshot.words[rows]), count=wanted
+            )
+            rows = rows[found[0]]
+        most = self.version.bits if filters.max_distance is None else filters.max_distance
+        hits = [
+            Hit(*self._known(row), distance)
+            for row, distance in zip(rows.tolist(), distances[0].tolist(), strict=True)
+            if row >= 0 and row != without and distance <= most
+        ]
+        return hits[:count]
+
+    def rows(self, filters: Filters) -> np.ndarray | None:
+        """Rows of the videos that are as the filters want them, ascending; None for all."""
+        kept: np.ndarray | None = None
+        if filters.labels:
+            chosen = [self._rows_of_label[label] for label in filters.labels if label in self._rows_of_label]
+            kept = np.zeros(len(self.videos), dtype=bool)
+            kept[np.concatenate([np.empty(0, dtype=np.int64), *chosen])] = True
+        for limit, is_kept in (
+            (filters.min_seconds, np.greater_equal),
+            (filters.max_seconds, np.less_equal),
+        ):
+            if limit is not None:
+                by_length = is_kept(self.videos.durations, limit)
+                kept = by_length if kept is None else kept & by_length
+        if filters.text:
+            part = filters.text.casefold()
+            by_text = np.fromiter((part in video.casefold() for video in self.videos.ids), dtype=bool)
+            kept = by_text if kept is None else kept & by_text
+        return None if kept is None else np.flatnonzero(kept)
+
+    @cached_property
+    def _rows_of_label(self) -> dict[str, np.ndarray]:
+        rows: dict[str, list[int]] = {}
+        for row, labels in enumerate(self.videos.labels):
+            for label in labels.split("|"):
+                if label:
+                    rows.setdefault(label, []).append(row)
+        return {label: np.array(found, dtype=np.int64) for label, found in rows.items()}
+
+    @cached_property
+    def labels(self) -> dict[str, int]:
+        """How many videos have each label, the most frequent first."""
+        counts = Counter({label: len(rows) for label, rows in self._rows_of_label.items()})
+        return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
+
+    @cached_property
+    def longest(self) -> float:
+        """Seconds of the longest video."""
+        return float(self.videos.durations.max(initial=0.0))
+
+    @cached_property
+    def map(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the mapped videos, all or evenly chosen ones, and their places in the plane, [m, 2] float32."""
+        places = map_codes(self.videos.codes, self.version.bits)
+        step = max(1, -(-len(places) // MOST_MAPPED))
+        rows = np.arange(0, len(places), step)
+        return rows, places[rows]
+
+    def duplicates(self, radius: int) -> list[np.ndarray]:
+        """Rows of each group of near-duplicates, as `duplicate_groups` has them; made once for a radius.
+
+        Raises:
+            Problem: there are too many videos to wait for that.
+        """
+        if len(self.videos) > MOST_COMPARED:
+            raise Problem(
+                BAD_REQUEST,
+                f"the index has {len(self.videos)} videos; above {MOST_COMPARED}, `ssvh duplicates` finds groups, not this service",
+            )
+        with self._lock:
+            if radius not in self._groups:
+                self._groups[radius] = duplicate_groups(self.snapshot.words, radius=radius)
+            return self._groups[radius]
+
+    def distances(self, row: int, rows: np.ndarray) -> list[int]:
+        """Bits by which videos differ from one of them."""
+        words = self.snapshot.words
+        found: list[int] = hamming_distances(words[[row]], words[rows])[0].tolist()
+        return found

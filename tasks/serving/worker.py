@@ -1,0 +1,167 @@
+"""A process of its own that answers one question after the other. Whoever asks stays well, whatever becomes of it.
+
+Questions and answers are JSON and numpy arrays, so that nothing that comes from the process is unpickled.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from ssvh_model.errors import UserError
+
+MOST_BYTES = 2**31 - 1  # of an answer
+Arrays = Mapping[str, np.ndarray]
+Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
+
+
+class WorkerEnded(Exception):
+    """The process ended before it had answered.
+
+    Attributes:
+        too_slow: it was ended because its time was over.
+    """
+
+    def __init__(self, reason: str, *, too_slow: bool) -> None:
+        super().__init__(reason)
+        self.too_slow = too_slow
+
+
+class WorkerProcess:
+    """The asking side. The process is started at the first question, and again at the next one after it has ended.
+
+    It ends with this process, also when that is killed: its pipe is closed then. One question at a time; threads wait for each other.
+
+    Args:
+        module: what the process runs, with a `serve` of this file in it.
+        arguments: for it.
+    """
+
+    def __init__(self, module: str, *arguments: str) -> None:
+        self._command = [sys.executable, "-m", module, *arguments]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: Connection | None = None
+        self._lock = threading.Lock()
+        self.starts = 0
+
+    def ask(self, question: Mapping[str, Any], arrays: Arrays, *, seconds: float) -> Answer:
+        """Ask, and wait for the answer.
+
+        Args:
+            question: becomes JSON.
+            arrays: that go with it.
+            seconds: by the clock, after which the process is killed.
+
+        Raises:
+            WorkerEnded: the process was killed or ended by itself.
+            UserError: the question is at fault, or what it is about.
+        """
+        with self._lock:
+            process, pipe = self._started()
+            late = threading.Event()
+
+            def kill() -> None:
+                late.set()
+                process.kill()
+
+            watchdog = threading.Timer(seconds, kill)
+            watchdog.daemon = True
+            watchdog.start()
+            try:
+                pipe.send_bytes(json.dumps(question).encode())
+                pipe.send_bytes(_packed(arrays))
+                answer = json.loads(pipe.recv_bytes(MOST_BYTES))
+                found = _unpacked(pipe.recv_bytes(MOST_BYTES))
+            except (OSError, EOFError, ValueError) as error:
+                status = self._end()
+                # The system's own limit on processor time ends it, too.
+                too_slow = late.is_set() or status in (-signal.SIGXCPU, -signal.SIGKILL)
+                raise WorkerEnded(
+                    "it took too long" if too_slow else f"the process ended with status {status}",
+                    too_slow=too_slow,
+                ) from error
+            finally:
+                watchdog.cancel()
+        if "error" in answer:
+            raise UserError(answer["error"])
+        return answer, found
+
+    def stop(self) -> None:
+        """End the process, in the middle of an answer, too."""
+        if (process := self._process) is not None:
+            process.kill()
+        with self._lock:
+            self._end()
+
+    def _started(self) -> tuple[subprocess.Popen[bytes], Connection]:
+        if self._process is None or self._pipe is None or self._process.poll() is not None:
+            self._end()
+            self._pipe, theirs = Pipe()
+            with theirs:
+                number = theirs.fileno()
+                self._process = subprocess.Popen(
+                    [*self._command, str(number)],
+                    pass_fds=[number],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+                    start_new_session=True,  # ctrl-C is for the service, which ends it in its turn
+                )
+            self.starts += 1
+        return self._process, self._pipe
+
+    def _end(self) -> int | None:
+        status = None
+        if self._process is not None:
+            self._process.kill()
+            status = self._process.wait()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
+        return status
+
+
+def serve(pipe: int, answer: Callable[[dict[str, Any], dict[str, np.ndarray]], Answer]) -> None:
+    """The answering side: answer questions until nobody is there to ask any more.
+
+    Args:
+        pipe: number of the open file that `WorkerProcess` has given as the last argument.
+        answer: makes an answer of a question; a `UserError` goes to whoever asks.
+    """
+    with Connection(pipe) as connection, suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            question = json.loads(connection.recv_bytes())
+            arrays = _unpacked(connection.recv_bytes())
+            try:
+                said, found = answer(question, arrays)
+            except UserError as error:
+                said, found = {"error": str(error)}, {}
+            connection.send_bytes(json.dumps(said).encode())
+            connection.send_bytes(_packed(found))
+
+
+def _packed(arrays: Arrays) -> bytes:
+    if not arrays:
+        return b""
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **dict(arrays))
+    return packed.getvalue()
+
+
+def _unpacked(packed: bytes) -> dict[str, np.ndarray]:
+    if not packed:
+        return {}
+    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
