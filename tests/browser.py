@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
     from playwright.sync_api import Page as Tab
 
 SECONDS_TO_SHOW = 180.0
@@ -73,15 +74,22 @@ def agrees(shown: str, value: float) -> bool:
 
 
 @contextlib.contextmanager
-def browser(program: str) -> Iterator[Page]:
-    """A tab of 1400 by 1200 pixels in a Chromium that ends with the block."""
+def chromium(program: str) -> Iterator[Browser]:
+    """A Chromium that ends with the block."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         try:
-            tab = chromium.new_page(viewport={"width": 1400, "height": 1200})
-            tab.set_default_timeout(SECONDS_TO_SHOW * 1000)
-            yield Page(tab)
+            yield started
         finally:
-            chromium.close()
+            started.close()
+
+
+@contextlib.contextmanager
+def browser(program: str) -> Iterator[Page]:
+    """A tab of 1400 by 1200 pixels in a Chromium that ends with the block."""
+    with chromium(program) as started:
+        tab = started.new_page(viewport={"width": 1400, "height": 1200})
+        tab.set_default_timeout(SECONDS_TO_SHOW * 1000)
+        yield Page(tab)

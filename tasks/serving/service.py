@@ -15,6 +15,7 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
 from ssvh_model.index.coded_videos import CodedVideos
+from ssvh_model.index.hex_codes import code_to_hex
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.snapshot import HASHER, Pointer, Snapshot, consistently, open_snapshot, read_card
 from ssvh_model.manifest import Video
@@ -153,7 +154,7 @@ class SearchService:
             encoded = self._encode(clip, view)
             hits = view.nearest(encoded.code, count, filters)
             decoded = encoded.decoded
-            code = encoded.code.tobytes().hex()
+            code = code_to_hex(encoded.code)
             return ClipHits(view.version, code, decoded.total, decoded.seconds, decoded.remark, hits)
 
         return self._with_present_hasher(search)

@@ -66,12 +66,14 @@ class VideoFacts:
         labels: none, one or several.
         seconds: 0 if unknown.
         path: of its file; "" if unknown.
+        code: in hexadecimal digits.
     """
 
     id: str
     labels: Sequence[str]
     seconds: float
     path: str
+    code: str
 
 
 @dataclass(frozen=True)
@@ -141,19 +143,16 @@ class IndexView:
         """What the index knows of a video."""
         return VideoFacts(*self._known(row))
 
-    def _known(self, row: int) -> tuple[str, list[str], float, str]:
+    def _known(self, row: int) -> tuple[str, list[str], float, str, str]:
         videos = self.videos
         labels = [label for label in videos.labels[row].split("|") if label]
-        return videos.ids[row], labels, round(float(videos.durations[row]), 3), videos.paths[row]
+        seconds = round(float(videos.durations[row]), 3)
+        return videos.ids[row], labels, seconds, videos.paths[row], code_to_hex(videos.codes[row])
 
     def code(self, row: int) -> np.ndarray:
         """Packed code of a video, [ceil(K / 8)] uint8."""
         code: np.ndarray = self.videos.codes[row]
         return code
-
-    def hex_code(self, row: int) -> str:
-        """The code as text."""
-        return code_to_hex(self.code(row))
 
     def parse_code(self, text: str) -> np.ndarray:
         """A code that somebody has sent.

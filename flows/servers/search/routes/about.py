@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
 from typing import Literal
 
 from fastapi import APIRouter, Response
@@ -158,6 +159,9 @@ def about_routes(parts: Parts, measures: Measures) -> APIRouter:
 def _shown(markdown: str) -> str:
     from markdown_it import MarkdownIt
 
-    # Its pictures are in the registry, not here.
-    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["image"])
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    # Its pictures are in the registry, not here; what they show stays.
+    reader.add_render_rule(
+        "image", lambda renderer, tokens, place, options, env: escape(tokens[place].content)
+    )
     return str(reader.render(markdown))

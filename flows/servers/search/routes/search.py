@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from flows.servers.search.parts import Filtered, Parts, in_thread
+from ssvh_model.index.hex_codes import code_to_hex
 from tasks.serving.problems import BAD_REQUEST, Problem
 from tasks.serving.service import ClipHits
 from tasks.serving.view import Filters, Hit, IndexVersion, IndexView
@@ -128,7 +129,7 @@ def _by_code(view: IndexView, question: Question, count: int, filters: Filters, 
     row = None if question.id is None else view.row(question.id)
     code: np.ndarray = view.parse_code(question.code or "") if row is None else view.code(row)
     hits = view.nearest(code, count, filters, without=row)
-    asked = Asked("code" if row is None else "id", code.tobytes().hex(), question.id or "")
+    asked = Asked("code" if row is None else "id", code_to_hex(code), question.id or "")
     return Answer(view.version, asked, hits, round(time.perf_counter() - began, 6))
 
 

@@ -75,14 +75,12 @@ class Described:
     Attributes:
         index: the version that has answered.
         video: as the index knows it.
-        code: in hexadecimal digits.
         file: None where it is not there or can't be read.
         no_file: "" or why not.
     """
 
     index: IndexVersion
     video: VideoFacts
-    code: str
     file: FileFacts | None
     no_file: str
 
@@ -169,7 +167,7 @@ def video_routes(parts: Parts) -> APIRouter:
             why = problem.detail
         except OSError as error:
             why = f"its file can't be read: {error.strerror}"
-        return Described(view.version, view.facts(row), view.hex_code(row), file, why)
+        return Described(view.version, view.facts(row), file, why)
 
     @router.delete("/videos/{id:path}", dependencies=[Depends(parts.changing)])
     async def remove(id: str) -> Changed:

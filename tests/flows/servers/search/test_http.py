@@ -52,6 +52,7 @@ def test_a_clip_finds_what_the_library_finds(server: Server, searchable: Searcha
         "labels": ["dogs", "pets"],
         "seconds": 3.0,
         "path": "clips/dogs/1.mp4",
+        "code": answer["query"]["code"],
     }
     assert answer["query"]["kind"] == "clip" and answer["query"]["frames"] == 24
     assert answer["query"]["seconds"] == pytest.approx(3.0)

@@ -1,0 +1,69 @@
+// Asking the service. A problem becomes an exception with its detail; whatever changes something asks for the token first.
+
+import { $ } from "./dom.js";
+
+const TOKEN = "ssvh token";
+
+export class Problem extends Error {
+  constructor(status, title, detail) {
+    super(detail ? `${title}: ${detail}` : title);
+    this.status = status;
+  }
+}
+
+const watchers = [];
+export const onIndex = (watcher) => watchers.push(watcher);
+
+export async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, "The service does not answer", "is it still running?");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Problem(response.status, answer.title ?? response.statusText, answer.detail ?? "");
+  if (answer.index) for (const watcher of watchers) watcher(answer.index);
+  return answer;
+}
+
+export async function change(path, options) {
+  let token = sessionStorage.getItem(TOKEN) ?? (await askForToken(""));
+  for (;;) {
+    try {
+      return await ask(path, { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } });
+    } catch (problem) {
+      if (problem.status !== 401) throw problem;
+      sessionStorage.removeItem(TOKEN);
+      token = await askForToken("This was not the token. ");
+    }
+  }
+}
+
+const explained = $("token-why").innerHTML;
+
+function askForToken(before) {
+  const dialog = $("token");
+  $("token-why").innerHTML = before + explained;
+  $("token-value").value = "";
+  dialog.showModal();
+  return new Promise((resolve, reject) => {
+    const given = (event) => {
+      event.preventDefault();
+      const token = $("token-value").value.trim();
+      sessionStorage.setItem(TOKEN, token);
+      dialog.removeEventListener("close", refused);
+      dialog.close();
+      resolve(token);
+    };
+    const refused = () => {
+      $("token-form").removeEventListener("submit", given);
+      reject(new Problem(401, "Nothing was changed", "changes need the token"));
+    };
+    $("token-form").addEventListener("submit", given, { once: true });
+    dialog.addEventListener("close", refused, { once: true });
+  });
+}
+
+export const at = (kind, id) => `/${kind}/${encodeURIComponent(id)}`;

@@ -1,0 +1,202 @@
+// The view "Search": what is asked, the filters, and what was found.
+
+import { $, count, debounced, fault, make, say, secondsText } from "./dom.js";
+import { ask, change } from "./http.js";
+import { card, onRemoved, strip } from "./videos.js";
+
+const PAGE = 24;
+let about = null;
+let query = null; // {id} or {file}; null shows all videos
+let shown = 0;
+let running = new AbortController();
+
+export function start(known) {
+  about = known;
+  const limits = about.limits;
+  $("clip-limits").textContent = about.takes_clips
+    ? `up to ${limits.megabytes} MB and ${secondsText(limits.seconds)}; it is not kept`
+    : `not with this index: ${about.no_clips}`;
+  $("clip").disabled = !about.takes_clips;
+  for (const place of ["label", "label-names"]) {
+    const first = place === "label" ? [make("option", { value: "" }, "all labels")] : [];
+    const before = $(place).value;
+    $(place).replaceChildren(...first, ...about.labels.map((one) => make("option", { value: one.label }, place === "label" ? `${one.label} (${one.videos})` : one.label)));
+    if (before) $(place).value = before;
+  }
+  const slider = $("max-distance");
+  const all = slider.value === slider.max;
+  slider.max = about.index.bits;
+  if (all) slider.value = slider.max;
+  sayDistance();
+}
+
+const bits = () => about.index.bits;
+
+function filters() {
+  const params = new URLSearchParams();
+  for (const name of ["label", "min-seconds", "max-seconds"]) if ($(name).value !== "") params.set(name.replace("-", "_"), $(name).value);
+  if (query && $("max-distance").value !== $("max-distance").max) params.set("max_distance", $("max-distance").value);
+  return params;
+}
+
+function sayDistance() {
+  const slider = $("max-distance");
+  $("max-distance-said").textContent = slider.value === slider.max ? "any distance" : count(Number(slider.value), "bit");
+  slider.disabled = query === null;
+}
+
+export async function run({ more = false } = {}) {
+  running.abort();
+  const mine = (running = new AbortController());
+  fault("");
+  sayDistance();
+  const params = filters();
+  $("results").setAttribute("aria-busy", "true");
+  try {
+    if (query === null) {
+      if (!more) shown = 0;
+      params.set("offset", shown);
+      params.set("count", PAGE);
+      const answer = await ask(`/videos?${params}`, { signal: mine.signal });
+      show(answer.videos, null, more);
+      $("results-title").textContent = params.has("label") || params.has("min_seconds") || params.has("max_seconds") ? "Some videos" : "All videos";
+      $("more").hidden = shown >= answer.total;
+      say(`${count(answer.total, "video")}, ${shown} shown.`);
+      return;
+    }
+    params.set("count", PAGE);
+    if (query.file) say(`Looking at ${query.file.name} …`);
+    const answer = query.id !== undefined
+      ? await ask(`/search?${params}`, { method: "POST", body: JSON.stringify({ id: query.id }), headers: { "Content-Type": "application/json" }, signal: mine.signal })
+      : await ask(`/search?${params}`, { method: "POST", body: query.file, headers: { "Content-Type": "application/octet-stream" }, signal: mine.signal });
+    shown = 0;
+    show(answer.hits, answer.query, false);
+    showAsked(answer.query);
+    $("more").hidden = true;
+    $("results-title").textContent = `Nearest to ${query.id ?? query.file.name}`;
+    say(`${count(answer.hits.length, "video")} of ${count(answer.index.videos, "video")}, in ${Math.max(1, Math.round(answer.seconds * 1000))} ms, by index version ${answer.index.version}.`);
+  } catch (problem) {
+    if (problem.name === "AbortError") return;
+    say("");
+    fault(problem.message);
+  } finally {
+    if (mine === running) $("results").removeAttribute("aria-busy");
+  }
+}
+
+function show(videos, asked, more) {
+  const cards = videos.map((video) => card(video, bits(), asked, alike));
+  if (more) $("results").append(...cards);
+  else $("results").replaceChildren(...cards);
+  shown += videos.length;
+  if (!shown) $("results").append(make("li", { className: "nothing" }, "No video is like that."));
+}
+
+function showAsked(asked) {
+  const name = query.id ?? query.file.name;
+  const parts = [make("h2", {}, name)];
+  if (query.file) parts.unshift(query.player);
+  if (asked.kind === "clip") parts.push(make("p", { className: "facts" }, make("span", {}, secondsText(asked.seconds)), make("span", {}, count(asked.frames, "frame"))));
+  parts.push(strip(asked.code, bits()));
+  if (asked.remark) parts.push(make("p", { className: "hint" }, asked.remark));
+  if (query.file) {
+    const add = make("button", { type: "button" }, "Add it to the index …");
+    add.addEventListener("click", () => adding(query.file));
+    parts.push(add);
+  }
+  $("asked").replaceChildren(...parts);
+  $("asked").hidden = false;
+}
+
+export function alike(video) {
+  location.hash = "#search";
+  query = { id: video.id };
+  $("pick").value = video.id;
+  run().then(() => $("results-title").focus());
+}
+
+function take(file) {
+  if (!file) return;
+  const limit = about.limits.megabytes;
+  if (file.size > limit * 1e6) {
+    fault(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB; allowed are ${limit} MB.`);
+    return;
+  }
+  const player = make("video", { muted: true, loop: true, autoplay: true, playsInline: true, "aria-label": "the clip" });
+  player.src = URL.createObjectURL(file);
+  player.addEventListener("error", () => player.remove());
+  query = { file, player };
+  $("pick").value = "";
+  run().then(showResults);
+}
+
+// On a small screen they are below what was asked.
+function showResults() {
+  const title = $("results-title");
+  if (title.getBoundingClientRect().top > 0.8 * innerHeight) title.scrollIntoView({ block: "start" });
+}
+
+function adding(file) {
+  $("adding-id").value = file.name.replace(/\.[^.]*$/, "");
+  $("adding-label").value = "";
+  $("adding").showModal();
+  $("adding-form").onsubmit = async (event) => {
+    event.preventDefault();
+    const params = new URLSearchParams({ id: $("adding-id").value });
+    if ($("adding-label").value) params.set("label", $("adding-label").value);
+    $("adding").close();
+    try {
+      say(`Adding ${params.get("id")} …`);
+      const answer = await change(`/videos?${params}`, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
+      await run();
+      say(`${answer.id} was added; the index has ${count(answer.index.videos, "video")} now.`);
+    } catch (problem) {
+      say("");
+      fault(problem.message);
+    }
+  };
+}
+
+$("clip").addEventListener("change", () => take($("clip").files[0]));
+for (const name of ["dragover", "dragleave", "drop"]) {
+  document.addEventListener(name, (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    $("drop").classList.toggle("over", name === "dragover");
+    if (name === "drop" && about?.takes_clips) {
+      location.hash = "#search";
+      take(event.dataTransfer.files[0]);
+    }
+  });
+}
+
+const suggest = debounced(async () => {
+  const text = $("pick").value;
+  const answer = await ask(`/videos?${new URLSearchParams({ text, count: 20 })}`).catch(() => null);
+  if (!answer) return;
+  $("picks").replaceChildren(...answer.videos.map((video) => make("option", { value: video.id })));
+  if (answer.videos.some((video) => video.id === text) && query?.id !== text) {
+    query = { id: text };
+    run().then(showResults);
+  }
+}, 200);
+$("pick").addEventListener("input", suggest);
+$("query").addEventListener("submit", (event) => {
+  event.preventDefault();
+  if ($("pick").value) {
+    query = { id: $("pick").value };
+    run().then(showResults);
+  }
+});
+const again = debounced(run);
+for (const name of ["label", "min-seconds", "max-seconds", "max-distance"]) {
+  $(name).addEventListener("input", () => { sayDistance(); again(); });
+}
+$("query").addEventListener("reset", () => setTimeout(() => {
+  query = null;
+  $("asked").hidden = true;
+  $("max-distance").value = $("max-distance").max;
+  run();
+}));
+$("more").addEventListener("click", () => run({ more: true }));
+onRemoved(() => run());
