@@ -27,7 +27,7 @@ MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu
 	$(if $(BUSY),--busy $(BUSY)) --) python $(PYTEST)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-busy test-full coverage crash fuzz lint format types docs sbom audit ui deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
+.PHONY: help run test test-busy test-full coverage crash fuzz lint format types docs sbom audit ui serve deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -86,6 +86,9 @@ audit: $(TOOLS)/.installed  ## look for known weaknesses of the locked packages;
 
 ui: $(STAMP)  ## the Prefect, MLflow and Optuna pages together; ctrl-C ends them
 	@ssvh ui
+
+serve: $(STAMP)  ## the search page and its HTTP service in front of the index; ctrl-C ends them
+	@ssvh serve
 
 deploy: $(STAMP)  ## register schedules, work pools and automations on the server of PREFECT_API_URL
 	@ssvh deploy

@@ -21,6 +21,7 @@ import torch
 from ssvh_model.features import FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
+from ssvh_model.index.snapshot import Pointer
 from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, save_hasher
 from ssvh_model.training.centering import learn_center
@@ -149,6 +150,15 @@ class Server:
     def find(self, question: dict[str, str], **params: Any) -> httpx.Response:
         """Search for an id or a code."""
         return self.client.post("/search", json=question, params=params)
+
+    def await_version(self, index: Path) -> None:
+        """Wait until the index as it is now is what answers."""
+        pointer = Pointer.read(index)
+        wanted = f"{pointer.generation}-{pointer.changes}"
+        until = time.monotonic() + SECONDS_TO_ANSWER
+        while self.client.get("/index").json()["index"]["version"] != wanted:
+            assert time.monotonic() < until
+            time.sleep(0.05)
 
     @property
     def with_token(self) -> dict[str, str]:

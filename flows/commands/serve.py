@@ -36,7 +36,7 @@ def serve(folder: Path, *, host: str, port: int, limits: Limits) -> None:
         raise UserError(
             f"{TOKEN} is not set; a service that listens on {host}, beyond this machine, needs a token for whoever changes its index"
         )
-    with _listening(host, port) as listener:
+    with listening(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
         print(f"search page     {address}/", f"HTTP interface  {address}/docs", sep="\n")
         if token:
@@ -54,13 +54,22 @@ def serve(folder: Path, *, host: str, port: int, limits: Limits) -> None:
             timeout_graceful_shutdown=SECONDS_TO_FINISH,
         )
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
-        uvicorn.Server(config).run(sockets=[listener])
+        try:
+            uvicorn.Server(config).run(sockets=[listener])
+        except KeyboardInterrupt:
+            print("\nended")
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address.
+
+    Raises:
+        UserError: it can't be had.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(found[0], found[1])
+        # With its protocol: asyncio sends small answers at once on sockets that say TCP, and 40 ms later on others.
+        listener = socket.socket(*found[:3])
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(found[4])
         listener.listen(socket.SOMAXCONN)

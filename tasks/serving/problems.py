@@ -29,11 +29,13 @@ FILE_GONE = Kind("file-gone", 404, "The video's file is not there, or is no vide
 NOT_ALLOWED = Kind("not-allowed", 405, "This address has no such method")
 TOO_SLOW = Kind("too-slow", 408, "The upload took too long")
 ID_TAKEN = Kind("id-taken", 409, "The index has a video of this id already")
+OTHER_HASHER = Kind("other-hasher", 409, "The code is by another hasher than the index's")
 NO_ENCODER = Kind("no-encoder", 409, "This index can't encode videos")
 TOO_LARGE = Kind("too-large", 413, "The upload is too large")
 TOO_LONG = Kind("too-long", 413, "The video is too long")
 TOO_EXPENSIVE = Kind("too-expensive", 413, "The video takes too much time or memory to decode")
 WRONG_TYPE = Kind("wrong-type", 415, "The body's content type is not one of those that are allowed")
+WRONG_RANGE = Kind("wrong-range", 416, "The file has no such part")
 WRONG_HOST = Kind("wrong-host", 421, "The request is addressed to another host")
 TOO_MANY = Kind("too-many", 429, "Too many uploads at once")
 INTERNAL = Kind("internal", 500, "The service is at fault")
@@ -44,8 +46,8 @@ KINDS = {
     kind.name: kind
     for kind in (
         *(BAD_REQUEST, UNREADABLE_VIDEO, NO_TOKEN, CROSS_SITE, NOT_FOUND, FILE_GONE, NOT_ALLOWED, TOO_SLOW),
-        *(ID_TAKEN, NO_ENCODER, TOO_LARGE, TOO_LONG, TOO_EXPENSIVE, WRONG_TYPE, WRONG_HOST, TOO_MANY),
-        *(INTERNAL, BUSY, NOT_READY),
+        *(ID_TAKEN, OTHER_HASHER, NO_ENCODER, TOO_LARGE, TOO_LONG, TOO_EXPENSIVE, WRONG_TYPE, WRONG_RANGE),
+        *(WRONG_HOST, TOO_MANY, INTERNAL, BUSY, NOT_READY),
     )
 }
 

@@ -23,6 +23,7 @@ import numpy as np
 from ssvh_model.errors import UserError
 
 MOST_BYTES = 2**31 - 1  # of an answer
+NOT_TOLD = ("SSVH_", "MLFLOW_", "PREFECT_", "AWS_", "OPTUNA_", "POSTGRES", "PG")  # variables
 Arrays = Mapping[str, np.ndarray]
 Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
 
@@ -54,7 +55,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._lock = threading.Lock()
-        self.starts = 0
+        self._stopped = False
 
     def ask(self, question: Mapping[str, Any], arrays: Arrays, *, seconds: float) -> Answer:
         """Ask, and wait for the answer.
@@ -65,7 +66,7 @@ class WorkerProcess:
             seconds: by the clock, after which the process is killed.
 
         Raises:
-            WorkerEnded: the process was killed or ended by itself.
+            WorkerEnded: the process was killed or ended by itself, or it is not to be started any more.
             UserError: the question is at fault, or what it is about.
         """
         with self._lock:
@@ -99,13 +100,16 @@ class WorkerProcess:
         return answer, found
 
     def stop(self) -> None:
-        """End the process, in the middle of an answer, too."""
+        """End the process for good, in the middle of an answer, too."""
+        self._stopped = True
         if (process := self._process) is not None:
             process.kill()
         with self._lock:
             self._end()
 
     def _started(self) -> tuple[subprocess.Popen[bytes], Connection]:
+        if self._stopped:
+            raise WorkerEnded("the service is ending", too_slow=False)
         if self._process is None or self._pipe is None or self._process.poll() is not None:
             self._end()
             self._pipe, theirs = Pipe()
@@ -116,10 +120,9 @@ class WorkerProcess:
                     pass_fds=[number],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"},
+                    env=_environment(),
                     start_new_session=True,  # ctrl-C is for the service, which ends it in its turn
                 )
-            self.starts += 1
         return self._process, self._pipe
 
     def _end(self) -> int | None:
@@ -131,6 +134,12 @@ class WorkerProcess:
             self._pipe.close()
         self._process = self._pipe = None
         return status
+
+
+def _environment() -> dict[str, str]:
+    """What the process is told: no addresses of other services, and no passwords."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_TOLD)}
+    return {**kept, "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def serve(pipe: int, answer: Callable[[dict[str, Any], dict[str, np.ndarray]], Answer]) -> None:

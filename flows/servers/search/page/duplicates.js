@@ -1,7 +1,7 @@
 // The view "Duplicates": pairs side by side, decided about by mouse or keyboard. Keys count while the review has the focus.
 
 import { $, count, fault, make, say, secondsText } from "./dom.js";
-import { at, ask, change } from "./http.js";
+import { ask, change, thumbnail } from "./http.js";
 import { alike } from "./search.js";
 import { details, facts, player, strip } from "./videos.js";
 
@@ -36,9 +36,11 @@ async function regroup() {
 // Make sure that a group is there; false if it can't be had.
 async function load(number) {
   if (groups.has(number)) return true;
+  const wanted = radius;
   try {
     const offset = Math.floor(number / PAGE) * PAGE;
     const answer = await ask(`/duplicates?${new URLSearchParams({ radius, offset, count: PAGE })}`);
+    if (wanted !== radius) return false; // somebody has asked for another one meanwhile
     fault("");
     total = answer.total;
     answer.groups.forEach((group, place) => groups.set(offset + place, group));
@@ -69,7 +71,7 @@ function draw() {
   $("strip").replaceChildren(...group.candidates.map((video, number) => {
     const mark = { duplicate: "✓", "not a duplicate": "✕" }[video.decision] ?? "";
     const button = make("button", { type: "button", className: video.decision === "duplicate" ? "yes" : mark ? "no" : "", "aria-label": `${video.id}, ${video.decision ?? "not decided"}` },
-      make("img", { src: at("thumbnails", video.id), alt: "", loading: "lazy" }), make("span", { className: "mark" }, mark));
+      make("img", { src: thumbnail(video), alt: "", loading: "lazy" }), make("span", { className: "mark" }, mark));
     if (number === pair) button.setAttribute("aria-current", "true");
     button.addEventListener("click", () => { pair = number; draw(); });
     return make("li", {}, button);
@@ -142,17 +144,21 @@ const KEYS = {
   ArrowDown: () => toGroup(1),
   " ": playOrPause,
 };
-let busy = Promise.resolve(); // keys are taken one after the other, however fast they come
+let busy = Promise.resolve();
+// One after the other, however fast keys come.
+function queue(work) {
+  busy = busy.then(work).catch((problem) => fault(problem.message));
+}
 $("review").addEventListener("keydown", (event) => {
   const work = KEYS[event.key];
   if (!work || event.ctrlKey || event.metaKey || event.altKey || (event.key === " " && event.target.tagName === "BUTTON")) return;
   event.preventDefault();
-  busy = busy.then(work);
+  queue(work);
 });
 for (const [name, key] of Object.entries({
   "is-duplicate": "d", "no-duplicate": "x", undecided: "u",
   "pair-before": "ArrowLeft", "pair-after": "ArrowRight", "group-before": "ArrowUp", "group-after": "ArrowDown",
-})) $(name).addEventListener("click", () => { busy = busy.then(KEYS[key]); });
+})) $(name).addEventListener("click", () => queue(KEYS[key]));
 $("radius-form").addEventListener("submit", (event) => {
   event.preventDefault();
   radius = Number($("radius").value || 0);

@@ -66,4 +66,6 @@ function askForToken(before) {
   });
 }
 
+// The code is in the address of a picture, so that a browser does not keep one of another video that had the same id.
+export const thumbnail = (video) => `${at("thumbnails", video.id)}?of=${video.code}`;
 export const at = (kind, id) => `/${kind}/${encodeURIComponent(id)}`;

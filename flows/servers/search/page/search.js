@@ -65,13 +65,10 @@ export async function run({ more = false } = {}) {
       return;
     }
     params.set("count", PAGE);
-    if (query.file) say(`Looking at ${query.file.name} …`);
-    const answer = query.id !== undefined
-      ? await ask(`/search?${params}`, { method: "POST", body: JSON.stringify({ id: query.id }), headers: { "Content-Type": "application/json" }, signal: mine.signal })
-      : await ask(`/search?${params}`, { method: "POST", body: query.file, headers: { "Content-Type": "application/octet-stream" }, signal: mine.signal });
+    const answer = query.file ? await askForClip(params, mine.signal) : await post(params, { id: query.id }, mine.signal);
     shown = 0;
     show(answer.hits, answer.query, false);
-    showAsked(answer.query);
+    if (answer.query.kind !== "code") showAsked(answer.query);
     $("more").hidden = true;
     $("results-title").textContent = `Nearest to ${query.id ?? query.file.name}`;
     say(`${count(answer.hits.length, "video")} of ${count(answer.index.videos, "video")}, in ${Math.max(1, Math.round(answer.seconds * 1000))} ms, by index version ${answer.index.version}.`);
@@ -82,6 +79,25 @@ export async function run({ more = false } = {}) {
   } finally {
     if (mine === running) $("results").removeAttribute("aria-busy");
   }
+}
+
+const post = (params, question, signal) =>
+  ask(`/search?${params}`, { method: "POST", body: JSON.stringify(question), headers: { "Content-Type": "application/json" }, signal });
+
+// A clip is sent once; after that its code will do, unless the index has another hasher by now.
+async function askForClip(params, signal) {
+  const asked = query;
+  if (asked.coded) {
+    try {
+      return await post(params, asked.coded, signal);
+    } catch (problem) {
+      if (problem.status !== 409) throw problem;
+    }
+  }
+  say(`Looking at ${asked.file.name} …`);
+  const answer = await ask(`/search?${params}`, { method: "POST", body: asked.file, headers: { "Content-Type": "application/octet-stream" }, signal });
+  asked.coded = { code: answer.query.code, hasher: answer.index.hasher.sha256 };
+  return answer;
 }
 
 function show(videos, asked, more) {

@@ -1,7 +1,7 @@
 // Videos as cards and in a dialog: a picture that plays, facts, and the code as a strip of bits.
 
 import { $, count, fault, make, makeSvg, say, secondsText } from "./dom.js";
-import { at, ask, change } from "./http.js";
+import { ask, at, change, thumbnail } from "./http.js";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -27,7 +27,7 @@ export function strip(code, bits, other = null) {
 
 // A picture that plays while it is pointed at or focused: the file, or moving frames where the browser can't play it.
 export function screen(video, label) {
-  const picture = make("img", { src: at("thumbnails", video.id), alt: "", loading: "lazy", decoding: "async" });
+  const picture = make("img", { src: thumbnail(video), alt: "", loading: "lazy", decoding: "async" });
   const button = make("button", { type: "button", className: "screen", "aria-label": label }, picture);
   picture.addEventListener("error", () => {
     button.classList.add("no-file");

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from flows.servers.search.parts import Filtered, Parts, in_thread
 from ssvh_model.index.hex_codes import code_to_hex
-from tasks.serving.problems import BAD_REQUEST, Problem
+from tasks.serving.problems import BAD_REQUEST, OTHER_HASHER, Problem
 from tasks.serving.service import ClipHits
 from tasks.serving.view import Filters, Hit, IndexVersion, IndexView
 
@@ -26,12 +26,14 @@ class Question(BaseModel):
     Attributes:
         id: of a video of the index; it is not among what is found.
         code: in hexadecimal digits.
+        hasher: digest of the one that made the code; if the index's is another by now, the question is refused.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     id: str | None = None
     code: str | None = None
+    hasher: str | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Question:
@@ -126,6 +128,11 @@ async def _question(request: Request) -> Question:
 
 
 def _by_code(view: IndexView, question: Question, count: int, filters: Filters, began: float) -> Answer:
+    present = view.version.hasher
+    if question.hasher not in (None, present.sha256):
+        raise Problem(
+            OTHER_HASHER, f"the index's codes are by {present.name} now, whose digest is {present.sha256}"
+        )
     row = None if question.id is None else view.row(question.id)
     code: np.ndarray = view.parse_code(question.code or "") if row is None else view.code(row)
     hits = view.nearest(code, count, filters, without=row)

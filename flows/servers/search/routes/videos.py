@@ -8,11 +8,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
+from starlette.datastructures import Headers
+from starlette.types import Message, Receive, Scope, Send
 
 from flows.servers.search.parts import Filtered, Parts, in_thread
+from flows.servers.search.problem_json import ProblemResponse
 from ssvh_model.files import check_regular
 from tasks.serving.decoding import Look
-from tasks.serving.problems import BAD_REQUEST, FILE_GONE, Problem
+from tasks.serving.problems import BAD_REQUEST, FILE_GONE, WRONG_RANGE, Problem
 from tasks.serving.view import IndexVersion, VideoFacts
 
 MOST_LISTED = 500
@@ -185,8 +188,9 @@ def video_routes(parts: Parts) -> APIRouter:
         """Twelve frames of a video, evenly in time, as a moving picture, WebP; for videos that a browser can't play."""
         return Response((await look(id)).preview, media_type="image/webp", headers=IMMUTABLE)
 
-    @router.get("/files/{id:path}", response_class=FileResponse)
-    async def file(id: str) -> FileResponse:
+    @router.head("/files/{id:path}", include_in_schema=False)
+    @router.get("/files/{id:path}", response_class=VideoFile)
+    async def file(id: str) -> VideoFile:
         """The video's file, also parts of it (Range). What is no video is not given out, whatever the index says."""
         view = service.view
         row = view.row(id)
@@ -198,11 +202,35 @@ def video_routes(parts: Parts) -> APIRouter:
             raise Problem(FILE_GONE, f"its file can't be read: {error.strerror}") from error
         kind = MEDIA_TYPES.get(seen.format.partition(",")[0], "application/octet-stream")
         name = re.sub(r"[^\w.-]", "_", id.rpartition("/")[2])
-        return FileResponse(
+        return VideoFile(
             path, media_type=kind, filename=name + path.suffix, content_disposition_type="inline"
         )
 
     return router
+
+
+class VideoFile(FileResponse):
+    """A file, whole or in part; a part that it does not have is a problem."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        refused = False
+
+        async def send_or_refuse(message: Message) -> None:
+            nonlocal refused
+            if message["type"] == "http.response.start" and message["status"] in (400, 416):
+                refused = True
+                problem = Problem(
+                    WRONG_RANGE, f"the range {Headers(scope=scope).get('range')!r} is none of this file"
+                )
+                response = ProblemResponse(problem)
+                if "content-range" in (headers := Headers(raw=message["headers"])):
+                    response.headers["Content-Range"] = headers["content-range"]
+                await response(scope, receive, send)
+            elif not refused:
+                await send(message)
+
+        await super().__call__(scope, receive, send_or_refuse)
 
 
 FILE_BODY = {

@@ -216,17 +216,16 @@ def test_a_search_that_is_refused_says_why(tab: Page, searchable: Searchable) ->
     tab.locator("#fault", has_text="allowed are 1 MB").wait_for()
 
 
-def test_a_new_version_of_the_index_is_noticed(tab: Page, searchable: Searchable) -> None:
+def test_a_new_version_of_the_index_is_noticed(tab: Page, server: Server, searchable: Searchable) -> None:
     try:
         searchable.use(1)
-        tab.wait_for_function(
-            "async () => (await (await fetch('/index')).json()).index.bits === 48",
-        )
+        server.await_version(searchable.index)
         tab.locator("#results .alike").first.click()
         tab.locator("#hasher-name", has_text="48 bits").wait_for()
         tab.wait_for_function("() => document.getElementById('max-distance').max === '48'")
     finally:
         searchable.use(0)
+        server.await_version(searchable.index)
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(PHONE, "light"), (DESK, "dark")])
