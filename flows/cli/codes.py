@@ -20,6 +20,9 @@ Label = Annotated[
     str | None, typer.Option(help="Of all these videos; without it, the names of sub-folders count.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Trust = Annotated[
+    bool, typer.Option("--trust-torchscript", help="Run an image model that is TorchScript, a program.")
+]
 
 
 def encode(
@@ -92,9 +95,7 @@ def search(
     folder: Index = paths.INDEX,
     as_json: Json = False,
     sheet: Annotated[Path | None, typer.Option(help="Draw the query and what was found, as PNG.")] = None,
-    trust_torchscript: Annotated[
-        bool, typer.Option("--trust-torchscript", help="Run an image model that is TorchScript, a program.")
-    ] = False,
+    trust_torchscript: Trust = False,
 ) -> None:
     """Print the videos nearest to a video, nearest first. Distances are differing bits."""
     from flows.commands.searching import search as run
@@ -124,6 +125,7 @@ def serve(
     uploads: Annotated[int, typer.Option(min=1, help="Uploads that are worked on at once.")] = 2,
     decode_seconds: Annotated[int, typer.Option(min=1, help="Processor time to decode one video.")] = 60,
     decode_megabytes: Annotated[int, typer.Option(min=64, help="Memory to decode one video.")] = 1024,
+    trust_torchscript: Trust = False,
 ) -> None:
     """Search, look around and review duplicates on a page, and by HTTP; ctrl-C ends it. A new version of the index is taken over at once."""
     from flows.commands.serve import serve as run
@@ -136,7 +138,7 @@ def serve(
         decode_seconds=decode_seconds,
         decode_megabytes=decode_megabytes,
     )
-    run(folder, host=host, port=port, limits=limits)
+    run(folder, host=host, port=port, limits=limits, trust_torchscript=trust_torchscript)
 
 
 def add_to(app: typer.Typer) -> None:

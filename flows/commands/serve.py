@@ -24,7 +24,7 @@ TOKEN = "SSVH_TOKEN"
 SECONDS_TO_FINISH = 10  # what is being answered when the service is to end
 
 
-def serve(folder: Path, *, host: str, port: int, limits: Limits) -> None:
+def serve(folder: Path, *, host: str, port: int, limits: Limits, trust_torchscript: bool) -> None:
     """Answer searches until ctrl-C.
 
     Raises:
@@ -45,7 +45,8 @@ def serve(folder: Path, *, host: str, port: int, limits: Limits) -> None:
             token = secrets.token_urlsafe(24)
             print(f"token           {token}  (for changes; {TOKEN} sets another)")
         print("ctrl-C ends it", flush=True)
-        app = search_app(SearchService(folder, limits), token=token, only_loopback=loopback)
+        service = SearchService(folder, limits, trust_torchscript=trust_torchscript)
+        app = search_app(service, token=token, only_loopback=loopback)
         config = uvicorn.Config(
             app,
             log_config=None,

@@ -14,7 +14,7 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.video_encoder import VideoEncoder
-from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher
+from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
 from ssvh_model.video.decoding import SampledFrames
 from tasks.serving.worker import Answer, serve
 
@@ -31,7 +31,7 @@ class Encoders:
     def answer(self, question: dict[str, Any], arrays: dict[str, np.ndarray]) -> Answer:
         """Load a hasher, or encode a video with one that is loaded."""
         if question["do"] == "load":
-            return self._load(Path(question["folder"]), question["sha256"]), {}
+            return self._load(Path(question["folder"]), question["sha256"], question["trust_torchscript"]), {}
         encoder = self._encoders.get(question["sha256"])
         if encoder is None:
             return {"gone": True}, {}
@@ -41,7 +41,7 @@ class Encoders:
         features = encoder.features_of(sampled)
         return {}, {"features": features, "code": encoder.codes_of(features[None])[0]}
 
-    def _load(self, folder: Path, sha256: str) -> dict[str, Any]:
+    def _load(self, folder: Path, sha256: str, trust_torchscript: bool) -> dict[str, Any]:
         if sha256 not in self._encoders:
             try:
                 found = hasher_digest(folder)
@@ -49,7 +49,9 @@ class Encoders:
                 raise UserError(f"{folder}: not readable ({error.strerror})") from error
             if found != sha256:
                 raise UserError(f"{folder}: not the hasher that made the codes of this index")
-            encoder = VideoEncoder(*load_saved_hasher(folder))
+            hasher, features = load_saved_hasher(folder)
+            model = read_carried_model(folder, features)
+            encoder = VideoEncoder(hasher, features, model, trust_torchscript=trust_torchscript)
             for other in self._encoders.values():
                 if other.features == encoder.features:
                     encoder.share_backbone(other)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,10 +60,15 @@ class HasherGone(Exception):
 
 
 class Encoding:
-    """The encoder process."""
+    """The encoder process.
 
-    def __init__(self) -> None:
+    Args:
+        trust_torchscript: whether an image model that is TorchScript, a program, may run there.
+    """
+
+    def __init__(self, *, trust_torchscript: bool = False) -> None:
         self._worker = WorkerProcess("tasks.serving.encoder")
+        self._trust_torchscript = trust_torchscript
 
     def stop(self) -> None:
         """End the process."""
@@ -75,9 +81,18 @@ class Encoding:
             UserError: its files are gone or not what they were.
             WorkerEnded: the process does not start.
         """
-        question = {"do": "load", "folder": str(folder.resolve()), "sha256": sha256}
+        question = {
+            "do": "load",
+            "folder": str(folder.resolve()),
+            "sha256": sha256,
+            "trust_torchscript": self._trust_torchscript,
+        }
         said, _ = self._worker.ask(question, {}, seconds=SECONDS_TO_LOAD)
-        meta = FeatureMeta(**said.pop("meta"))
+        # JSON has lists for tuples.
+        facts: dict[str, Any] = {
+            name: tuple(fact) if isinstance(fact, list) else fact for name, fact in said.pop("meta").items()
+        }
+        meta = FeatureMeta(**facts)
         return LoadedHasher(folder, sha256, meta=meta, **said)
 
     def encode(self, hasher: LoadedHasher, frames: Frames) -> EncodedClip:

@@ -64,6 +64,7 @@ class SearchService:
     Args:
         folder: of the index.
         limits: on what clips may cost.
+        trust_torchscript: whether an image model that is TorchScript, a program, may run.
         say: takes a line for the log.
     """
 
@@ -71,11 +72,13 @@ class SearchService:
         self,
         folder: Path,
         limits: Limits,
+        *,
+        trust_torchscript: bool = False,
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
     ) -> None:
         self.folder, self.limits = folder, limits
         self.decoding, self.decisions = Decoding(limits), Decisions(folder)
-        self._encoding = Encoding()
+        self._encoding = Encoding(trust_torchscript=trust_torchscript)
         self._say = say
         self._view: IndexView | None = None
         self._taking_over, self._changing, self._ended = threading.Lock(), threading.Lock(), threading.Event()
