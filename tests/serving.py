@@ -194,9 +194,12 @@ def serving(folder: Path, *options: str, token: str = TOKEN) -> Iterator[Server]
                 assert process.poll() is None and time.monotonic() < until, log.read_text()
                 time.sleep(0.1)
             yield Server(process, address, client)
-    finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=SECONDS_TO_START)
+        assert process.returncode == 0, log.read_text()
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def _ready(client: httpx.Client) -> bool:

@@ -54,14 +54,13 @@ def main() -> None:
 
 def limit_process(megabytes: int) -> None:
     """Let this process take `megabytes` more than it has now, write no files and open few."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
-    most = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 2**20
-    for limit, value in {
-        resource.RLIMIT_AS: most,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_CORE: 0,
-        resource.RLIMIT_NOFILE: OPEN_FILES,
-    }.items():
+    limits = {resource.RLIMIT_FSIZE: 0, resource.RLIMIT_CORE: 0, resource.RLIMIT_NOFILE: OPEN_FILES}
+    if (
+        sys.platform == "linux"
+    ):  # elsewhere the system does not say what there is now, or does not keep to the limit
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limits[resource.RLIMIT_AS] = pages * os.sysconf("SC_PAGE_SIZE") + megabytes * 2**20
+    for limit, value in limits.items():
         resource.setrlimit(limit, (value, value))
 
 

@@ -234,8 +234,6 @@ class SearchService:
                 raise HasherGone(view.version.hasher.name)
             if video.id in snapshot.ids():
                 raise Problem(ID_TAKEN, f"the index has a video {video.id!r} already")
-            kept.parent.mkdir(exist_ok=True)
-            shutil.move(clip, kept)
             decoded = encoded.decoded
             one = CodedVideos(
                 ids=[video.id],
@@ -250,8 +248,15 @@ class SearchService:
             described = Video(
                 video.id, "", video.labels, split=video.split, duration=decoded.seconds, sha256=digest
             )
-            add_encoded(index, described, one, features)
-            self._remove_unused_uploads()
+            kept.parent.mkdir(exist_ok=True)
+            there = kept.exists()  # another video of the same bytes has it
+            shutil.move(clip, kept)
+            try:
+                add_encoded(index, described, one, features)
+            except BaseException:
+                if not there:
+                    kept.unlink(missing_ok=True)
+                raise
 
     def remove(self, video: str) -> IndexView:
         """Take a video out of the index. Its file is removed if it was uploaded here.
@@ -262,11 +267,14 @@ class SearchService:
         Raises:
             Problem: there is no such video, or somebody else is changing the index.
         """
-        self.view.row(video)
+        view = self.view
+        path = view.videos.paths[view.row(video)]
         index = IndexFolder(self.folder)
         with self._changing, index.alone(_refuse_to_wait):
             index.remove([video])
-            self._remove_unused_uploads()
+            kept = self.folder / UPLOADS / Path(path).name
+            if path_in_index(kept) == path and path not in open_snapshot(self.folder).whole().paths:
+                kept.unlink(missing_ok=True)
         return self._changed()
 
     def _changed(self) -> IndexView:
@@ -278,16 +286,6 @@ class SearchService:
             self.take_over()
         except (UserError, WorkerEnded) as error:
             raise Problem(NOT_READY, f"the index can't be taken over: {error}", retry_after=5) from error
-
-    def _remove_unused_uploads(self) -> None:
-        """Remove uploaded files that no video of the index leads to, also what a killed process has left. The lock must be held."""
-        uploads = self.folder / UPLOADS
-        if not uploads.is_dir():
-            return
-        used = {Path(path).name for path in open_snapshot(self.folder).whole().paths}
-        for path in uploads.iterdir():
-            if path.name not in used:
-                path.unlink()
 
 
 def _refuse_to_wait(line: str) -> None:

@@ -12,6 +12,10 @@ from tasks.serving.service import SearchService
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 NO_ROUTE = "none"
+METHODS, OTHER = (
+    ("GET", "HEAD", "POST", "PUT", "DELETE"),
+    "other",
+)  # a client may think up any number of others
 BROKEN_OFF = "499"  # the client had gone before there was an answer
 
 
@@ -68,8 +72,9 @@ class Measures:
     def answered(self, scope: Scope, status: str, seconds: float) -> None:
         """Count an answer."""
         route = getattr(scope.get("route"), "path", NO_ROUTE)
-        self._requests.labels(scope["method"], route, status).inc()
-        self._seconds.labels(scope["method"], route).observe(seconds)
+        method = scope["method"] if scope["method"] in METHODS else OTHER
+        self._requests.labels(method, route, status).inc()
+        self._seconds.labels(method, route).observe(seconds)
 
 
 class Measuring:

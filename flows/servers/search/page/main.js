@@ -20,6 +20,20 @@ async function learn() {
   for (const view of [search, map, duplicates]) view.start(about);
 }
 
+// The index may be large, and the service has just been started.
+async function learnWhenReady() {
+  for (;;) {
+    try {
+      await learn();
+      return;
+    } catch (problem) {
+      if (problem.status !== 503) throw problem;
+      say(problem.message);
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+  }
+}
+
 onIndex((index) => {
   if (about && index.version !== about.index.version) learn().catch((problem) => fault(problem.message));
 });
@@ -65,7 +79,7 @@ $("hasher").addEventListener("click", async () => {
 
 addEventListener("hashchange", route);
 try {
-  await learn();
+  await learnWhenReady();
   route();
   await search.run();
 } catch (problem) {

@@ -187,7 +187,11 @@ def test_a_file_is_added_found_played_and_removed(
     assert "has a video" in problem(again, 409, "id-taken")
     # The features are kept for the next hasher, as those of `ssvh add` are.
     assert len(list((searchable.index / "added").glob("*.h5"))) == 1
-
+    # The same bytes under another id: the file stays as long as one of the two is there.
+    twin = server.client.post("/videos?id=twin", content=clip, headers=headers)
+    assert twin.raise_for_status().json()["index"]["videos"] == 10
+    server.client.delete("/videos/twin", headers=server.with_token).raise_for_status()
+    assert kept.read_bytes() == clip
     removed = server.client.delete("/videos/..%2F..%2Fmy new: clip", headers=server.with_token)
     assert removed.raise_for_status().json()["index"]["videos"] == 8
     assert not kept.exists()

@@ -205,6 +205,15 @@ def test_the_map_is_walked_by_keyboard_and_clicked(tab: Page) -> None:
     assert tab.locator("#legend button").first.get_attribute("aria-pressed") == "false"
 
 
+def test_the_interface_describes_itself_with_nothing_from_elsewhere(tab: Page, server: Server) -> None:
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.click("footer a[href='/docs']")
+    tab.get_by_text("Find the videos nearest to a clip").wait_for()
+    tab.set_viewport_size(DESK)  # its tables are made for a desk
+    assert asked and all(address.startswith((server.address, "data:")) for address in asked)
+
+
 def test_a_search_that_is_refused_says_why(tab: Page, searchable: Searchable) -> None:
     broken = searchable.folder / "broken.mp4"
     broken.write_bytes(b"no video at all")
