@@ -209,7 +209,8 @@ def test_the_interface_describes_itself_with_nothing_from_elsewhere(tab: Page, s
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
     tab.click("footer a[href='/docs']")
-    tab.get_by_text("Find the videos nearest to a clip").wait_for()
+    for path in ("/search", "/videos/{id}", "/duplicates/decisions"):
+        tab.locator(f"[data-path='{path}']").first.wait_for()
     tab.set_viewport_size(DESK)  # its tables are made for a desk
     assert asked and all(address.startswith((server.address, "data:")) for address in asked)
 
