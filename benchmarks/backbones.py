@@ -1,12 +1,12 @@
 """What larger backbones give and cost: milliseconds a frame, and GMAP of float features and of ITQ's codes.
 
     python benchmarks/backbones.py                                   # on the demo corpus, which it renders
-    python benchmarks/backbones.py --signs ../shared/data/asl_webcam # and on webcam clips of hand signs
+    python benchmarks/backbones.py --signs FOLDER                    # and on webcam clips of hand signs (ASL)
 
 Clips are decoded and extracted anew for each backbone, with the other settings of params.yaml, into .work/backbones; started again, it goes on from there.
 Backbones are compared on videos that no query is among: those of the splits validation and database search the training videos. The queries are measured
 beside it, and take no part in a choice. Times are of one thread, each backbone in turn, in processor time: their ratios hold on other machines, more or less.
-`quality.py --corpus NAME=.work/backbones/CORPUS/BACKBONE/features.h5` trains on what was extracted.
+`quality.py --corpus NAME=.work/backbones/CORPUS/BACKBONE-SIZE/features.h5` trains on what was extracted.
 """
 
 from __future__ import annotations
@@ -222,7 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--signs", type=Path, help="folder with clips/ and labels.csv (clip, class, block)")
+    parser.add_argument("--signs", type=Path, help="folder with clips and a labels.csv (clip, class, block)")
     parser.add_argument("--backbones", nargs="+", default=list(BACKBONES))
     parser.add_argument(
         "--sizes", type=int, nargs="+", default=[params_with_presets([], changes={}).features.size]
