@@ -12,12 +12,13 @@ with two uploads of each recording, without planted bad frames, and encoded with
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from machine import machine, write_result  # isort: skip  (before torch)
+from machine import machine, processor_seconds, write_result  # isort: skip  (before torch)
 
 import numpy as np
 import torch
@@ -25,10 +26,11 @@ from rich.console import Console
 from rich.table import Table
 from trained_index import make_trained_index
 
+from ssvh_model.copies.verify import verify
 from ssvh_model.corpus.arcade import render_arcade
 from ssvh_model.corpus.arcade_plan import ArcadeSpec
 from ssvh_model.features import FeatureFile
-from ssvh_model.index.duplicates import duplicate_groups
+from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs, groups_of_pairs
 from ssvh_model.index.snapshot import open_snapshot
 from ssvh_model.index.video_encoder import VideoEncoder, backbone_of
 from ssvh_model.model.hasher_file import load_saved_hasher
@@ -38,10 +40,13 @@ from ssvh_model.training.encoded import mean_features
 from ssvh_model.video.extraction import extract_features
 from tasks import paths
 from tasks.machine.device import pick_workers
+from tasks.machine.progress import ShownProgress
 from tasks.params.load import load_params
 from tasks.params.sections import Params
 
 RADII = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
+VERIFIED_RADII = (3, 8, 12)
+LEAST = (0.5, 0.65, 0.8)  # scores from which on `ssvh duplicates --verify` counts a pair
 
 
 def figures(found: np.ndarray, true: np.ndarray) -> dict[str, float | int | None]:
@@ -95,6 +100,32 @@ def curve(words: np.ndarray, features: np.ndarray, recordings: np.ndarray) -> di
     }
 
 
+def verified(words: np.ndarray, paths: list[str], recordings: np.ndarray) -> list[dict[str, Any]]:
+    """Figures of `ssvh duplicates --verify` by radius and least score.
+
+    Args:
+        words, recordings: as for `curve`.
+        paths: of the videos.
+    """
+    true = (recordings[:, None] == recordings) & (recordings != "")
+    distances = hamming_distances(words, words)
+    pairs = duplicate_pairs(words, radius=max(VERIFIED_RADII))
+    started = processor_seconds()
+    found = verify(pairs, paths.__getitem__, least=min(LEAST), progress=ShownProgress("pairs", print)).pairs
+    seconds = processor_seconds() - started
+    scores = np.zeros(true.shape)
+    for first, second, match in found:
+        scores[first, second] = match.score
+    rows = []
+    for radius, least in itertools.product(VERIFIED_RADII, LEAST):
+        near = (scores >= least) & (distances <= radius)
+        grouped = of_groups(groups_of_pairs(np.argwhere(near), len(words)), len(words))
+        for what, kept in (("groups", grouped), ("pairs", near)):
+            rows.append({"radius": radius, "what": f"{what}, verified, {least}", **figures(kept, true)})
+    print(f"{1000 * seconds / max(1, len(pairs)):.0f} ms of one core a pair, decoding included")
+    return rows
+
+
 def rendered(strength: float, clips: int, encoder: VideoEncoder, params: Params) -> dict[str, Any]:
     """The same for a corpus of its own, of this distortion."""
     arcade = {**params.corpus.arcade.model_dump(), "distortion": strength, "clips": clips, "bad_frames": 0.0}
@@ -116,7 +147,12 @@ def rendered(strength: float, clips: int, encoder: VideoEncoder, params: Params)
         file = FeatureFile(folder / "features" / "features.h5")
         every = np.arange(len(file))
         words = as_words(encoder.codes_of(file.read(every).numpy()))
-        return curve(words, mean_features(file, every), np.array(file.groups))
+        recordings = np.array(file.groups)
+        found = curve(words, mean_features(file, every), recordings)
+        path_of = {video.id: str(folder / video.path) for video in videos}
+        paths = [path_of[video] for video in file.ids]
+        found["radii"] += verified(words, paths, recordings)
+        return found
 
 
 def show(name: str, found: dict[str, Any]) -> None:

@@ -105,13 +105,28 @@ def search(
 
 def duplicates(
     radius: Annotated[int, typer.Option(min=0, help="Bits by which near-duplicates may differ.")] = 3,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Compare the frames of what the codes propose, too, and keep what shows the same recording. A larger --radius then costs time, but few mistakes.",
+        ),
+    ] = False,
+    least: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="With --verify: the score from which on a pair counts.")
+    ] = 0.65,
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="With --verify: mirror images count, too; takes twice as long.")
+    ] = False,
     folder: Index = paths.INDEX,
     as_json: Json = False,
 ) -> None:
     """List groups of videos whose codes are nearly the same."""
+    from flows.commands.searching import Verification
     from flows.commands.searching import duplicates as run
 
-    run(folder, radius=radius, as_json=as_json)
+    verification = Verification(least, mirrored) if verify else None
+    run(folder, radius=radius, as_json=as_json, verification=verification)
 
 
 def serve(

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ssvh_model.copies.compare import Match
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads with nothing to do sleep
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.searcher import Hit, Searcher
-from ssvh_model.index.snapshot import open_snapshot
+from ssvh_model.index.snapshot import Snapshot, open_snapshot
 from ssvh_model.texts import printable
 
 
@@ -54,23 +57,53 @@ def search(
     print(_table(("distance", "label", "seconds", "video", "path"), rows, right={0, 2}))
 
 
-def duplicates(folder: Path, *, radius: int, as_json: bool) -> None:
-    """Print groups of near-duplicates.
+@dataclass(frozen=True)
+class Verification:
+    """How `ssvh duplicates` compares the pairs that codes propose.
+
+    Attributes:
+        least: score from which on a pair is one of duplicates, 0 to 1.
+        mirrored: whether mirror images count, too.
+    """
+
+    least: float
+    mirrored: bool
+
+
+def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verification | None = None) -> None:
+    """Print groups of near-duplicates: by codes alone, or of those that by their frames show one recording.
 
     Raises:
         UserError: there is no index, or it is damaged.
     """
-    from flows.running.console import shown
-    from ssvh_model.index.duplicates import duplicate_groups
+    from flows.running.console import print_line, shown
+    from ssvh_model.copies.verify import verify
+    from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs, groups_of_pairs
 
     snapshot = open_snapshot(folder)
-    groups = duplicate_groups(snapshot.words, radius=radius, progress=shown("codes compared"))
+    counted = shown("codes compared")
+    if verification is None:
+        groups, matches = duplicate_groups(snapshot.words, radius=radius, progress=counted), []
+    else:
+        verified = verify(
+            duplicate_pairs(snapshot.words, radius=radius, progress=counted),
+            lambda row: snapshot.text("paths", row),
+            least=verification.least,
+            mirrored=verification.mirrored,
+            progress=shown("pairs compared by their frames"),
+        )
+        groups, matches = groups_of_pairs(verified.rows(), len(snapshot)), verified.pairs
+        for row, reason in sorted(verified.unreadable.items()):
+            print_line(printable(f"{snapshot.text('ids', row)}: not compared, {reason}"))
     found = [
         [{name: snapshot.text(f"{name}s", row) for name in ("id", "label", "path")} for row in group.tolist()]
         for group in groups
     ]
     if as_json:
-        print(json.dumps({"radius": radius, "videos": len(snapshot), "groups": found}, indent=2))
+        record: dict[str, Any] = {"radius": radius, "videos": len(snapshot), "groups": found}
+        if verification is not None:
+            record |= {"least": verification.least, "pairs": [_pair(snapshot, *pair) for pair in matches]}
+        print(json.dumps(record, indent=2))
         return
     rows: list[Sequence[str]] = [
         (str(number), one["id"], one["label"] or "-", one["path"] or "-")
@@ -79,10 +112,33 @@ def duplicates(folder: Path, *, radius: int, as_json: bool) -> None:
     ]
     if rows:
         print(_table(("group", "video", "label", "path"), rows, right={0}))
+    if matches:
+        lines = [_match_cells(_pair(snapshot, *pair)) for pair in matches]
+        print("\n" + _table(("score", "seconds", "of", "seconds", "of", "speed"), lines, right={0, 5}))
     videos = sum(map(len, found))
+    how = "" if verification is None else f", and alike by their frames (score {verification.least} or more)"
     print(
-        f"{videos} of {len(snapshot)} videos are in {len(found)} groups of near-duplicates, at most {radius} bits apart"
+        f"{videos} of {len(snapshot)} videos are in {len(found)} groups of near-duplicates, at most {radius} bits apart{how}"
     )
+
+
+def _pair(snapshot: Snapshot, first: int, second: int, match: Match) -> dict[str, Any]:
+    """A pair that shows one recording, for JSON."""
+    return {
+        "first": snapshot.text("ids", first),
+        "second": snapshot.text("ids", second),
+        "score": round(match.score, 3),
+        "first_span": [round(second, 2) for second in match.first_span],
+        "second_span": [round(second, 2) for second in match.second_span],
+        "speed": round(match.speed, 3),
+        "mirrored": match.mirrored,
+    }
+
+
+def _match_cells(pair: dict[str, Any]) -> tuple[str, ...]:
+    spans = ["{:.1f} to {:.1f}".format(*pair[f"{which}_span"]) for which in ("first", "second")]
+    speed = f"{pair['speed']:.2f}" + (", mirrored" if pair["mirrored"] else "")
+    return f"{pair['score']:.2f}", spans[0], pair["first"], spans[1], pair["second"], speed
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], *, right: set[int]) -> str:

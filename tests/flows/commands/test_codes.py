@@ -90,6 +90,18 @@ def test_from_videos_to_what_is_found(project: Path, ssvh) -> None:  # type: ign
     groups = json.loads(ssvh("duplicates", "--radius", "0", "--json"))["groups"]
     assert [[one["id"] for one in group] for group in groups] == [["cats/0", "dogs/3"]]
     assert "1 groups of near-duplicates" in ssvh("duplicates", "--radius", "0")
+    # All six by their codes, the two that are the same by their frames.
+    far = ("duplicates", "--radius", "32")
+    assert len(json.loads(ssvh(*far, "--json"))["groups"][0]) == 6
+    found = json.loads(ssvh(*far, "--verify", "--json"))
+    assert [[one["id"] for one in group] for group in found["groups"]] == [["cats/0", "dogs/3"]]
+    (pair,) = found["pairs"]
+    assert (pair["first"], pair["second"], pair["mirrored"]) == ("cats/0", "dogs/3", False)
+    assert pair["score"] > found["least"] == 0.65
+    line = ssvh(*far, "--verify").splitlines()[-2]
+    assert line.split()[1:] == ["0.0", "to", "1.0", "cats/0", "0.0", "to", "1.0", "dogs/3", "1.00"]
+    (project / "clips/dogs/3.mp4").write_bytes(b"no video")
+    assert "0 of 6 videos are in 0 groups" in ssvh(*far, "--verify")
 
     assert ssvh("remove", "cats/0").endswith("index: 5 videos\n")
     assert ssvh("search", "clips/cats/0.mp4", "-k", "1").splitlines()[1].split()[3] == "dogs/3"

@@ -1,0 +1,112 @@
+"""Whether two videos show the same recording: cropped, recoloured, faster, shifted, with bars or grain, mirrored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from ssvh_model.copies.compared_frames import ComparedFrames
+from ssvh_model.copies.placement import UNMOVED, PlacedVideo, Placement, placed, placements, refined
+from ssvh_model.copies.time_line import TimeLine, best_time_line, frame_likeness
+
+# The score is the logistic function of a weighted sum: of the likeness along the time line times the root of what is shared,
+# and of the likeness of the pictures. `benchmarks/copy_weights.py` fits the weights, on corpora that nothing is judged on.
+LINE_WEIGHT, PICTURE_WEIGHT, BIAS = 7.8, 5.9, -10.6
+REFINEMENTS = 2
+# Steps of 255. Where less than that moves in both videos, their pictures alone decide.
+STANDS_STILL = 0.1
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a comparison of two videos found.
+
+    Attributes:
+        score: how likely it is that they show one recording, 0 to 1.
+        line: likeness along the time line times the root of the share of the shorter video that both have, at most 1.
+        picture: likeness of the pictures at their likeliest place, at most 1.
+        speed: seconds of the second video that pass in one of the first.
+        first_span, second_span: start and end of what both show, seconds of each.
+        place: of the first picture in the second.
+        mirrored: whether the first is the second's mirror image.
+    """
+
+    score: float
+    line: float
+    picture: float
+    speed: float
+    first_span: tuple[float, float]
+    second_span: tuple[float, float]
+    place: Placement
+    mirrored: bool = False
+
+
+def compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool = False) -> Match:
+    """Compare two videos.
+
+    Args:
+        first, second: their frames.
+        mirrored: whether mirror images count, too; takes twice the time.
+    """
+    match = _compare(first, second, mirrored=False)
+    if not mirrored:
+        return match
+    turned = _compare(PlacedVideo(first.frames.mirrored()), second, mirrored=True)
+    return max(match, turned, key=lambda one: one.score)
+
+
+def _compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool) -> Match:
+    found = placements(first, second)
+    likeliest = max([*found, UNMOVED], key=lambda place: place.likeness)
+    if max(first.frames.movement, second.frames.movement) < STANDS_STILL:
+        # The mean frames are all there is, so they are looked at as closely as what moves is otherwise.
+        place = refined(first.frames.still[:1], second.frames.still[:1], likeliest)
+        line, picture, speed = place.likeness, place.likeness, 1.0
+        spans = [(0.0, len(frames.moving) * frames.step) for frames in (first.frames, second.frames)]
+    else:
+        time, place = _best_line(first.frames, second.frames, found)
+        line, picture, speed = _worth(time), likeliest.likeness, time.speed
+        spans = [_span(time.first, first.frames.step), _span(time.second, second.frames.step)]
+    return Match(
+        score=1 / (1 + math.exp(-(LINE_WEIGHT * line + PICTURE_WEIGHT * picture + BIAS))),
+        line=line,
+        picture=picture,
+        speed=speed,
+        first_span=spans[0],
+        second_span=spans[1],
+        place=place,
+        mirrored=mirrored,
+    )
+
+
+def _best_line(
+    first: ComparedFrames, second: ComparedFrames, found: list[Placement]
+) -> tuple[TimeLine, Placement]:
+    """The time line along which what moves is most alike, and the place of the picture, which is refined for that."""
+    line, place = max(
+        ((_line(first, second, place), place) for place in [*found, UNMOVED]),
+        key=lambda both: _worth(both[0]),
+    )
+    for _ in range(REFINEMENTS):
+        closer = refined(first.moving[line.first], second.moving[line.second], place)
+        again = _line(first, second, closer)
+        if _worth(again) <= _worth(line):
+            break
+        line, place = again, closer
+    return line, place
+
+
+def _line(first: ComparedFrames, second: ComparedFrames, place: Placement) -> TimeLine:
+    laid, shown = placed(first.moving, place)
+    likeness = frame_likeness(laid, second.moving * shown)
+    return best_time_line(likeness, first_step=first.step, second_step=second.step)
+
+
+def _worth(line: TimeLine) -> float:
+    return line.likeness * math.sqrt(line.shared)
+
+
+def _span(frames: torch.Tensor, step: float) -> tuple[float, float]:
+    return int(frames.min()) * step, (int(frames.max()) + 1) * step
