@@ -28,13 +28,14 @@ def serve(folder: Path, *, host: str, port: int, limits: Limits, trust_torchscri
     """Answer searches until ctrl-C.
 
     Raises:
-        UserError: there is no index, nobody has set a token for a service that others reach, or the address can't be had.
+        UserError: there is no index, no token is set for a service that others reach, or the address can't be had.
     """
     open_snapshot(folder)
     loopback, token = is_loopback(host), os.environ.get(TOKEN, "")
     if not token and not loopback:
         raise UserError(
-            f"{TOKEN} is not set; a service that listens on {host}, beyond this machine, needs a token for whoever changes its index"
+            f"{TOKEN} is not set; a service that listens on {host}, beyond this machine, needs a token for whoever "
+            "changes its index"
         )
     with listening(host, port) as listener:
         address = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"

@@ -68,7 +68,7 @@ class VideoEncoder:
 
     @property
     def sizes(self) -> Sizes:
-        """What `sample_frames` has to make of the frames where another process decodes: `longer_side` and `square`, as `decode_for` has them.
+        """What `decode_for` asks `sample_frames` for, `longer_side` and `square`, where another process decodes.
 
         Raises:
             UserError: as `backbone`.

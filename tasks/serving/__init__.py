@@ -1,1 +1,1 @@
-"""A search service without its web side: an index held open, clips decoded and encoded in other processes, decisions kept."""
+"""A search service without its web side: an index held open, decoding and encoding elsewhere, decisions."""

@@ -1,4 +1,4 @@
-"""The process that decodes files that strangers have sent, with little it may do: memory, processor time, open files, no writing.
+"""The process that decodes files of strangers; its memory, processor time and open files are limited, and it writes none.
 
 `python -m tasks.serving.decoder MEGABYTES SECONDS PIPE`, started by `decoding.py`.
 """
@@ -92,7 +92,7 @@ def frames_of(path: Path, question: dict[str, Any]) -> Answer:
 
 
 def look(path: Path) -> Answer:
-    """What a person wants to see of a video: its facts, the frame in the middle, and a moving picture of some frames."""
+    """What a person wants to see of a video: facts, the frame in the middle, and a moving picture of some frames."""
     from PIL import Image
 
     seen = probe(path)

@@ -166,8 +166,8 @@ class Decoding:
                 self.deaths += 1
                 raise Problem(
                     TOO_EXPENSIVE,
-                    f"decoding was given up: {error}; allowed are {self._limits.decode_seconds} s of processor time and "
-                    f"{self._limits.decode_megabytes} MB",
+                    f"decoding was given up: {error}; allowed are {self._limits.decode_seconds} s of processor time "
+                    f"and {self._limits.decode_megabytes} MB",
                 ) from error
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""The search service: an index that may be changed or replaced at any time, searched by codes, by its videos and by clips."""
+"""The search service: an index that may change at any time, searched by codes, by its videos and by clips."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class ClipHits:
 class SearchService:
     """An index, open to be searched and changed; the index's folder is what it has in common with other commands.
 
-    A new version of the index is taken over once its codes and its hasher are loaded; until then, the version before answers.
+    A new version of the index is taken over once its codes and its hasher are loaded. Until then, the version
+    before answers.
 
     Args:
         folder: of the index.

@@ -251,7 +251,7 @@ class IndexView:
         if len(self.videos) > MOST_COMPARED:
             raise Problem(
                 BAD_REQUEST,
-                f"the index has {len(self.videos)} videos; above {MOST_COMPARED}, `ssvh duplicates` finds groups, not this service",
+                f"the index has {len(self.videos)} videos; above {MOST_COMPARED}, only `ssvh duplicates` finds groups",
             )
         with self._lock:
             if radius not in self._groups:

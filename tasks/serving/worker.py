@@ -43,7 +43,8 @@ class WorkerEnded(Exception):
 class WorkerProcess:
     """The asking side. The process is started at the first question, and again at the next one after it has ended.
 
-    It ends with this process, also when that is killed: its pipe is closed then. One question at a time; threads wait for each other.
+    It ends with this process, also when that is killed: its pipe is closed then. One question at a time: threads wait
+    for each other.
 
     Args:
         module: what the process runs, with a `serve` of this file in it.

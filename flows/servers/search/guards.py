@@ -18,9 +18,21 @@ from flows.servers.search.problem_json import send_problem
 from tasks.serving.problems import CROSS_SITE, NO_TOKEN, WRONG_HOST, Problem
 
 # The page needs nothing from elsewhere; the page of the interface has a script of its own in it.
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-POLICY_OF_DOCS = POLICY.replace("script-src 'self'", "script-src 'self' 'unsafe-inline'").replace(
-    "style-src 'self'", "style-src 'self' 'unsafe-inline'"
+SOURCES = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": "'self' data:",
+    "media-src": "'self' blob:",
+    "connect-src": "'self'",
+    "base-uri": "'none'",
+    "form-action": "'none'",
+    "frame-ancestors": "'none'",
+}
+INLINE = "'self' 'unsafe-inline'"
+POLICY, POLICY_OF_DOCS = (
+    "; ".join(f"{name} {allowed}" for name, allowed in sources.items())
+    for sources in (SOURCES, {**SOURCES, "script-src": INLINE, "style-src": INLINE})
 )
 DOCS = "/docs"
 HEADERS = {
@@ -48,7 +60,8 @@ class Guards:
 
     Attributes:
         app: that is guarded.
-        only_loopback: the service listens on loopback: a request that names another host was sent by a page whose name was pointed here.
+        only_loopback: the service listens on loopback: a request that names another host was sent by a page whose
+            name was pointed here.
     """
 
     app: ASGIApp

@@ -15,7 +15,7 @@ from tasks.serving.limits import Limits
 from tasks.serving.problems import TOO_LARGE, TOO_MANY, TOO_SLOW, UNREADABLE_VIDEO, WRONG_TYPE, Problem
 
 MEGABYTE = 10**6
-# Of an upload that is refused so much is read and dropped: a client that is still sending would not see the answer otherwise.
+# Of an upload that is refused so much is read and dropped: a client that is still sending would not see why otherwise.
 DROPPED_BYTES = 32 * MEGABYTE
 DROPPED_SECONDS = 5.0
 TYPES = ("video/", "application/octet-stream", "image/gif")
@@ -66,7 +66,7 @@ class Uploads:
         if not kind.lower().startswith(TYPES):
             raise Problem(
                 WRONG_TYPE,
-                f"the body is {kind}; allowed are video/* and application/octet-stream for a file, and application/json",
+                f"the body is {kind}; allowed are video/* and application/octet-stream, to search also application/json",
             )
         length = request.headers.get("content-length", "")
         if length.isdigit() and int(length) > self._limits.megabytes * MEGABYTE:

@@ -12,6 +12,10 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// The content of a <dl>.
+export const terms = (all) =>
+  Object.entries(all).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]);
+
 export function makeSvg(tag, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);

@@ -1,4 +1,5 @@
-// The view "Duplicates": pairs side by side, decided about by mouse or keyboard. Keys count while the review has the focus.
+// The view "Duplicates": pairs side by side, decided about by mouse or keyboard.
+// Keys count while the review has the focus.
 
 import { $, count, fault, make, say, secondsText } from "./dom.js";
 import { ask, change, thumbnail } from "./http.js";
@@ -45,7 +46,8 @@ async function load(number) {
     total = answer.total;
     answer.groups.forEach((group, place) => groups.set(offset + place, group));
     $("groups-said").textContent = total
-      ? `${count(answer.videos, "video")} of ${answer.index.videos.toLocaleString("en")} are in ${count(total, "group")}. Each other video of a group is compared with its first one. Groups are candidates for a look, not verdicts.`
+      ? `${count(answer.videos, "video")} of ${answer.index.videos.toLocaleString("en")} are in ${count(total, "group")}. ` +
+        "Each other video of a group is compared with its first one. Groups are candidates, not verdicts."
       : `No two videos are at most ${count(radius, "bit")} apart.`;
     return true;
   } catch (problem) {
@@ -62,7 +64,11 @@ function draw() {
   const candidate = group.candidates[pair];
   $("pair-title").textContent = `Group ${place + 1} of ${total}, pair ${pair + 1} of ${group.candidates.length}`;
   const bits = about.index.bits;
-  $("pair-bits").replaceChildren(make("span", {}, make("strong", {}, String(candidate.distance)), candidate.distance === 1 ? " bit apart" : " bits apart"), strip(candidate.code, bits, group.first.code));
+  const apart = candidate.distance === 1 ? " bit apart" : " bits apart";
+  $("pair-bits").replaceChildren(
+    make("span", {}, make("strong", {}, String(candidate.distance)), apart),
+    strip(candidate.code, bits, group.first.code),
+  );
   side($("side-first"), group.first, "First of the group");
   side($("side-candidate"), candidate, "Compared with it");
   $("is-duplicate").setAttribute("aria-pressed", String(candidate.decision === "duplicate"));
@@ -70,21 +76,35 @@ function draw() {
   $("undecided").disabled = candidate.decision === null;
   $("strip").replaceChildren(...group.candidates.map((video, number) => {
     const mark = { duplicate: "✓", "not a duplicate": "✕" }[video.decision] ?? "";
-    const button = make("button", { type: "button", className: video.decision === "duplicate" ? "yes" : mark ? "no" : "", "aria-label": `${video.id}, ${video.decision ?? "not decided"}` },
+    const button = make(
+      "button",
+      {
+        type: "button",
+        className: video.decision === "duplicate" ? "yes" : mark ? "no" : "",
+        "aria-label": `${video.id}, ${video.decision ?? "not decided"}`,
+      },
       make("img", { src: thumbnail(video), alt: "", loading: "lazy" }), make("span", { className: "mark" }, mark));
     if (number === pair) button.setAttribute("aria-current", "true");
     button.addEventListener("click", () => { pair = number; draw(); });
     return make("li", {}, button);
   }));
-  if (!$("view-duplicates").hidden && !$("view-duplicates").querySelector("input:focus") && !document.querySelector("dialog[open]")) $("review").focus({ preventScroll: true });
-  const current = $("strip").querySelector("[aria-current]"); // only sideways: the page stays where it is
-  $("strip").scrollLeft = current.offsetLeft - $("strip").offsetLeft - $("strip").clientWidth / 2 + current.clientWidth / 2;
+  const view = $("view-duplicates");
+  if (!view.hidden && !view.querySelector("input:focus") && !document.querySelector("dialog[open]")) {
+    $("review").focus({ preventScroll: true });
+  }
+  const list = $("strip");
+  const current = list.querySelector("[aria-current]"); // only sideways: the page stays where it is
+  list.scrollLeft = current.offsetLeft - list.offsetLeft - (list.clientWidth - current.clientWidth) / 2;
 }
 
 function side(figure, video, role) {
   const title = make("button", { type: "button", className: "name", "aria-label": `Open ${video.id}` }, video.id);
   title.addEventListener("click", () => details(video, about.index.bits, alike));
-  figure.replaceChildren(make("p", { className: "role" }, role), make("div", { className: "big-screen" }, player(video, { "aria-label": `video ${video.id}` })), make("figcaption", {}, title, facts(video)));
+  figure.replaceChildren(
+    make("p", { className: "role" }, role),
+    make("div", { className: "big-screen" }, player(video, { "aria-label": `video ${video.id}` })),
+    make("figcaption", {}, title, facts(video)),
+  );
 }
 
 async function toGroup(step) {
@@ -151,7 +171,8 @@ function queue(work) {
 }
 $("review").addEventListener("keydown", (event) => {
   const work = KEYS[event.key];
-  if (!work || event.ctrlKey || event.metaKey || event.altKey || (event.key === " " && event.target.tagName === "BUTTON")) return;
+  const pressed = event.key === " " && event.target.tagName === "BUTTON"; // space is the button's then
+  if (!work || pressed || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
   queue(work);
 });

@@ -1,4 +1,5 @@
-// Asking the service. A problem becomes an exception with its detail; whatever changes something asks for the token first.
+// Asking the service. A problem becomes an exception with its detail.
+// Whatever changes something asks for the token first.
 
 import { $ } from "./dom.js";
 

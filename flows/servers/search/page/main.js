@@ -1,6 +1,6 @@
 // Which view is shown, and what the service says of its index.
 
-import { $, count, fault, make, say } from "./dom.js";
+import { $, count, fault, say, terms } from "./dom.js";
 import { ask, onIndex } from "./http.js";
 import * as duplicates from "./duplicates.js";
 import * as map from "./map.js";
@@ -16,7 +16,9 @@ async function learn() {
   $("hasher-name").textContent = hasher.model
     ? `${hasher.model} version ${hasher.version}, ${index.bits} bits`
     : `a hasher of ${index.bits} bits (${hasher.sha256.slice(0, 12)})`;
-  $("index-said").textContent = `Index version ${index.version}: ${count(index.videos, "video")}, codes of ${index.bits} bits, ${about.exact ? "exact search" : "search in some cells"}`;
+  const how = about.exact ? "exact search" : "search in some cells";
+  $("index-said").textContent =
+    `Index version ${index.version}: ${count(index.videos, "video")}, codes of ${index.bits} bits, ${how}`;
   for (const view of [search, map, duplicates]) view.start(about);
 }
 
@@ -62,7 +64,7 @@ $("hasher").addEventListener("click", async () => {
     bits: String(index.bits),
     "index version": index.version,
   };
-  $("card-facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]));
+  $("card-facts").replaceChildren(...terms(facts));
   $("card-text").replaceChildren();
   $("card").showModal();
   if (!about.has_card) {

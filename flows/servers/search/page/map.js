@@ -1,7 +1,7 @@
 // The view "Map": a point for each video, drawn by its first label.
 
 import { $, count, fault, make, makeSvg, say } from "./dom.js";
-import { ask } from "./http.js";
+import { ask, at } from "./http.js";
 import { alike } from "./search.js";
 import { details, facts, screen } from "./videos.js";
 
@@ -48,7 +48,9 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 const colour = ({ hue, saturation }, alpha = 1) => `hsl(${hue} ${saturation}% ${dark.matches ? 64 : 40}% / ${alpha})`;
 
 function points(shape, x, y, size) {
-  if (shape === "square") return [[x - size, y - size], [x + size, y - size], [x + size, y + size], [x - size, y + size]];
+  if (shape === "square") {
+    return [[x - size, y - size], [x + size, y - size], [x + size, y + size], [x - size, y + size]];
+  }
   if (shape === "triangle") return [[x, y - size * 1.25], [x + size * 1.15, y + size], [x - size * 1.15, y + size]];
   return [[x, y - size * 1.35], [x + size * 1.35, y], [x, y + size * 1.35], [x - size * 1.35, y]];
 }
@@ -70,7 +72,7 @@ function draw() {
   canvas.height = Math.round(height * ratio);
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
-  const range = (values) => [Math.min(...[0], ...chunked(values, Math.min)), Math.max(...[0], ...chunked(values, Math.max))];
+  const range = (values) => [Math.min(0, ...chunked(values, Math.min)), Math.max(0, ...chunked(values, Math.max))];
   const [left, right] = range(map.x);
   const [low, high] = range(map.y);
   const scale = Math.min((width - 2 * MARGIN) / (right - left || 1), (height - 2 * MARGIN) / (high - low || 1));
@@ -109,8 +111,14 @@ function legend() {
     const mark = makeSvg("svg", { viewBox: "-8 -8 16 16", width: 16, height: 16, "aria-hidden": "true" },
       look.shape === "circle"
         ? makeSvg("circle", { r: 5.5, fill: colour(look) })
-        : makeSvg("polygon", { points: points(look.shape, 0, 0, 5).map((one) => one.join()).join(" "), fill: colour(look) }));
-    const button = make("button", { type: "button", "aria-pressed": String(!muted.has(label)) }, mark, make("span", {}, label < 0 ? "no label" : map.labels[label]), make("span", { className: "number" }, String(videos)));
+        : makeSvg("polygon", { points: points(look.shape, 0, 0, 5).join(" "), fill: colour(look) }));
+    const button = make(
+      "button",
+      { type: "button", "aria-pressed": String(!muted.has(label)) },
+      mark,
+      make("span", {}, label < 0 ? "no label" : map.labels[label]),
+      make("span", { className: "number" }, String(videos)),
+    );
     button.addEventListener("click", () => {
       if (muted.has(label)) muted.delete(label);
       else muted.add(label);
@@ -133,7 +141,7 @@ async function choose(number) {
   say(`${map.ids[number]}${around.length > 1 ? `, with ${count(around.length - 1, "other")} at this place` : ""}.`);
   const wanted = number;
   const ids = around.slice(0, MOST_HERE).map(([, other]) => map.ids[other]);
-  const found = await Promise.all(ids.map((id) => ask(`/videos/${encodeURIComponent(id)}`).then((known) => known.video, () => null)));
+  const found = await Promise.all(ids.map((id) => ask(at("videos", id)).then((known) => known.video, () => null)));
   if (wanted === chosen) list(found.filter(Boolean));
 }
 
@@ -170,7 +178,7 @@ const WAYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDo
 canvas.addEventListener("keydown", async (event) => {
   if (!map || !places.length) return;
   if (event.key === "Enter" && chosen >= 0) {
-    const known = await ask(`/videos/${encodeURIComponent(map.ids[chosen])}`).catch(() => null);
+    const known = await ask(at("videos", map.ids[chosen])).catch(() => null);
     if (known) details(known.video, about.index.bits, alike);
     return;
   }

@@ -20,7 +20,9 @@ export function start(known) {
   for (const place of ["label", "label-names"]) {
     const first = place === "label" ? [make("option", { value: "" }, "all labels")] : [];
     const before = $(place).value;
-    $(place).replaceChildren(...first, ...about.labels.map((one) => make("option", { value: one.label }, place === "label" ? `${one.label} (${one.videos})` : one.label)));
+    const text = (one) => (place === "label" ? `${one.label} (${one.videos})` : one.label);
+    const options = about.labels.map((one) => make("option", { value: one.label }, text(one)));
+    $(place).replaceChildren(...first, ...options);
     if (before) $(place).value = before;
   }
   const slider = $("max-distance");
@@ -34,14 +36,17 @@ const bits = () => about.index.bits;
 
 function filters() {
   const params = new URLSearchParams();
-  for (const name of ["label", "min-seconds", "max-seconds"]) if ($(name).value !== "") params.set(name.replace("-", "_"), $(name).value);
+  for (const name of ["label", "min-seconds", "max-seconds"]) {
+    if ($(name).value !== "") params.set(name.replace("-", "_"), $(name).value);
+  }
   if (query && $("max-distance").value !== $("max-distance").max) params.set("max_distance", $("max-distance").value);
   return params;
 }
 
 function sayDistance() {
   const slider = $("max-distance");
-  $("max-distance-said").textContent = slider.value === slider.max ? "any distance" : count(Number(slider.value), "bit");
+  const all = slider.value === slider.max;
+  $("max-distance-said").textContent = all ? "any distance" : count(Number(slider.value), "bit");
   slider.disabled = query === null;
 }
 
@@ -59,19 +64,22 @@ export async function run({ more = false } = {}) {
       params.set("count", PAGE);
       const answer = await ask(`/videos?${params}`, { signal: mine.signal });
       show(answer.videos, null, more);
-      $("results-title").textContent = params.has("label") || params.has("min_seconds") || params.has("max_seconds") ? "Some videos" : "All videos";
+      const some = ["label", "min_seconds", "max_seconds"].some((name) => params.has(name));
+      $("results-title").textContent = some ? "Some videos" : "All videos";
       $("more").hidden = shown >= answer.total;
       say(`${count(answer.total, "video")}, ${shown} shown.`);
       return;
     }
     params.set("count", PAGE);
-    const answer = query.file ? await askForClip(params, mine.signal) : await post(params, { id: query.id }, mine.signal);
+    const answer = await (query.file ? askForClip(params, mine.signal) : post(params, { id: query.id }, mine.signal));
     shown = 0;
     show(answer.hits, answer.query, false);
     if (answer.query.kind !== "code") showAsked(answer.query);
     $("more").hidden = true;
     $("results-title").textContent = `Nearest to ${query.id ?? query.file.name}`;
-    say(`${count(answer.hits.length, "video")} of ${count(answer.index.videos, "video")}, in ${Math.max(1, Math.round(answer.seconds * 1000))} ms, by index version ${answer.index.version}.`);
+    const milliseconds = Math.max(1, Math.round(answer.seconds * 1000));
+    const found = `${count(answer.hits.length, "video")} of ${count(answer.index.videos, "video")}`;
+    say(`${found}, in ${milliseconds} ms, by index version ${answer.index.version}.`);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     say("");
@@ -81,8 +89,11 @@ export async function run({ more = false } = {}) {
   }
 }
 
+const JSON_TYPE = { "Content-Type": "application/json" };
+const FILE_TYPE = { "Content-Type": "application/octet-stream" };
+
 const post = (params, question, signal) =>
-  ask(`/search?${params}`, { method: "POST", body: JSON.stringify(question), headers: { "Content-Type": "application/json" }, signal });
+  ask(`/search?${params}`, { method: "POST", body: JSON.stringify(question), headers: JSON_TYPE, signal });
 
 // A clip is sent once; after that its code will do, unless the index has another hasher by now.
 async function askForClip(params, signal) {
@@ -95,7 +106,7 @@ async function askForClip(params, signal) {
     }
   }
   say(`Looking at ${asked.file.name} …`);
-  const answer = await ask(`/search?${params}`, { method: "POST", body: asked.file, headers: { "Content-Type": "application/octet-stream" }, signal });
+  const answer = await ask(`/search?${params}`, { method: "POST", body: asked.file, headers: FILE_TYPE, signal });
   asked.coded = { code: answer.query.code, hasher: answer.index.hasher.sha256 };
   return answer;
 }
@@ -112,7 +123,10 @@ function showAsked(asked) {
   const name = query.id ?? query.file.name;
   const parts = [make("h2", {}, name)];
   if (query.file) parts.unshift(query.player);
-  if (asked.kind === "clip") parts.push(make("p", { className: "facts" }, make("span", {}, secondsText(asked.seconds)), make("span", {}, count(asked.frames, "frame"))));
+  if (asked.kind === "clip") {
+    const facts = [secondsText(asked.seconds), count(asked.frames, "frame")];
+    parts.push(make("p", { className: "facts" }, ...facts.map((text) => make("span", {}, text))));
+  }
   parts.push(strip(asked.code, bits()));
   if (asked.remark) parts.push(make("p", { className: "hint" }, asked.remark));
   if (query.file) {
@@ -138,7 +152,8 @@ function take(file) {
     fault(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB; allowed are ${limit} MB.`);
     return;
   }
-  const player = make("video", { muted: true, loop: true, autoplay: true, playsInline: true, "aria-label": "the clip" });
+  const properties = { muted: true, loop: true, autoplay: true, playsInline: true };
+  const player = make("video", { ...properties, "aria-label": "the clip" });
   player.src = URL.createObjectURL(file);
   player.addEventListener("error", () => player.remove());
   query = { file, player };
@@ -163,7 +178,7 @@ function adding(file) {
     $("adding").close();
     try {
       say(`Adding ${params.get("id")} …`);
-      const answer = await change(`/videos?${params}`, { method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" } });
+      const answer = await change(`/videos?${params}`, { method: "POST", body: file, headers: FILE_TYPE });
       await run();
       say(`${answer.id} was added; the index has ${count(answer.index.videos, "video")} now.`);
     } catch (problem) {

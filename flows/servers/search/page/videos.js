@@ -1,13 +1,14 @@
 // Videos as cards and in a dialog: a picture that plays, facts, and the code as a strip of bits.
 
-import { $, count, fault, make, makeSvg, say, secondsText } from "./dom.js";
+import { $, count, fault, make, makeSvg, say, secondsText, terms } from "./dom.js";
 import { ask, at, change, thumbnail } from "./http.js";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 // Bits of a code in hexadecimal digits; bit i stands in byte i // 8 at the value 2 ** (i % 8).
 function bitsOf(code, bits) {
-  return Array.from({ length: bits }, (_, bit) => (parseInt(code.slice((bit >> 3) * 2, (bit >> 3) * 2 + 2), 16) >> (bit & 7)) & 1);
+  const byte = (number) => parseInt(code.slice(2 * number, 2 * number + 2), 16);
+  return Array.from({ length: bits }, (_, bit) => (byte(bit >> 3) >> (bit & 7)) & 1);
 }
 
 // The code as a strip; bits that differ from `other` are marked.
@@ -22,7 +23,8 @@ export function strip(code, bits, other = null) {
       class: bit === theirs[place] ? "same" : "differs",
     }),
   );
-  return makeSvg("svg", { viewBox: `0 0 ${bits} 10`, preserveAspectRatio: "none", class: "strip-of-bits", role: "img", "aria-label": said }, ...cells);
+  const look = { viewBox: `0 0 ${bits} 10`, preserveAspectRatio: "none", class: "strip-of-bits" };
+  return makeSvg("svg", { ...look, role: "img", "aria-label": said }, ...cells);
 }
 
 // A picture that plays while it is pointed at or focused: the file, or moving frames where the browser can't play it.
@@ -48,9 +50,11 @@ export function screen(video, label) {
 }
 
 export function player(video, properties = {}) {
-  const element = make("video", { muted: true, loop: true, autoplay: !still.matches, playsInline: true, ...properties });
+  const silent = { muted: true, loop: true, autoplay: !still.matches, playsInline: true };
+  const element = make("video", { ...silent, ...properties });
   element.addEventListener("error", () => {
-    const moving = make("img", { src: at("previews", video.id), alt: `frames of ${video.id}`, className: element.className });
+    const moving = make("img", { src: at("previews", video.id), alt: `frames of ${video.id}` });
+    moving.className = element.className;
     moving.addEventListener("error", () => moving.replaceWith(make("span", { className: "no-picture" }, "no picture")));
     element.replaceWith(moving);
   });
@@ -86,11 +90,16 @@ export function card(video, bits, asked, alike) {
   const found = asked !== null;
   const open = screen(video, found ? `Open ${video.id}, ${count(video.distance, "bit")} away` : `Open ${video.id}`);
   open.addEventListener("click", () => details(video, bits, alike));
-  const button = make("button", { type: "button", className: "alike", "aria-label": `Find videos like ${video.id}` }, "Find alike");
+  const button = make("button", { type: "button", className: "alike" }, "Find alike");
+  button.setAttribute("aria-label", `Find alike: ${video.id}`);
   button.addEventListener("click", () => alike(video));
   const head = make("div", { className: "shown" }, open);
-  if (found) head.append(make("p", { className: "distance" }, make("strong", {}, String(video.distance)), video.distance === 1 ? " bit" : " bits"));
-  const article = make("article", { className: "card" }, head, make("h3", { title: video.id }, video.id), facts(video), strip(video.code, bits, asked?.code ?? null), button);
+  if (found) {
+    const unit = video.distance === 1 ? " bit" : " bits";
+    head.append(make("p", { className: "distance" }, make("strong", {}, String(video.distance)), unit));
+  }
+  const code = strip(video.code, bits, asked?.code ?? null);
+  const article = make("article", { className: "card" }, head, make("h3", {}, video.id), facts(video), code, button);
   return make("li", {}, article);
 }
 
@@ -111,8 +120,9 @@ export async function details(video, bits, alike) {
       remark: file?.remark ?? "",
       file: video.path || "unknown",
     };
-    const shown = Object.entries(all).filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]);
-    $("details-facts").replaceChildren(...shown, make("dt", {}, "code"), make("dd", { className: "code" }, video.code, strip(video.code, bits)));
+    const shown = Object.fromEntries(Object.entries(all).filter(([, value]) => value));
+    const code = make("dd", { className: "code" }, video.code, strip(video.code, bits));
+    $("details-facts").replaceChildren(...terms(shown), make("dt", {}, "code"), code);
   };
   rows(null);
   $("details-alike").onclick = () => { dialog.close(); alike(video); };
@@ -129,6 +139,7 @@ export async function details(video, bits, alike) {
     }
   };
   dialog.showModal();
-  ask(at("videos", video.id)).then((known) => { if ($("details-title").textContent === video.id) rows(known); }, () => {});
+  const known = await ask(at("videos", video.id)).catch(() => null);
+  if (known && $("details-title").textContent === video.id) rows(known);
 }
 $("details").addEventListener("close", () => $("details-screen").replaceChildren());

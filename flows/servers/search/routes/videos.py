@@ -102,7 +102,7 @@ class Changed:
 
 
 def video_routes(parts: Parts) -> APIRouter:
-    """`/videos`, `/thumbnails`, `/previews` and `/files`. Ids may hold slashes, so that they come last in an address."""
+    """`/videos`, `/thumbnails`, `/previews` and `/files`. Ids may hold slashes, so they come last."""
     router = APIRouter(tags=["videos"])
     service = parts.service
 

@@ -237,7 +237,13 @@ def test_uploads_are_limited_in_number(server: Server, searchable: Searchable) -
     clip = searchable.clips["cats/0"].read_bytes()
     host, port = server.address.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=SECONDS) as slow:
-        head = f"POST /search HTTP/1.1\r\nHost: {host}\r\nContent-Type: video/mp4\r\nContent-Length: {len(clip)}\r\n\r\n"
+        lines = (
+            "POST /search HTTP/1.1",
+            f"Host: {host}",
+            "Content-Type: video/mp4",
+            f"Content-Length: {len(clip)}",
+        )
+        head = "\r\n".join((*lines, "", ""))
         slow.sendall(head.encode() + clip[:100])
         until = time.monotonic() + SECONDS
         while "ssvh_uploads 1.0" not in server.client.get("/metrics").text:
@@ -423,7 +429,8 @@ class TestStart:
             assert listener.proto == socket.IPPROTO_TCP
 
     def test_no_other_command_waits_for_the_web_side(self) -> None:
-        program = "import sys; from flows.cli.app import app; print(sorted({'fastapi', 'uvicorn', 'torch'} & set(sys.modules)))"
+        look = "print(sorted({'fastapi', 'uvicorn', 'torch'} & set(sys.modules)))"
+        program = f"import sys; from flows.cli.app import app; {look}"
         done = subprocess.run(
             [sys.executable, "-c", program], env=environment(), capture_output=True, text=True, check=True
         )
