@@ -17,7 +17,15 @@ from ssvh_model.files import sha256_of
 from ssvh_model.index.coded_videos import CodedVideos
 from ssvh_model.index.hex_codes import code_to_hex
 from ssvh_model.index.index_folder import IndexFolder
-from ssvh_model.index.snapshot import HASHER, Pointer, Snapshot, consistently, open_snapshot, read_card
+from ssvh_model.index.snapshot import (
+    HASHER,
+    POINTER,
+    Pointer,
+    Snapshot,
+    consistently,
+    open_snapshot,
+    read_card,
+)
 from ssvh_model.manifest import Video
 from tasks.index.build import Features, add_encoded, remove_leftovers
 from tasks.index.encode import path_in_index
@@ -82,6 +90,7 @@ class SearchService:
         self._encoding = Encoding(trust_torchscript=trust_torchscript)
         self._say = say
         self._view: IndexView | None = None
+        self._written_before = 0
         self._taking_over, self._changing, self._ended = threading.Lock(), threading.Lock(), threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="index-watcher", daemon=True)
         self._complaint = ""
@@ -133,8 +142,9 @@ class SearchService:
             WorkerEnded: the encoder process does not start.
         """
         with self._taking_over:
-            before = self._view
-            if before is not None and Pointer.read(self.folder) == before.snapshot.pointer:
+            written = self._written()
+            same = written == self._written_before
+            if self._view is not None and same and Pointer.read(self.folder) == self._view.snapshot.pointer:
                 return
 
             def load(pointer: Pointer) -> IndexView:
@@ -143,9 +153,16 @@ class SearchService:
                 loaded = self._encoding.load(hasher, snapshot.hasher.sha256)
                 return IndexView(snapshot, loaded, read_card(hasher))
 
-            self._view = consistently(self.folder, load)
+            self._view, self._written_before = consistently(self.folder, load), written
             version = self._view.version
             self._say(f"index version {version.version}: {version.videos} videos by {version.hasher.name}")
+
+    def _written(self) -> int:
+        """When the index was last switched: one that was removed and made anew begins to count its versions anew."""
+        try:
+            return (self.folder / POINTER).stat().st_mtime_ns
+        except OSError:
+            return 0
 
     def search_clip(self, clip: Path, count: int, filters: Filters) -> ClipHits:
         """The videos nearest to a video file.

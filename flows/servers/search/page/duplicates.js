@@ -31,6 +31,13 @@ async function regroup() {
   say("Comparing all codes …");
   if (!(await load(0))) return;
   say("");
+  // Where somebody has left off.
+  for (const [number, group] of groups) {
+    const open = group.candidates.findIndex((video) => video.decision === null);
+    if (open < 0) continue;
+    [place, pair] = [number, open];
+    break;
+  }
   draw();
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -388,6 +389,25 @@ def test_somebody_else_who_changes_the_index_is_named_and_not_waited_for(
         answer = server.client.delete("/videos/cats/0", headers=server.with_token)
     assert str(os.getpid()) in problem(answer, 503, "busy")
     assert server.find({"id": "cats/0"}).status_code == 200
+
+
+def test_an_index_that_is_made_anew_is_taken_over_though_its_versions_begin_anew(
+    server: Server, searchable: Searchable
+) -> None:
+    shutil.rmtree(searchable.index)
+    try:
+        assert server.find({"id": "cats/0"}).status_code == 200  # what was loaded goes on answering
+    finally:
+        searchable.use(1)
+    until = time.monotonic() + SECONDS_TO_SWITCH
+    while server.client.get("/index").json()["index"]["bits"] != 48:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    shutil.rmtree(searchable.index)
+    searchable.use(0)
+    while server.client.get("/index").json()["index"]["bits"] != 32:
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 class TestStart:

@@ -174,6 +174,12 @@ def test_duplicates_are_reviewed_by_keyboard_and_nothing_is_decided_without_the_
         ("cats/0", "dogs/3", "duplicate"),
         ("cats/0", second, "not a duplicate"),
     }
+    tab.fill("#radius", "32")  # who comes back goes on where nobody has decided yet
+    tab.keyboard.press("Enter")
+    tab.locator("#pair-title", has_text="pair 3 of 7").wait_for()
+    tab.focus("#review")
+    tab.keyboard.press("ArrowLeft")
+    tab.locator("#pair-title", has_text="pair 2 of 7").wait_for()
     tab.keyboard.press("u")
     tab.locator("#no-duplicate[aria-pressed=false]").wait_for()
     tab.keyboard.press("ArrowLeft")
