@@ -151,7 +151,9 @@ class SearchService:
                 snapshot = Snapshot(self.folder, pointer)
                 hasher = pointer.folder(self.folder) / HASHER
                 loaded = self._encoding.load(hasher, snapshot.hasher.sha256)
-                return IndexView(snapshot, loaded, read_card(hasher))
+                view = IndexView(snapshot, loaded, read_card(hasher))
+                view.make_ready()
+                return view
 
             self._view, self._written_before = consistently(self.folder, load), written
             version = self._view.version

@@ -128,6 +128,11 @@ class IndexView:
         self._groups: dict[int, list[np.ndarray]] = {}
         self._lock = threading.Lock()
 
+    def make_ready(self) -> None:
+        """Do what only the first question would wait for: imports, and the table of labels."""
+        if len(self.videos):
+            self.nearest(self.code(0), 1, Filters(labels=tuple(self.labels)[:1]))
+
     def row(self, video: str) -> int:
         """Row of a video.
 
