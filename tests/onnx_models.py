@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-FLOAT, INT64 = 1, 7
+FLOAT, INT64 = 1, 7  # types of tensors
+INTS = 7  # of attributes
 
 
 def small_network(channels: int = 5) -> nn.Sequential:
@@ -25,6 +26,7 @@ def write_onnx(
     pooled: bool = False,
     colours: int = 3,
     outside: str = "",
+    one_row: bool = False,
 ) -> bytes:
     """`small_network` as ONNX.
 
@@ -35,6 +37,7 @@ def write_onnx(
         pooled: give [n, channels] instead of maps.
         colours: that its input has, as it says.
         outside: name of a file that the first weights are said to be in.
+        one_row: give everything in one row, however many frames there are.
     """
     weight, bias = network[0].weight.detach(), network[0].bias.detach()
     stored = [_tensor("weight", weight, outside), _tensor("bias", bias)]
@@ -44,6 +47,9 @@ def write_onnx(
     ]
     if pooled:
         nodes += [_node("GlobalAveragePool", ["maps"], "means"), _node("Flatten", ["means"], "features")]
+    if one_row:
+        nodes[-1] = _node("Reshape", ["means", "one row"], "features")
+        stored.append(_whole_numbers("one row", [1, -1]))
     side = "side" if size is None else size
     given = _value("frames", [frames, colours, side, side])
     found = (
@@ -87,8 +93,13 @@ def _tensor(name: str, values: Tensor, outside: str = "") -> bytes:
     return head + _bytes(9, struct.pack(f"<{values.numel()}f", *values.flatten().tolist()))
 
 
+def _whole_numbers(name: str, values: Sequence[int]) -> bytes:
+    content = struct.pack(f"<{len(values)}q", *values)
+    return _number(1, len(values)) + _number(2, INT64) + _bytes(8, name.encode()) + _bytes(9, content)
+
+
 def _ints(name: str, values: Sequence[int]) -> bytes:
-    return _bytes(1, name.encode()) + b"".join(_number(8, value) for value in values) + _number(20, INT64)
+    return _bytes(1, name.encode()) + b"".join(_number(8, value) for value in values) + _number(20, INTS)
 
 
 def _node(kind: str, inputs: Sequence[str], output: str, attributes: Sequence[bytes] = ()) -> bytes:

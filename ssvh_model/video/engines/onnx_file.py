@@ -49,6 +49,16 @@ def frames_at_once(inputs: Sequence[Port], outputs: Sequence[Port], size: int) -
     return inputs[0].shape[0] or FRAMES_AT_ONCE
 
 
+def check_rows(shape: Sequence[int], frames: int) -> None:
+    """Make sure that the model gives a row for each frame: some are made for one frame, whatever they say that they take.
+
+    Raises:
+        UserError: it does not.
+    """
+    if shape[0] != frames:
+        raise UserError(f"gives {list(shape)} of {frames} frames; allowed is a row a frame")
+
+
 def _takes(port: Port, size: int) -> bool:
     """Whether an input takes frames of `size` pixels."""
     fits = len(port.shape) == 4 and all(

@@ -20,7 +20,7 @@ from ssvh_model.video.engines.network import (
     Normalised,
     filled_up,
 )
-from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, frames_at_once, unreadable
+from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, check_rows, frames_at_once, unreadable
 
 
 class OnnxRuntimeEngine:
@@ -74,8 +74,9 @@ class OnnxRuntimeEngine:
     def _features(self, part: Tensor) -> Tensor:
         if self._normalised is None:
             return self._run(part)
-        found = self._run(self._normalised(filled_up(part, self._at_once)).contiguous())[: len(part)]
-        return found.mean((2, 3)) if found.ndim == 4 else found
+        found = self._run(self._normalised(filled_up(part, self._at_once)).contiguous())
+        check_rows(found.shape, self._at_once)
+        return (found.mean((2, 3)) if found.ndim == 4 else found)[: len(part)]
 
     def _run(self, given: Tensor) -> Tensor:
         return torch.from_numpy(self._session.run(None, {self._input: given.numpy()})[0])

@@ -21,7 +21,7 @@ from ssvh_model.video.engines.network import (
     ImageNetwork,
     filled_up,
 )
-from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, frames_at_once, unreadable
+from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, check_rows, frames_at_once, unreadable
 
 
 class OpenVinoEngine:
@@ -157,6 +157,7 @@ def _from_pixels(network: ImageNetwork, content: bytes, size: int) -> Any:
     inputs, outputs = ([_port(one) for one in ports] for ports in (model.inputs, model.outputs))
     at_once = frames_at_once(inputs, outputs, size)
     model.reshape([at_once, 3, size, size])
+    check_rows(model.output(0).shape, at_once)
     if len(outputs[0].shape) == 4:
         mean = openvino.opset13.reduce_mean(model.get_results()[0].input_value(0), [2, 3], keep_dims=False)
         model = openvino.Model([mean], model.get_parameters())

@@ -197,6 +197,10 @@ WRONG_ONNX = {
         r"takes 'frames' \[any, 4, any, any\]; allowed is one input \[frames, 3, 32, 32\]",
     ),
     "not finite": (lambda: write_onnx(endless()), "features of a black frame that are not all finite"),
+    "one row for all frames": (
+        lambda: write_onnx(small_network(), pooled=True, one_row=True),
+        r"gives \[1, 40\] of 8 frames; allowed is a row a frame",
+    ),
     "weights elsewhere": (
         lambda: write_onnx(small_network(), outside="weights.data"),
         "has its weights in another file; allowed is one file",
