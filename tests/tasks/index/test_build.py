@@ -310,3 +310,24 @@ def test_features_of_another_backbone_are_refused(
     file = write_features(FeatureMeta(**{**vars(meta), **change}), "ab")
     with pytest.raises(UserError, match=message):
         encode_features(file, find_hasher("champion", model="video-hasher"), params, progress=no_progress)
+
+
+def test_the_hasher_s_model_card_goes_with_the_index(
+    registry: Any, params: Params, indexed: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.update_model_version("video-hasher", "1", "# The first")
+
+    def card() -> str:
+        return snapshot.read_card(IndexFolder(paths.INDEX).hasher_folder())
+
+    indexed()
+    assert card() == "# The first"
+    monkeypatch.setattr("ssvh_model.index.index_folder.CHANGES_AT_ONCE", 0)
+    monkeypatch.setattr("ssvh_model.index.index_folder.CHANGES_SHARE", 0)
+    before = snapshot.Pointer.read(paths.INDEX).generation
+    remove_videos(paths.INDEX, ["a"], params, say=print)
+    assert snapshot.Pointer.read(paths.INDEX).generation != before and card() == "# The first"
+
+    registry.set_registered_model_alias("video-hasher", "champion", "2")
+    assert refresh_index(params, say=print, progress=silent)
+    assert card() == ""  # the second has none
