@@ -114,7 +114,7 @@ def duplicates(
     ] = False,
     least: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="With --verify: the score from which on a pair counts.")
-    ] = 0.65,
+    ] = 0.5,
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="With --verify: mirror images count, too; takes twice as long.")
     ] = False,

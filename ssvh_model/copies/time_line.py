@@ -8,9 +8,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-SPEEDS = tuple(2.0 ** (power / 16) for power in range(-16, 17))  # half to double
+# Half to double; of those that fit as well the one that changes least comes first.
+SPEEDS = tuple(2.0 ** (power / 16) for power in sorted(range(-16, 17), key=abs))
 LEAST_SHARED = 0.4  # of the shorter video
-LEAST_MOVEMENT = 0.5  # of a frame, as a share of the video's mean; one with less counts for less
+LEAST_MOVEMENT = 0.5  # of a frame, as a share of the video's median; one with less counts for less
+LEAST_WEIGHT = 0.25  # of a line's frames on average, so that one on which nearly nothing moves is not taken for a likely one
 
 
 @dataclass(frozen=True)
@@ -33,44 +35,62 @@ class TimeLine:
     second: torch.Tensor
 
 
-def frame_likeness(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Likeness of all frames with all, [n, m], at most 1.
+@dataclass(frozen=True)
+class FrameLikeness:
+    """How alike all frames of two videos are.
+
+    Attributes:
+        products: of what moves, each frame's divided by its length, or by `LEAST_MOVEMENT` if less moves, [n, m], at most 1.
+        weights: what the product would be if the frame in which more moves were compared with itself, [n, m], at most 1.
+    """
+
+    products: torch.Tensor
+    weights: torch.Tensor
+
+
+def frame_likeness(first: torch.Tensor, second: torch.Tensor) -> FrameLikeness:
+    """Compare all frames with all.
 
     Args:
         first, second: what moves in them, [n, H, W] and [m, H, W] float32.
     """
-    return _directions(first) @ _directions(second).T
+    first, second = _directions(first), _directions(second)
+    lengths = torch.maximum(first.norm(dim=1)[:, None], second.norm(dim=1)[None])
+    return FrameLikeness(first @ second.T, lengths.square())
 
 
 def _directions(moving: torch.Tensor) -> torch.Tensor:
     flat = moving.flatten(1)
     lengths = flat.norm(dim=1, keepdim=True)
-    least = LEAST_MOVEMENT * lengths.square().mean().sqrt() + 1e-3
-    return flat / torch.maximum(lengths, least)
+    return flat / torch.maximum(lengths, LEAST_MOVEMENT * lengths.median() + 1e-3)
 
 
-def best_time_line(likeness: torch.Tensor, *, first_step: float, second_step: float) -> TimeLine:
+def best_time_line(likeness: FrameLikeness, *, first_step: float, second_step: float) -> TimeLine:
     """The line along which frames are most alike, the mean weighted with the root of what is shared.
 
+    A frame in which little moves, in both videos, counts for little.
+
     Args:
-        likeness: [n, m] float32.
+        likeness: of all frames.
         first_step, second_step: seconds between two frames.
     """
-    count, others = likeness.shape
+    count, others = likeness.products.shape
     ratio = first_step / second_step
     column, inside, share, offsets = _lines(count, others, round(ratio, 6))
-    along = likeness[torch.arange(count)[None, None], column] * inside
-    mean = along.sum(dim=-1) / inside.sum(dim=-1).clamp(min=1)
+    rows = torch.arange(count)[None, None]
+    products = (likeness.products[rows, column] * inside).sum(dim=-1)
+    weights = (likeness.weights[rows, column] * inside).sum(dim=-1)
+    mean = products / torch.maximum(weights, LEAST_WEIGHT * inside.sum(dim=-1).clamp(min=1))
     worth = torch.where(share > 0, mean * share.sqrt(), -1.0)
     speed, offset = divmod(int(worth.argmax()), worth.shape[1])
-    rows = inside[speed, offset].nonzero()[:, 0]
+    shared = inside[speed, offset].nonzero()[:, 0]
     return TimeLine(
         likeness=float(mean[speed, offset]),
         speed=SPEEDS[speed],
         offset=float(offsets[offset]) * second_step,
         shared=float(share[speed, offset]),
-        first=rows,
-        second=column[speed, offset, rows],
+        first=shared,
+        second=column[speed, offset, shared],
     )
 
 

@@ -7,12 +7,20 @@ import math
 import pytest
 import torch
 
-from ssvh_model.copies.time_line import LEAST_SHARED, SPEEDS, best_time_line
+from ssvh_model.copies.time_line import (
+    LEAST_SHARED,
+    LEAST_WEIGHT,
+    SPEEDS,
+    FrameLikeness,
+    best_time_line,
+    frame_likeness,
+)
 
 
 @pytest.mark.parametrize(("count", "others", "steps"), [(16, 16, (0.1, 0.1)), (20, 33, (0.2, 0.1))])
 def test_it_is_the_best_of_all_lines(count: int, others: int, steps: tuple[float, float]) -> None:
-    likeness = torch.rand(count, others, generator=torch.Generator().manual_seed(count))
+    rng = torch.Generator().manual_seed(count)
+    likeness = FrameLikeness(*torch.rand(2, count, others, generator=rng))
     line = best_time_line(likeness, first_step=steps[0], second_step=steps[1])
     best = max(
         naive_worth(likeness, speed * steps[0] / steps[1], offset / 2)
@@ -20,30 +28,45 @@ def test_it_is_the_best_of_all_lines(count: int, others: int, steps: tuple[float
         for offset in range(-8 * count, 2 * others + 1)
     )
     assert line.likeness * math.sqrt(line.shared) == pytest.approx(best, abs=1e-5)
-    assert float(likeness[line.first, line.second].mean()) == pytest.approx(line.likeness, abs=1e-5)
+    along = [part[line.first, line.second].sum() for part in (likeness.products, likeness.weights)]
+    assert float(along[0] / along[1]) == pytest.approx(line.likeness, abs=1e-5)
 
 
-def naive_worth(likeness: torch.Tensor, speed: float, offset: float) -> float:
+def naive_worth(likeness: FrameLikeness, speed: float, offset: float) -> float:
     """Frame by frame."""
-    count, others = likeness.shape
+    count, others = likeness.products.shape
     along = []
     for row in range(count):
         column = round(float(torch.tensor(row, dtype=torch.float32) * torch.tensor(speed) + offset))
         if 0 <= column < others:
-            along.append(float(likeness[row, column]))
+            along.append((float(likeness.products[row, column]), float(likeness.weights[row, column])))
     share = min(1.0, len(along) / min(count, others / speed))
     if share < LEAST_SHARED:
         return -1.0
-    return sum(along) / len(along) * math.sqrt(share)
+    products, weights = (sum(part) for part in zip(*along, strict=True))
+    return products / max(weights, LEAST_WEIGHT * len(along)) * math.sqrt(share)
 
 
 def test_a_shift_and_a_speed_are_found() -> None:
-    likeness = torch.zeros(40, 60)
+    products = torch.zeros(40, 60)
     for row in range(40):
         if (column := round(row * 2 ** (4 / 16) + 7)) < 60:
-            likeness[row, column] = 1.0
-    line = best_time_line(likeness, first_step=0.1, second_step=0.1)
+            products[row, column] = 1.0
+    line = best_time_line(FrameLikeness(products, torch.ones(40, 60)), first_step=0.1, second_step=0.1)
     assert line.likeness == pytest.approx(1.0)
     assert line.speed == pytest.approx(2 ** (4 / 16))
     assert line.offset == pytest.approx(0.7)
     assert line.shared == pytest.approx(1.0)
+
+
+def test_frames_in_which_nothing_moves_neither_speak_for_a_line_nor_against_it() -> None:
+    rng = torch.Generator().manual_seed(0)
+    video = torch.randn(20, 8, 8, generator=rng)
+    video[5:12] *= 0.01
+    alike = best_time_line(frame_likeness(video, video), first_step=0.1, second_step=0.1)
+    assert alike.likeness == pytest.approx(1.0, abs=1e-5)
+    assert alike.first.tolist() == alike.second.tolist()
+    # But where the other video moves there, they do.
+    other = video.clone()
+    other[5:12] = torch.randn(7, 8, 8, generator=rng)
+    assert best_time_line(frame_likeness(video, other), first_step=0.1, second_step=0.1).likeness < 0.8
