@@ -25,7 +25,8 @@ class Match:
 
     Attributes:
         score: how likely it is that they show one recording, 0 to 1.
-        line: likeness along the time line times the root of the share of the shorter video that both have, at most 1.
+        line: likeness along the time line times the root of the share of the shorter video that both have, at most 1. Where nothing
+            moves, likeness of the pictures times the root of the share of the smaller one that both show.
         picture: likeness of the pictures at their likeliest place, at most 1.
         speed: seconds of the second video that pass in one of the first.
         first_span, second_span: start and end of what both show, seconds of each.
@@ -63,7 +64,7 @@ def _compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool) -> Matc
     if max(first.frames.movement, second.frames.movement) < STANDS_STILL:
         # The mean frames are all there is, so they are looked at as closely as what moves is otherwise.
         place = refined(first.frames.still[:1], second.frames.still[:1], likeliest)
-        line, picture, speed = place.likeness, place.likeness, 1.0
+        line, picture, speed = place.likeness * math.sqrt(place.shared), place.likeness, 1.0
         spans = [(0.0, len(frames.moving) * frames.step) for frames in (first.frames, second.frames)]
     else:
         time, place = _best_line(first.frames, second.frames, found)

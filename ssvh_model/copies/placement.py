@@ -43,6 +43,13 @@ class Placement:
     top: float
     left: float
 
+    @property
+    def shared(self) -> float:
+        """Share of the smaller picture that both show, 0 to 1."""
+        rows = min(1.0, self.top + self.height) - max(0.0, self.top)
+        columns = min(1.0, self.left + self.width) - max(0.0, self.left)
+        return max(0.0, rows) * max(0.0, columns) / min(1.0, self.height * self.width)
+
     def near(self, other: Placement) -> bool:
         """Whether a finer search would lead to the same place."""
         return (

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssvh_model.copies import placement
-from ssvh_model.copies.placement import COARSE, placements
+from ssvh_model.copies.placement import COARSE, Placement, placements
 from tests.ssvh_model.copies.conftest import Recorder, upload, watched
 
 
@@ -62,6 +62,13 @@ def test_another_crop_is_found(record: Recorder, zoom: float, left: float, top: 
     assert (back.height, back.top, back.left) == pytest.approx(
         (1 / zoom, top * (1 - 1 / zoom), left * (1 - 1 / zoom)), abs=0.06
     )
+
+
+def test_what_both_pictures_show_is_a_share_of_the_smaller_one() -> None:
+    assert Placement(0.0, 2.0, 2.0, -0.5, -0.5).shared == 1.0  # the second one lies within the first
+    assert Placement(0.0, 0.5, 0.5, 0.5, 0.25).shared == 1.0  # the other way round
+    assert Placement(0.0, 1.0, 1.0, 0.5, -0.25).shared == pytest.approx(0.375)
+    assert Placement(0.0, 1.0, 1.0, 1.5, 0.0).shared == 0.0
 
 
 def test_bars_are_cut_off(record: Recorder) -> None:
