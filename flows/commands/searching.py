@@ -18,6 +18,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.index.searcher import Hit, Searcher
 from ssvh_model.index.snapshot import Snapshot, open_snapshot
 from ssvh_model.texts import printable
+from tasks.serving.decisions import Decisions, Verdict
 
 
 def search(
@@ -71,11 +72,13 @@ class Verification:
 
 
 def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verification | None = None) -> None:
-    """Print groups of near-duplicates: by codes alone, or of those that by their frames show one recording.
+    """Print groups of near-duplicates: by codes alone, or of those that by their frames, or as somebody decided, show one recording.
 
     Raises:
-        UserError: there is no index, or it is damaged.
+        UserError: there is no index, or it or the file of decisions is damaged.
     """
+    import numpy as np
+
     from flows.running.console import print_line, shown
     from ssvh_model.copies.verify import verify
     from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs, groups_of_pairs
@@ -85,14 +88,21 @@ def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verifi
     if verification is None:
         groups, matches = duplicate_groups(snapshot.words, radius=radius, progress=counted), []
     else:
+        decided = _decided(folder, snapshot)
+        same = [rows for rows, verdict in decided.items() if verdict == "duplicate"]
+        pairs = duplicate_pairs(snapshot.words, radius=radius, progress=counted)
+        undecided = np.array([tuple(rows) not in decided for rows in pairs.tolist()], dtype=bool)
         verified = verify(
-            duplicate_pairs(snapshot.words, radius=radius, progress=counted),
+            pairs[undecided],
             lambda row: snapshot.text("paths", row),
             least=verification.least,
             mirrored=verification.mirrored,
             progress=shown("pairs compared by their frames"),
         )
-        groups, matches = groups_of_pairs(verified.rows(), len(snapshot)), verified.pairs
+        matches = verified.pairs
+        groups = groups_of_pairs(
+            np.concatenate([verified.rows(), np.array(same, dtype=np.int64).reshape(-1, 2)]), len(snapshot)
+        )
         for row, reason in sorted(verified.unreadable.items()):
             print_line(printable(f"{snapshot.text('ids', row)}: not compared, {reason}"))
     found = [
@@ -120,6 +130,16 @@ def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verifi
     print(
         f"{videos} of {len(snapshot)} videos are in {len(found)} groups of near-duplicates, at most {radius} bits apart{how}"
     )
+
+
+def _decided(folder: Path, snapshot: Snapshot) -> dict[tuple[int, int], Verdict]:
+    """What was decided about pairs of videos that are in the index, by their rows, the smaller first."""
+    row_of = {video: row for row, video in enumerate(snapshot.ids())}
+    return {
+        (min(rows), max(rows)): decision.decision
+        for (first, second), decision in Decisions(folder).read().items()
+        if first in row_of and second in row_of and (rows := (row_of[first], row_of[second]))
+    }
 
 
 def _pair(snapshot: Snapshot, first: int, second: int, match: Match) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from ssvh_model.video.encoding import write_video
 from ssvh_model.video.extraction import decode_for
 from tasks.index.build import build_index
 from tasks.params.load import load_params
+from tasks.serving.decisions import Decisions
 from tests.conftest import REPOSITORY
 from tests.hashers import write_hasher
 
@@ -100,8 +101,14 @@ def test_from_videos_to_what_is_found(project: Path, ssvh) -> None:  # type: ign
     assert pair["score"] > found["least"] == 0.5
     line = ssvh(*far, "--verify").splitlines()[-2]
     assert line.split()[1:] == ["0.0", "to", "1.0", "cats/0", "0.0", "to", "1.0", "dogs/3", "1.00"]
+    # What somebody has decided counts for more.
+    Decisions(project / "index").decide("dogs/3", "cats/0", "not a duplicate")
+    Decisions(project / "index").decide("cats/4", "dogs/1", "duplicate")
+    found = json.loads(ssvh(*far, "--verify", "--json"))
+    assert [[one["id"] for one in group] for group in found["groups"]] == [["cats/4", "dogs/1"]]
+    Decisions(project / "index").decide("dogs/3", "cats/0", None)
     (project / "clips/dogs/3.mp4").write_bytes(b"no video")
-    assert "0 of 6 videos are in 0 groups" in ssvh(*far, "--verify")
+    assert "2 of 6 videos are in 1 groups" in ssvh(*far, "--verify")
 
     assert ssvh("remove", "cats/0").endswith("index: 5 videos\n")
     assert ssvh("search", "clips/cats/0.mp4", "-k", "1").splitlines()[1].split()[3] == "dogs/3"
