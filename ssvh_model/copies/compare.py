@@ -54,7 +54,7 @@ def compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool = False) 
     match = _compare(first, second, mirrored=False)
     if not mirrored:
         return match
-    turned = _compare(PlacedVideo(first.frames.mirrored()), second, mirrored=True)
+    turned = _compare(first.mirrored, second, mirrored=True)
     return max(match, turned, key=lambda one: one.score)
 
 

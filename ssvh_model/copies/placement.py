@@ -79,6 +79,11 @@ class PlacedVideo:
         """Spectra of its picture as it is, over which others are laid."""
         return _spectra(_resized(self.frames.still, COARSE), [(1.0, 1.0)])[0]
 
+    @cached_property
+    def mirrored(self) -> PlacedVideo:
+        """The same video, left and right changed."""
+        return PlacedVideo(self.frames.mirrored())
+
 
 def placements(first: PlacedVideo, second: PlacedVideo) -> list[Placement]:
     """Likely places of the first video's picture in the second's, the likeliest first; at most `KEPT`."""
@@ -108,8 +113,7 @@ def placed(frames: torch.Tensor, place: Placement) -> tuple[torch.Tensor, torch.
     Returns:
         [n, SIDE, SIDE] float32, and which pixels the first video has, [SIDE, SIDE] float32, 0 or 1.
     """
-    where = torch.tensor([math.log(place.height), math.log(place.width), place.top, place.left])
-    return _laid(frames, where)
+    return _laid(frames, _numbers(place))
 
 
 def refined(first: torch.Tensor, second: torch.Tensor, place: Placement) -> Placement:
@@ -122,9 +126,7 @@ def refined(first: torch.Tensor, second: torch.Tensor, place: Placement) -> Plac
     Returns:
         The place; its likeness is that of these frames.
     """
-    where = torch.tensor(
-        [math.log(place.height), math.log(place.width), place.top, place.left], requires_grad=True
-    )
+    where = _numbers(place).requires_grad_()
     optimizer = torch.optim.Adam([where], lr=LEARNING_RATE)
     best, best_place = -1.0, where.detach().clone()
     for _ in range(STEPS):
@@ -141,8 +143,13 @@ def refined(first: torch.Tensor, second: torch.Tensor, place: Placement) -> Plac
     return Placement(best, math.exp(height), math.exp(width), top, left)
 
 
+def _numbers(place: Placement) -> torch.Tensor:
+    """A place as `_laid` takes it: logarithms of height and width, top and left, [4]."""
+    return torch.tensor([math.log(place.height), math.log(place.width), place.top, place.left])
+
+
 def _laid(frames: torch.Tensor, where: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """As `placed`; the place is the logarithms of height and width, top and left, [4]."""
+    """As `placed`; the place is as `_numbers` has it."""
     pixels = (torch.arange(SIDE) + 0.5) / SIDE
     down = (pixels - where[2]) / where[0].exp() * 2 - 1
     across = (pixels - where[3]) / where[1].exp() * 2 - 1
