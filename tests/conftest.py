@@ -5,13 +5,18 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
 import signal
+import sqlite3
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from tests.postgresql import postgresql  # noqa: F401 - a fixture for all folders
 
@@ -69,17 +74,64 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def empty_mlflow(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's store with its tables and nothing in them, to copy: making the tables takes seconds."""
-    from mlflow import MlflowClient
+def for_all(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder that all test processes share."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder if worker_id == "master" else folder.parent
 
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
+
+@pytest.fixture(scope="session")
+def empty_mlflow(for_all: Path) -> Path:
+    """MLflow's store with its tables and nothing in them, to copy: making the tables takes seconds."""
+
+    def make(path: Path) -> None:
+        from mlflow import MlflowClient
+
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+
+    return made_once(for_all / "mlflow.db", make)
+
+
+@pytest.fixture(scope="session")
+def empty_prefect(for_all: Path) -> Path:
+    """The database of a Prefect server that was up once and has seen nothing, to copy: making it takes more seconds still."""
+
+    def make(path: Path) -> None:
+        folder = path.with_suffix(".folder")
+        folder.mkdir()
+        home = {"PREFECT_HOME": str(folder), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+        known = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
+        subprocess.run(
+            [sys.executable, "-c", UP_ONCE],
+            cwd=folder,
+            env={**known, **home, "PYTHONPATH": str(REPOSITORY)},
+            check=True,
+        )
+        with closing(sqlite3.connect(folder / "prefect.db")) as made, closing(sqlite3.connect(path)) as copy:
+            made.backup(copy)
+
+    return made_once(for_all / "prefect.db", make)
+
+
+UP_ONCE = """
+from flows.servers.server import prefect_server
+with prefect_server():
+    pass
+"""
+
+
+def made_once(path: Path, make: Callable[[Path], None]) -> Path:
+    """A file that the first test process to need it makes, for all of them."""
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            made = path.with_name(f"new-{path.name}")
+            make(made)
+            made.rename(path)
     return path
 
 
 @pytest.fixture(scope="session")
-def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prefect_api(tmp_path_factory: pytest.TempPathFactory, empty_prefect: Path) -> Iterator[str]:
     """The address of a Prefect server that all tests share."""
     from flows.servers.server import prefect_server
 
@@ -91,6 +143,8 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     )
     os.chdir(folder)
     os.environ["PREFECT_HOME"] = str(folder / ".prefect")
+    (folder / ".prefect").mkdir()
+    shutil.copy(empty_prefect, folder / ".prefect/prefect.db")
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     try:
         with prefect_server() as api:

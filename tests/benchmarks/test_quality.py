@@ -73,6 +73,7 @@ def no_results_left() -> Iterator[Path]:
     results.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_corpus_that_fails_is_a_line_and_what_is_trained_stays(
     tmp_path: Path, no_results_left: Path
 ) -> None:

@@ -14,24 +14,23 @@ from tests.projects import Project, copy_project
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """A project in which nothing has run yet."""
-    return copy_project(tmp_path)
+def project(tmp_path: Path, empty_mlflow: Path, empty_prefect: Path) -> Project:
+    """A project in which nothing has run yet; its databases have their tables."""
+    project = copy_project(tmp_path)
+    shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
+    (tmp_path / ".prefect").mkdir()
+    shutil.copy(empty_prefect, tmp_path / ".prefect/prefect.db")
+    return project
 
 
 @pytest.fixture(scope="session")
-def finished(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest, worker_id: str
-) -> tuple[Project, str]:
-    """A project after `ssvh run`, and what that printed. Do not change it; `clone` it.
+def finished(for_all: Path, request: pytest.FixtureRequest) -> tuple[Project, str]:
+    """A project after `ssvh run` from nothing, and what that printed. Do not change it; `clone` it.
 
     One for all test processes: the first that needs it makes it, under a lock.
     """
-    shared = tmp_path_factory.getbasetemp()
-    if worker_id != "master":
-        shared = shared.parent
-    folder, note = shared / "finished", shared / "finished.json"
-    with FileLock(shared / "finished.lock"):
+    folder, note = for_all / "finished", for_all / "finished.json"
+    with FileLock(for_all / "finished.lock"):
         if not note.is_file():
             folder.mkdir()
             project = copy_project(folder)

@@ -46,6 +46,7 @@ def addresses(
         servers.communicate(timeout=300)
 
 
+@pytest.mark.slow
 def test_prefect_shows_the_run_its_stages_and_its_pictures_and_mlflow_too(
     finished: tuple[Project, str], addresses: dict[str, str], page: Page, tmp_path: Path
 ) -> None:

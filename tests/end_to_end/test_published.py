@@ -22,6 +22,7 @@ sys.exit(max(main([name]) for name in sys.argv[1:]))
 pytestmark = pytest.mark.timeout(1500)
 
 
+@pytest.mark.slow
 def test_from_a_preset_and_published_files_to_a_registered_hasher(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.timeout(1500)
 SECONDS_TO_START = 240
 
 
+@pytest.mark.slow
 def test_the_champion_is_served_and_answers_features_with_codes(
     finished: tuple[Project, str], tmp_path: Path
 ) -> None:

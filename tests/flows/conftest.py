@@ -131,10 +131,12 @@ class Project:
 
 
 @pytest.fixture
-def stub_project(tmp_path: Path, empty_mlflow: Path) -> Project:
+def stub_project(tmp_path: Path, empty_mlflow: Path, empty_prefect: Path) -> Project:
     """Two stages, nothing run yet, no Prefect server known."""
     write_stub_project(tmp_path)
     shutil.copy(empty_mlflow, tmp_path / "mlflow.db")
+    (tmp_path / ".prefect").mkdir()
+    shutil.copy(empty_prefect, tmp_path / ".prefect/prefect.db")
     return Project(tmp_path, environment_in(tmp_path))
 
 

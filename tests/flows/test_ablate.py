@@ -93,6 +93,7 @@ def test_a_killed_ablation_goes_on_under_the_same_parent_and_keeps_what_it_had(
     assert (folder / "table.md").is_file() and (folder / "bars.png").is_file()
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line(experiment: Project) -> None:
     status, output = experiment.run("flows.cli", "transfer", "--to", "features.h5", "--state", "none")
     assert status == 2

@@ -67,6 +67,7 @@ def test_the_flow_runs_what_is_out_of_date_and_shows_the_rest_as_cached(
     assert parent.data.tags["ssvh.stage.second"] == f"ran {stub_project.record('second')['run_id']}"
 
 
+@pytest.mark.slow
 def test_dvc_repro_by_hand_keeps_the_same_records_without_a_server_and_a_second_run_does_nothing(
     stub_project: Project,
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_failure_ends_the_flow_with_the_reason(
     assert {name: run.state_type.value for name, run in task_runs(flow_run, 1).items()} == {"first": "FAILED"}
 
 
+@pytest.mark.slow
 def test_cancelling_the_flow_ends_everything_that_it_started(stub_project: Project, prefect_api: str) -> None:
     """prefect#17259: cancelling ends one process, and what that has started lives on."""
     stub_project.behave("first", "hang")

@@ -23,7 +23,7 @@ from tests.proxy import Proxy
 from tests.services import Service, mlflow_service
 from tests.tasks.registry.registered import MODEL, register, save_hasher_that_is_blind, write_project
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 LOG = f"{MODEL}-promotions"
 SET_ALIAS = ("POST", "registered-models/alias")
@@ -151,7 +151,6 @@ def watched(world: World, work: Callable[[], Any]) -> set[tuple[str, ...]]:
     return seen | {tuple(world.champions())}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("when", "request_"),
     [("after", CREATE_ENTRY), ("before", SET_ALIAS), ("after", SET_ALIAS), ("before", CLOSE_ENTRY)],
@@ -181,7 +180,7 @@ def test_the_server_is_killed_in_the_middle_and_the_promotion_ends_with_one_cham
     )
 
 
-@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_a_promotion_that_is_killed_is_settled_by_the_next(world: World, when: str) -> None:
     (before,) = world.champions()
     version = world.register("good")
@@ -204,7 +203,6 @@ def test_a_promotion_that_is_killed_is_settled_by_the_next(world: World, when: s
     )
 
 
-@pytest.mark.slow
 def test_of_two_promotions_at_once_one_wins_and_the_other_says_why_it_did_not(world: World) -> None:
     (before,) = world.champions()
     good, best = world.register("good"), world.register("best")

@@ -200,6 +200,7 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     assert "its process was killed (signal 9)" in begun.state.message
 
 
+@pytest.mark.slow
 def test_bad_input_is_one_line(tuning: Project) -> None:
     write_tiny_tuning(tuning.folder, tuning__search=["losses.gamma"])
     for command in (COMMAND, ("flows.cli", "params", "check")):

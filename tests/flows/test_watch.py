@@ -78,6 +78,7 @@ def test_a_clip_that_can_not_be_decoded_is_left_out_and_named(watched: Project) 
     assert "1 new of 101 videos, 1.0%" in output
 
 
+@pytest.mark.slow
 def test_a_second_look_waits_for_the_first_and_says_so(watched: Project) -> None:
     video_maker(watched.folder / "videos")("new.mp4", frames=9)
     first = subprocess.Popen(

@@ -14,7 +14,7 @@ from tests.fuzz.inputs import Inputs, packed
 from tests.fuzz.process import Reader
 from tests.fuzz.readers import KINDS
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 NEW = 24
 NEW_OF_SLOW = 8

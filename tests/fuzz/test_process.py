@@ -61,6 +61,7 @@ def faulty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     return Reader([], tmp_path / "desk")
 
 
+@pytest.mark.slow
 def test_every_fault_is_noticed_and_the_next_input_is_read(faulty: Reader, tmp_path: Path) -> None:
     folder = tmp_path / "input"
     folder.mkdir()

@@ -92,6 +92,7 @@ def files(project: Project) -> set[str]:
     return {path.relative_to(work).as_posix() for path in work.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_the_work_of_a_stage_that_runs_stays(stub_project: Project, prefect_api: str) -> None:
     stub_project.behave("first", "hang with children")
     stage = stub_project.start("dvc", "repro", "first", PREFECT_API_URL=prefect_api)

@@ -87,13 +87,14 @@ def held_by(pid: int) -> str:
     return json.dumps({"write": {"out/first": {"pid": pid, "cmd": "dvc repro"}}, "read": {}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [
-        pytest.param(held_by(os.getpid()), id="by no DVC", marks=slow),
-        pytest.param(held_by(1), id="by the first process", marks=slow),
+        pytest.param(held_by(os.getpid()), id="by no DVC"),
+        pytest.param(held_by(1), id="by the first process"),
         pytest.param('{"write": {"out/fi', id="cut off"),
-        pytest.param("", id="empty", marks=slow),
+        pytest.param("", id="empty"),
     ],
 )
 def test_what_killed_ones_hold_of_dvc_s_files_is_dropped(
@@ -108,7 +109,8 @@ def test_what_killed_ones_hold_of_dvc_s_files_is_dropped(
     assert "stub second has run" in output
 
 
-@pytest.mark.parametrize("share", [pytest.param(0, marks=slow), 0.4, pytest.param(0.8, marks=slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0, 0.4, 0.8])
 def test_a_dvc_lock_that_is_cut_off_is_made_whole(
     finished_stub_project: Project, prefect_api: str, share: float
 ) -> None:
@@ -125,6 +127,7 @@ def test_a_dvc_lock_that_is_cut_off_is_made_whole(
     assert (project.folder / dvc_files.CUT_OFF_LOCK).read_bytes() == left
 
 
+@pytest.mark.slow
 def test_a_cut_off_lock_without_a_copy_is_made_anew(stub_project: Project, prefect_api: str) -> None:
     (stub_project.folder / "dvc.lock").write_text("schema: '2.0'\nstages:\n  first:\n    cm")
     status, output = stub_project.run("flows.pipeline", PREFECT_API_URL=prefect_api)

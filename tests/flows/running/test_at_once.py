@@ -34,6 +34,7 @@ def check_result(project: Project) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_second_flow_waits_says_so_and_finds_the_results_of_the_first(
     slow_project: Project, prefect_api: str
 ) -> None:

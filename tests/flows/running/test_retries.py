@@ -46,6 +46,7 @@ def test_a_stage_that_finds_no_mlflow_is_tried_again_and_finds_it(
         mlflow.stop()
 
 
+@pytest.mark.slow
 def test_bad_input_is_not_tried_again(stub_project: Project, prefect_api: str) -> None:
     stub_project.behave("first", "refuse")
     status, output = stub_project.run("stub", "first", PREFECT_API_URL=prefect_api)

@@ -46,6 +46,7 @@ def test_every_page_listens_to_this_machine_only(stub_project: Project) -> None:
         pages.kill()
 
 
+@pytest.mark.slow
 def test_a_worker_listens_to_this_machine_at_most(stub_project: Project, prefect_api: str) -> None:
     pool = f"listening-{uuid.uuid4().hex[:8]}"
     made, output = stub_project.run(

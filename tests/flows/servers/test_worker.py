@@ -173,7 +173,6 @@ def heartbeats(api: str, run: Any) -> list[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_a_run_whose_machine_is_gone_ends_as_crashed(service: Project, prefect_api: str) -> None:
     with SyncPrefectClient(api=prefect_api) as client:
         automation = zombie_automation(40).model_copy(update={"name": service.folder.name})
@@ -189,6 +188,7 @@ def test_a_run_whose_machine_is_gone_ends_as_crashed(service: Project, prefect_a
     assert (state.type.value, state.message) == ("CRASHED", automation.actions[0].message)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

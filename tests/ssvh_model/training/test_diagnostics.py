@@ -3,11 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy.stats import spearmanr
 
 from ssvh_model.model.grade_net import GradeNet
-from ssvh_model.training.diagnostics import hidden_frame_errors, sampler_state
+from ssvh_model.training.diagnostics import hidden_frame_errors, mean_rank_correlation, sampler_state
 from ssvh_model.training.trainer import Trainer
 from tests.ssvh_model.conftest import FRAMES, clustered_features
 
@@ -90,3 +92,15 @@ def test_the_adversary_learns_to_hide_what_is_hard(make_trainer: Callable[..., T
         score_of_hard[kind] = centred[torch.arange(40), hard].mean().item()
     assert score_of_hard["adversarial"] < -0.05
     assert score_of_hard["adversarial"] < score_of_hard["cooperative"]
+
+
+def test_rank_correlation_is_spearman_s_also_with_ties_and_gaps() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 6, (20, 25)).astype(np.float32)
+    second = rng.normal(size=(20, 25)).round(1)
+    second[rng.random(second.shape) < 0.2] = np.nan
+    expected = [
+        spearmanr(one, other, nan_policy="omit").statistic for one, other in zip(first, second, strict=True)
+    ]
+    assert mean_rank_correlation(first, second) == pytest.approx(np.mean(expected), abs=1e-12)
+    assert mean_rank_correlation(first[:, :2], second[:, :2]) == 0  # two are too few to say

@@ -76,6 +76,7 @@ def test_codes_of_kinds_score_above_those_of_single_videos_of_chance_and_collaps
     ) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_differences_are_of_the_same_halves_and_zero_for_the_same_codes() -> None:
     kind, reference = corpus()
     good, bad = codes_by(kind, 0.05), codes_by(kind, 0.3)

@@ -228,6 +228,7 @@ def without_labels(world: World) -> None:
     write_features(path, corpus_features(NUISANCE), labelled=False)
 
 
+@pytest.mark.slow
 def test_without_labels_codes_of_chance_are_refused_and_better_ones_win(world: World) -> None:
     without_labels(world)
     weights = world.folder / "poor/hasher.safetensors"

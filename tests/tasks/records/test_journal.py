@@ -45,6 +45,7 @@ def steps(store: Store, run: str, name: str) -> list[int]:
     return sorted(metric.step for metric in store.client.get_metric_history(run, name))
 
 
+@pytest.mark.slow
 def test_work_goes_on_while_mlflow_is_away_and_nothing_is_missing_afterwards(
     store: Store,
     server: tuple[Service, str],
@@ -87,6 +88,7 @@ def test_work_goes_on_while_mlflow_is_away_and_nothing_is_missing_afterwards(
     assert not list(Path(".unsent").glob("*"))
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_could_not_send_is_sent_by_the_next(store: Store, project: Path) -> None:
     run = store.create_run("warmup", parent=None, tags={})
     root = Path(__file__).resolve().parents[3]
@@ -106,6 +108,7 @@ def test_what_a_killed_process_could_not_send_is_sent_by_the_next(store: Store, 
     assert steps(store, run, "late") == [0, 1, 2, 3, 4, 5]
 
 
+@pytest.mark.slow
 def test_a_record_that_mlflow_refuses_for_good_is_said_and_keeps_nothing_back(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_journal_waits_for_the_store_that_it_is_for(
     assert not journal.exists()
 
 
+@pytest.mark.slow
 def test_send_records_says_which_store_records_wait_for(
     stores: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ def test_a_process_that_ends_as_it_should_leaves_no_note(
     assert statuses(store) == ["FINISHED", "FINISHED"]
 
 
+@pytest.mark.slow
 def test_a_run_that_several_processes_work_at_is_left_to_those_that_are_alive(
     store: Store, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

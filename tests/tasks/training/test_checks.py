@@ -120,6 +120,7 @@ def child(project: Project, stage: str) -> Any:
     return client, project.json(f"runs/{stage}.json")
 
 
+@pytest.mark.slow
 def test_a_warning_is_said_once_as_it_arises(trained: tuple[Project, str]) -> None:
     _, output = trained
     said = [line for line in output.splitlines() if "warning: grade_net_uniform" in line]
@@ -130,6 +131,7 @@ def test_a_warning_is_said_once_as_it_arises(trained: tuple[Project, str]) -> No
     assert second < output.index(said[0]) < third
 
 
+@pytest.mark.slow
 def test_mlflow_has_every_figure_and_state_over_time(trained: tuple[Project, str]) -> None:
     project, _ = trained
     client, record = child(project, "warmup")
@@ -157,6 +159,7 @@ def test_mlflow_has_every_figure_and_state_over_time(trained: tuple[Project, str
     assert [(point.step, point.value) for point in history] == [(5, 1), (6, 1), (7, 1)]
 
 
+@pytest.mark.slow
 def test_run_and_parent_are_tagged_with_what_is_raised(trained: tuple[Project, str]) -> None:
     project, _ = trained
     raised = project.json("metrics/evaluation.json")["checks"]["raised"]
@@ -168,6 +171,7 @@ def test_run_and_parent_are_tagged_with_what_is_raised(trained: tuple[Project, s
     assert "grade_net_uniform" in client.get_run(record["run_id"]).data.tags["ssvh.checks_raised"]
 
 
+@pytest.mark.slow
 def test_prefect_has_a_table_a_stage(trained: tuple[Project, str], prefect_api: str) -> None:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
@@ -216,6 +220,7 @@ def test_a_threshold_judges_again_without_training_again(trained: tuple[Project,
     assert tags["ssvh.checks_raised"] == (", ".join(checks["raised"]) or "none")
 
 
+@pytest.mark.slow
 def test_the_report_has_a_line_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: tuple[Project, str]
 ) -> None:
@@ -234,6 +239,7 @@ def test_the_report_has_a_line_a_warning(
         assert all(f"  {warning}\n" in report for warning in warnings)
 
 
+@pytest.mark.slow
 def test_the_measured_figures_of_a_stage_are_finite(trained: tuple[Project, str]) -> None:
     from ssvh_model.training.checkpoint import load_history
 

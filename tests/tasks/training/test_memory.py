@@ -82,7 +82,7 @@ def assert_bounded(tmp_path: Path, stages: list[str], bytes_of: dict[int, int]) 
 
 def test_training_and_evaluation_take_the_features_and_a_constant(tmp_path: Path) -> None:
     size = 512
-    bytes_of = {videos: 2 * FRAMES * size * videos for videos in (1000, 7000)}
+    bytes_of = {videos: 2 * FRAMES * size * videos for videos in (500, 4500)}
     for videos in bytes_of:
         folder = tmp_path / str(videos)
         folder.mkdir()

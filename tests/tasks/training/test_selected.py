@@ -134,6 +134,7 @@ def trained(folder: Path, mlflow: Path, monkeypatch: pytest.MonkeyPatch, **chang
     return project
 
 
+@pytest.mark.slow
 def test_a_training_that_does_harm_ends_with_the_weights_of_its_start(
     tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -186,6 +187,7 @@ def test_a_training_that_does_harm_ends_with_the_weights_of_its_start(
     )
 
 
+@pytest.mark.slow
 def test_a_training_that_gains_ends_with_the_weights_of_its_end(
     tmp_path: Path, empty_mlflow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

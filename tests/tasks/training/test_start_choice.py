@@ -98,6 +98,7 @@ def test_codes_are_scored_without_labels_beside_their_start(moving: None) -> Non
     assert LABEL_FREE_SCORE not in rows[-1], "there is no start to hold them against"
 
 
+@pytest.mark.slow
 def test_the_similarity_loss_keeps_cosines(moving: None) -> None:
     last = {}
     for gamma in (0.001, 20.0):

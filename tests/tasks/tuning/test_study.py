@@ -292,6 +292,7 @@ def test_a_killed_worker_s_trial_is_taken_up_by_another(shared_plan: TuningPlan)
     assert again.user_attrs[CHANGES] == study.study.trials[0].user_attrs[CHANGES]
 
 
+@pytest.mark.slow
 def test_the_study_goes_on_when_its_database_restarts(
     shared_plan: TuningPlan, postgresql: PostgreSQL
 ) -> None:

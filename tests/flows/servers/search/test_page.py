@@ -13,6 +13,8 @@ from tests.serving import TOKEN, Searchable, Server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
+pytestmark = pytest.mark.slow
+
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1400, "height": 1000}
 
 
