@@ -110,7 +110,10 @@ class Reproduction:
                 self._process.wait(timeout=SECONDS_TO_END)
 
     def _show(self, name: str, tags: Collection[str]) -> None:
-        shown = task(name=name, task_run_name=name, tags=tags, **retried())(self._follow)
+        # Prefect asks its server for each tag whether there is room. Where nothing is to be run nothing needs room, and with SQLite
+        # the question meets a locked database often, after which the client waits for two seconds.
+        asked = tags if self._stale else ()
+        shown = task(name=name, task_run_name=name, tags=asked, **retried())(self._follow)
         self._told[name] = Told(self._folder, name)
         state: State[Any] = shown(name, return_state=True)
         if not state.is_completed():

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from ssvh_model.files import write_csv, write_json
 from tasks import paths
 from tasks.pipeline.open_stage import open_stage
@@ -21,6 +19,8 @@ if TYPE_CHECKING:
 @stage_task(tags=("results",))
 def evaluate() -> None:
     """Measure the hasher against the query videos and check_history its training; write `metrics/` and `pictures/`."""
+    import numpy as np
+
     from ssvh_model.features import FeatureFile
     from ssvh_model.manifest import read_manifest
     from ssvh_model.pictures.evaluation import draw_evaluation, draw_videos

@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from ssvh_model.errors import UserError
-from ssvh_model.features import FeatureFile
 from ssvh_model.files import sha256_of
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
@@ -67,6 +66,8 @@ def _extract(stage: Stage, folder: Path) -> list[Video]:
 
 def _own_model(stage: Stage, folder: Path) -> dict[Path, Path]:
     """The file of the user's image model, if one made the features: it stays with them, and goes into service with the hasher."""
+    from ssvh_model.features import FeatureFile
+
     meta = FeatureFile(folder / "features.h5").meta
     if not meta.model_file:
         return {}

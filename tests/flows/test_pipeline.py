@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +23,17 @@ def parents(runs: list[Any]) -> list[Any]:
 
 def children(runs: list[Any], parent: Any) -> list[Any]:
     return [run for run in runs if run.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
+
+
+HEAVY = """
+import sys, flows.pipeline
+print(sorted({"torch", "mlflow", "numpy", "pandas", "h5py", "dvc", "optuna"} & set(sys.modules)))
+"""
+
+
+def test_to_show_the_stages_the_flow_imports_nothing_of_what_they_work_with() -> None:
+    done = subprocess.run([sys.executable, "-c", HEAVY], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_the_flow_runs_what_is_out_of_date_and_shows_the_rest_as_cached(
