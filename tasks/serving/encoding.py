@@ -12,7 +12,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
 from tasks.serving.decoding import Frames
 from tasks.serving.problems import NO_ENCODER, NOT_READY, Problem
-from tasks.serving.worker import WorkerEnded, WorkerProcess
+from tasks.serving.worker import Answer, WorkerEnded, WorkerProcess
 
 SECONDS_TO_LOAD = 600.0
 SECONDS_TO_ENCODE = 600.0
@@ -106,13 +106,13 @@ class Encoding:
             raise Problem(NO_ENCODER, hasher.cannot)
         question = {"do": "encode", "sha256": hasher.sha256, "frames": frames.total}
         try:
-            said, found = self._worker.ask(question, frames.arrays, seconds=SECONDS_TO_ENCODE)
+            said, found = self._ask_again(question, frames)
             if "gone" in said:  # the process is a new one, or others have been loaded since
                 try:
                     self.load(hasher.folder, hasher.sha256)
                 except UserError as error:
                     raise HasherGone(str(error)) from error
-                said, found = self._worker.ask(question, frames.arrays, seconds=SECONDS_TO_ENCODE)
+                said, found = self._ask_again(question, frames)
             if "gone" in said:
                 raise HasherGone(hasher.sha256)
         except UserError as error:
@@ -120,3 +120,12 @@ class Encoding:
         except WorkerEnded as error:
             raise Problem(NOT_READY, f"the encoder has ended ({error})", retry_after=5) from error
         return EncodedClip(found["code"], found["features"], frames)
+
+    def _ask_again(self, question: dict[str, Any], frames: Frames) -> Answer:
+        """Ask; once more where the process was ended meanwhile, such as by a system that is short of memory."""
+        try:
+            return self._worker.ask(question, frames.arrays, seconds=SECONDS_TO_ENCODE)
+        except WorkerEnded as error:
+            if error.too_slow:
+                raise
+            return self._worker.ask(question, frames.arrays, seconds=SECONDS_TO_ENCODE)

@@ -89,7 +89,7 @@ class WorkerProcess:
             except (OSError, EOFError, ValueError) as error:
                 status = self._end()
                 # The system's own limit on processor time ends it, too.
-                too_slow = late.is_set() or status in (-signal.SIGXCPU, -signal.SIGKILL)
+                too_slow = late.is_set() or status == -signal.SIGXCPU
                 raise WorkerEnded(
                     "it took too long" if too_slow else f"the process ended with status {status}",
                     too_slow=too_slow,
