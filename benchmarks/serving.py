@@ -33,7 +33,7 @@ import numpy as np
 import psutil
 from trained_index import make_trained_index
 
-from ssvh_model.index.coded_videos import CodedVideos
+from ssvh_model.index.coded_videos import CodedVideos, whole_spans
 from ssvh_model.index.hex_codes import code_to_hex
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.scan import nearest
@@ -60,6 +60,7 @@ def fill_up(folder: Path, videos: int) -> CodedVideos:
         labels=[f"label {number % 20}" for number in range(more)],
         paths=[""] * more,
         durations=np.ones(more, dtype=np.float32),
+        spans=whole_spans(np.ones(more)),
     )
     whole = known.followed_by(filling)
     with index.alone():

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from ssvh_model.features import FeatureMeta
-from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity
+from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
 from ssvh_model.index.snapshot import Pointer
 from ssvh_model.index.video_encoder import VideoEncoder
@@ -87,6 +87,7 @@ class Searchable:
             encoder = VideoEncoder(*load_saved_hasher(folder))
             self._codes[number] = np.stack([encoder.code(path) for path in self.clips.values()])
         codes = np.concatenate([self._codes[number], self._codes[number][[0] * len(more)]])
+        durations = np.array([2.0 + row for row in range(len(codes))], dtype=np.float32)
         return CodedVideos(
             ids=[*self.clips, *more],
             codes=codes,
@@ -95,7 +96,8 @@ class Searchable:
                 *(path.relative_to(self.folder).as_posix() for path in self.clips.values()),
                 *more.values(),
             ],
-            durations=np.array([2.0 + row for row in range(len(codes))], dtype=np.float32),
+            durations=durations,
+            spans=whole_spans(durations),
             bits=BITS[number],
             hasher=HasherIdentity("", "", hasher_digest(folder)),
         )

@@ -51,7 +51,7 @@ def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str
     if encoded is not None:
         remove_work(encoded.work)
         _say_left_out(encoded.left_out)
-    print(f"{out}: {_videos(len(coded))}, codes of {coded.bits} bits by {coded.hasher.name}")
+    print(f"{out}: {_videos(coded.videos)}, codes of {coded.bits} bits by {coded.hasher.name}")
 
 
 def make_index(content: Path, folder: Path, *, hasher: str | None) -> None:
@@ -92,7 +92,7 @@ def add(places: Sequence[Path], folder: Path, *, hasher: str | None, label: str 
     _say_left_out(done.left_out)
     _say_videos("added", done.added)
     _say_videos("in the index already:", done.there)
-    print(f"{folder}: {_videos(len(open_snapshot(folder)))}")
+    print(f"{folder}: {_videos(open_snapshot(folder).videos)}")
 
 
 def remove(ids: Sequence[str], folder: Path) -> None:
@@ -104,7 +104,7 @@ def remove(ids: Sequence[str], folder: Path) -> None:
     removed = remove_videos(folder, ids, load_params(), say=print_line)
     _say_videos("removed", removed)
     _say_videos("removed before:", [video for video in dict.fromkeys(ids) if video not in removed])
-    print(f"{folder}: {_videos(len(open_snapshot(folder)))}")
+    print(f"{folder}: {_videos(open_snapshot(folder).videos)}")
 
 
 def _say_videos(what: str, ids: Sequence[str]) -> None:
@@ -120,7 +120,7 @@ def _say_left_out(videos: Sequence[Video]) -> None:
 def _say_index(folder: Path, videos: CodedVideos) -> None:
     cells = open_snapshot(folder).cells
     how = "exact search" if cells is None else f"search in {cells.probes} of {len(cells.ends)} cells"
-    print(f"{folder}: {_videos(len(videos))}, codes of {videos.bits} bits by {videos.hasher.name}, {how}")
+    print(f"{folder}: {_videos(videos.videos)}, codes of {videos.bits} bits by {videos.hasher.name}, {how}")
 
 
 def _videos(count: int) -> str:

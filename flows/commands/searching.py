@@ -41,7 +41,7 @@ def search(
             "hasher": asdict(searcher.hasher),
             "bits": searcher.bits,
             "videos": searcher.videos,
-            "hits": [{**asdict(hit), "duration": round(hit.duration, 3)} for hit in hits],
+            "hits": [_rounded(hit) for hit in hits],
         }
         print(json.dumps(record, indent=2))
         return
@@ -56,6 +56,13 @@ def search(
         for hit in hits
     ]
     print(_table(("distance", "label", "seconds", "video", "path"), rows, right={0, 2}))
+
+
+def _rounded(hit: Hit) -> dict[str, Any]:
+    """A hit for JSON."""
+    return {
+        name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(hit).items()
+    }
 
 
 @dataclass(frozen=True)
@@ -84,13 +91,17 @@ def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verifi
     from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs, groups_of_pairs
 
     snapshot = open_snapshot(folder)
-    counted = shown("codes compared")
+    looked_for: dict[str, Any] = {
+        "radius": radius,
+        "first_rows": snapshot.first_rows,
+        "progress": shown("codes compared"),
+    }
     if verification is None:
-        groups, matches = duplicate_groups(snapshot.words, radius=radius, progress=counted), []
+        groups, matches = duplicate_groups(snapshot.words, **looked_for), []
     else:
         decided = _decided(folder, snapshot)
         same = [rows for rows, verdict in decided.items() if verdict == "duplicate"]
-        pairs = duplicate_pairs(snapshot.words, radius=radius, progress=counted)
+        pairs = duplicate_pairs(snapshot.words, **looked_for)
         undecided = np.array([tuple(rows) not in decided for rows in pairs.tolist()], dtype=bool)
         verified = verify(
             pairs[undecided],
@@ -110,7 +121,7 @@ def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verifi
         for group in groups
     ]
     if as_json:
-        record: dict[str, Any] = {"radius": radius, "videos": len(snapshot), "groups": found}
+        record: dict[str, Any] = {"radius": radius, "videos": snapshot.videos, "groups": found}
         if verification is not None:
             record |= {"least": verification.least, "pairs": [_pair(snapshot, *pair) for pair in matches]}
         print(json.dumps(record, indent=2))
@@ -128,13 +139,16 @@ def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verifi
     videos = sum(map(len, found))
     how = "" if verification is None else f", and alike by their frames (score {verification.least} or more)"
     print(
-        f"{videos} of {len(snapshot)} videos are in {len(found)} groups of near-duplicates, at most {radius} bits apart{how}"
+        f"{videos} of {snapshot.videos} videos are in {len(found)} groups of near-duplicates, at most {radius} bits apart{how}"
     )
 
 
 def _decided(folder: Path, snapshot: Snapshot) -> dict[tuple[int, int], Verdict]:
     """What was decided about pairs of videos that are in the index, by their rows, the smaller first."""
-    row_of = {video: row for row, video in enumerate(snapshot.ids())}
+    row_of: dict[str, int] = {}
+    for row, video in enumerate(snapshot.ids()):
+        if snapshot.spans[row, 0] == 0:
+            row_of[video] = row
     return {
         (min(rows), max(rows)): decision.decision
         for (first, second), decision in Decisions(folder).read().items()

@@ -1,4 +1,4 @@
-"""The codes file: videos with their packed codes, and which hasher made these."""
+"""The codes file: videos, or segments of videos, with their packed codes, and which hasher made these."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ssvh_model.hdf5 import (
 )
 
 TEXTS = ("ids", "labels", "paths")
+NUMBERS = {"durations": (), "spans": (2,)}  # shape of an entry
 
 
 @dataclass(frozen=True)
@@ -46,14 +47,18 @@ class HasherIdentity:
 
 @dataclass(frozen=True)
 class CodedVideos:
-    """Videos and their codes, one entry or row a video.
+    """Videos and their codes: a row for each video, or several for one whose segments have codes of their own.
+
+    Of each video exactly one row starts at second 0, so that counting these counts videos; no two rows of a video start
+    at the same time.
 
     Attributes:
-        ids: unique.
+        ids: of the videos; rows of one video share it, wherever they stand.
         codes: [n, ceil(bits / 8)] uint8, as `retrieval.codes.pack` makes them.
         labels: several joined by "|"; "" if unknown.
         paths: of the videos; "" if unknown.
-        durations: seconds, [n] float32; 0 if unknown.
+        durations: seconds of the videos, [n] float32; 0 if unknown.
+        spans: seconds at which what a row is of starts and ends, [n, 2] float32; 0 and the duration for a whole video.
         bits: K.
         hasher: that made the codes.
         source: the feature file that they were made from, "" if they were made from videos.
@@ -64,6 +69,7 @@ class CodedVideos:
     labels: Sequence[str]
     paths: Sequence[str]
     durations: np.ndarray
+    spans: np.ndarray
     bits: int
     hasher: HasherIdentity
     source: str = ""
@@ -75,12 +81,20 @@ class CodedVideos:
         for name in ("labels", "paths", "durations"):
             if len(getattr(self, name)) != len(self.ids):
                 raise ValueError(f"{len(getattr(self, name))} {name} for {len(self.ids)} videos")
+        if self.spans.shape != (len(self.ids), 2):
+            raise ValueError(f"spans have the shape {self.spans.shape}; wanted is {(len(self.ids), 2)}")
 
     def __len__(self) -> int:
+        """Number of rows."""
         return len(self.ids)
 
+    @property
+    def videos(self) -> int:
+        """Number of videos."""
+        return count_videos(self.spans)
+
     def rows(self, rows: np.ndarray | Sequence[int]) -> CodedVideos:
-        """Some of the videos, in the order of `rows`."""
+        """Some of the rows, in the order of `rows`."""
         chosen = np.asarray(rows, dtype=np.int64)
         return replace(
             self,
@@ -89,6 +103,7 @@ class CodedVideos:
             labels=[self.labels[row] for row in chosen.tolist()],
             paths=[self.paths[row] for row in chosen.tolist()],
             durations=self.durations[chosen],
+            spans=self.spans[chosen],
         )
 
     def followed_by(self, other: CodedVideos) -> CodedVideos:
@@ -100,11 +115,30 @@ class CodedVideos:
             labels=[*self.labels, *other.labels],
             paths=[*self.paths, *other.paths],
             durations=np.concatenate([self.durations, other.durations]),
+            spans=np.concatenate([self.spans, other.spans]),
         )
 
 
+def whole_spans(durations: np.ndarray) -> np.ndarray:
+    """Spans of videos that have one code each.
+
+    Args:
+        durations: seconds, [n]; 0 if unknown.
+
+    Returns:
+        0 and the duration, [n, 2] float32.
+    """
+    seconds = np.asarray(durations, dtype=np.float32)
+    return np.stack([np.zeros_like(seconds), seconds], axis=1)
+
+
+def count_videos(spans: np.ndarray) -> int:
+    """How many videos rows with these spans [n, 2] are of: of each, one row starts at 0."""
+    return int((spans[:, 0] == 0).sum())
+
+
 def write_coded_videos(path: Path, videos: CodedVideos, **more: np.ndarray | list[str]) -> None:
-    """Write a codes file, atomically: data sets `ids`, `codes`, `labels`, `paths` and `durations`, and attributes.
+    """Write a codes file, atomically: data sets `ids`, `codes`, `labels`, `paths`, `durations` and `spans`, and attributes.
 
     Args:
         path: the HDF5 file.
@@ -115,7 +149,8 @@ def write_coded_videos(path: Path, videos: CodedVideos, **more: np.ndarray | lis
         file["codes"] = videos.codes
         for name in TEXTS:
             write_texts(file, name, list(getattr(videos, name)))
-        file["durations"] = np.asarray(videos.durations, dtype=np.float32)
+        for name in NUMBERS:
+            file[name] = np.asarray(getattr(videos, name), dtype=np.float32)
         for name, values in more.items():
             if isinstance(values, list):
                 write_texts(file, name, values)
@@ -129,6 +164,8 @@ def write_coded_videos(path: Path, videos: CodedVideos, **more: np.ndarray | lis
 
 class CodesFile:
     """A codes file, open to read. Texts are read only where they are asked for.
+
+    One that was written before rows had spans has a row for each video, as a whole.
 
     Attributes:
         path: where it is.
@@ -170,9 +207,12 @@ class CodesFile:
                 f"{path}: codes are {codes.dtype} {list(codes.shape)}; allowed for {self.bits} bits is uint8 "
                 f"[videos, {max(0, -(-self.bits // 8))}]"
             )
-        for name in (*TEXTS, "durations"):
+        shapes = {**dict.fromkeys(TEXTS, ()), **NUMBERS}
+        if "spans" not in self.file:
+            del shapes["spans"]
+        for name, shape in shapes.items():
             data = checked_data_set(self.file, name)
-            if data.shape != (len(codes),):
+            if data.shape != (len(codes), *shape):
                 raise UserError(
                     f"{path}: {name!r} has the shape {list(data.shape)}, there are {len(codes)} codes"
                 )
@@ -196,21 +236,50 @@ class CodesFile:
         with damage_reported(self.path, "codes file"):
             return float(self.file["durations"][row])
 
+    def span(self, row: int) -> tuple[float, float]:
+        """Seconds at which what a row is of starts and ends."""
+        if "spans" not in self.file:
+            return 0.0, self.duration(row)
+        with damage_reported(self.path, "codes file"):
+            start, end = self.file["spans"][row].tolist()
+            return float(start), float(end)
+
+    def spans(self) -> np.ndarray:
+        """All spans, [n, 2] float32.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        with damage_reported(self.path, "codes file"):
+            if "spans" not in self.file:
+                return whole_spans(self.file["durations"][:])
+            spans: np.ndarray = self.file["spans"][:].astype(np.float32)
+        if not (np.isfinite(spans).all() and (spans[:, 0] >= 0).all() and (spans[:, 0] <= spans[:, 1]).all()):
+            raise UserError(
+                f"{self.path}: a span does not start at or after 0 and before its end; it is damaged"
+            )
+        return spans
+
     def whole(self) -> CodedVideos:
         """Everything, in memory.
 
         Raises:
-            UserError: an id stands there twice, or the file is damaged.
+            UserError: two rows of a video start at the same time, none of its rows starts at 0, or the file is damaged.
         """
         with damage_reported(self.path, "codes file"):
             videos = CodedVideos(
                 **{name: read_texts(self.file, name) for name in TEXTS},
                 codes=self.codes,
                 durations=self.file["durations"][:].astype(np.float32),
+                spans=self.spans(),
                 bits=self.bits,
                 hasher=self.hasher,
                 source=self.source,
             )
-        if len(set(videos.ids)) < len(videos):
-            raise UserError(f"{self.path}: an id stands there twice; ids must be unique")
+        if len(set(videos.ids)) != videos.videos:
+            raise UserError(
+                f"{self.path}: has {videos.videos} rows that start at 0 for {len(set(videos.ids))} ids; allowed is one"
+            )
+        if len(set(zip(videos.ids, videos.spans[:, 0].tolist(), strict=True))) < len(videos):
+            raise UserError(f"{self.path}: an id stands there twice with the same start; allowed is once")
         return videos

@@ -8,31 +8,54 @@ from ssvh_model.index.scan import QUERIES_AT_ONCE, within
 from ssvh_model.progress import Progress, no_progress
 
 
-def duplicate_groups(words: np.ndarray, *, radius: int, progress: Progress = no_progress) -> list[np.ndarray]:
+def duplicate_groups(
+    words: np.ndarray,
+    *,
+    radius: int,
+    first_rows: np.ndarray | None = None,
+    progress: Progress = no_progress,
+) -> list[np.ndarray]:
     """Groups in which each video is at most `radius` bits from another one of the group (single linkage).
+
+    Two videos of several rows are so near if any two of their rows are.
 
     Every pair is looked at once, the same code once for all videos that have it: n videos take about n^2 / 10^10 seconds on one core.
 
     Args:
         words: codes, [n, words] uint64.
         radius: in bits, from 0.
+        first_rows: of each row's video, the row that starts at 0, [n] int64 (`Snapshot.first_rows`); None if each
+            video has one row.
         progress: counts different codes.
 
     Returns:
-        Rows of each group of two or more, ascending; the largest group first, then by its first row.
+        First rows of the videos of each group of two or more, ascending; the largest group first, then by its first row.
     """
     codes, code_of = np.unique(words, axis=0, return_inverse=True)
-    return _linked(_near_codes(codes, radius, progress), len(codes), code_of.ravel())
+    code_of = code_of.ravel()
+    links = _near_codes(codes, radius, progress)
+    if first_rows is None:
+        return _linked(links, len(codes), code_of)
+    # All codes of a video hang together.
+    links = np.concatenate([links, np.stack([code_of, code_of[first_rows]])], axis=1)
+    firsts = np.flatnonzero(first_rows == np.arange(len(first_rows)))
+    return [firsts[group] for group in _linked(links, len(codes), code_of[firsts])]
 
 
-def duplicate_pairs(words: np.ndarray, *, radius: int, progress: Progress = no_progress) -> np.ndarray:
-    """All pairs of videos that are at most `radius` bits apart.
+def duplicate_pairs(
+    words: np.ndarray,
+    *,
+    radius: int,
+    first_rows: np.ndarray | None = None,
+    progress: Progress = no_progress,
+) -> np.ndarray:
+    """All pairs of videos that are at most `radius` bits apart, or have rows that are.
 
     Args:
-        words, radius, progress: as for `duplicate_groups`.
+        words, radius, first_rows, progress: as for `duplicate_groups`.
 
     Returns:
-        Rows, [pairs, 2] int64, the smaller first; ascending.
+        First rows of the videos, [pairs, 2] int64, the smaller first; ascending.
     """
     codes, code_of = np.unique(words, axis=0, return_inverse=True)
     near = _near_codes(codes, radius, progress)
@@ -45,7 +68,11 @@ def duplicate_pairs(words: np.ndarray, *, radius: int, progress: Progress = no_p
     for first, second in near.T.tolist():
         both = np.meshgrid(rows_of[first], rows_of[second], indexing="ij")
         found.append(np.stack([rows.ravel() for rows in both], axis=1))
-    pairs = np.sort(np.concatenate([np.empty((0, 2), dtype=np.int64), *found]), axis=1)
+    pairs = np.concatenate([np.empty((0, 2), dtype=np.int64), *found])
+    if first_rows is not None:
+        pairs = first_rows[pairs]
+        pairs = np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+    pairs = np.sort(pairs, axis=1)
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 

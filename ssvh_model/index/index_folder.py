@@ -54,7 +54,7 @@ class IndexSettings:
     """How an index searches.
 
     Attributes:
-        exact_up_to: videos; an index that is made of more looks into some cells only. What is added or removed later does not change that.
+        exact_up_to: rows; an index that is made of more looks into some cells only. What is added or removed later does not change that.
         cells: number of cells then.
         probes: cells that a query looks into.
     """
@@ -128,7 +128,7 @@ class IndexFolder:
         """Put a new generation in the place of all that there is.
 
         Args:
-            videos: with unique ids.
+            videos: all rows of each.
             hasher: folder of the hasher that made their codes; copied.
             settings: how it is to search.
             seed: of the cells.
@@ -169,7 +169,7 @@ class IndexFolder:
         self._switch(Pointer(generation, 0))
 
     def add(self, videos: CodedVideos) -> None:
-        """Add videos.
+        """Add videos, all rows of each.
 
         Raises:
             UserError: there is no index, it has a video of the same id, or its codes are by another hasher.
@@ -186,12 +186,11 @@ class IndexFolder:
                 raise UserError(
                     f"{self.folder}: has a video {video!r} already; `ssvh remove {video}` takes it out"
                 )
-            known.add(video)
         added = snapshot.added.whole().followed_by(videos) if snapshot.added is not None else videos
         self._change(snapshot, added, snapshot.removed)
 
     def remove(self, ids: Sequence[str]) -> list[str]:
-        """Take videos out. Those that were taken out before stay out, so that a change that was killed can be asked for again.
+        """Take videos out, all rows of each. Those that were taken out before stay out, so that a change that was killed can be asked for again.
 
         Returns:
             Ids that were taken out now.

@@ -10,26 +10,30 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.coded_videos import HasherIdentity
+from ssvh_model.index.grouping import nearest_videos
 from ssvh_model.index.snapshot import Pointer, Snapshot, consistently, open_hasher
 from ssvh_model.index.video_encoder import VideoEncoder
+
+Group = Literal["video", "none"]
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A found video.
+    """A found video, or segment of one.
 
     Attributes:
         id: of the video.
         distance: Hamming distance to the query, bits.
         label: several joined by "|"; "" if unknown.
-        duration: seconds; 0 if unknown.
+        duration: seconds of the video; 0 if unknown.
         path: of the file; "" if unknown.
+        start, end: of what was found in the video, seconds; 0 and its duration for a whole one.
     """
 
     id: str
@@ -37,6 +41,8 @@ class Hit:
     label: str
     duration: float
     path: str
+    start: float
+    end: float
 
 
 class Searcher:
@@ -78,12 +84,13 @@ class Searcher:
         return state
 
     def __len__(self) -> int:
+        """How many rows the index has now."""
         return len(self._current().snapshot)
 
     @property
     def videos(self) -> int:
-        """Among how many videos was searched last; `len` tells how many there are now."""
-        return len(self._state.snapshot)
+        """Among how many videos was searched last."""
+        return self._state.snapshot.videos
 
     @property
     def bits(self) -> int:
@@ -95,27 +102,36 @@ class Searcher:
         """Which hasher made the codes that were searched last."""
         return self._state.snapshot.hasher
 
-    def nearest(self, path: str | os.PathLike[str], count: int = 10) -> list[Hit]:
-        """The videos nearest to a video file, nearest first.
+    def nearest(self, path: str | os.PathLike[str], count: int = 10, *, group: Group = "video") -> list[Hit]:
+        """What is nearest to a video file, nearest first.
+
+        Args:
+            path: of the file.
+            count: hits.
+            group: video (the best moment of each video) | none (several of one, too).
 
         Raises:
             UserError: the video can't be read, or the index's videos were not encoded from videos.
         """
         state = self._current()
-        return state.hits(state.encoder.code(Path(path))[None], count)[0]
+        return state.hits(state.encoder.code(Path(path))[None], count, group)[0]
 
-    def nearest_to_features(self, features: np.ndarray, count: int = 10) -> list[list[Hit]]:
+    def nearest_to_features(
+        self, features: np.ndarray, count: int = 10, *, group: Group = "video"
+    ) -> list[list[Hit]]:
         """The same for frame features, [q, M, D]; a list for each.
 
         Raises:
             UserError: the hasher needs another shape.
         """
         state = self._current()
-        return state.hits(state.encoder.codes_of(features), count)
+        return state.hits(state.encoder.codes_of(features), count, group)
 
-    def nearest_to_codes(self, codes: np.ndarray, count: int = 10) -> list[list[Hit]]:
+    def nearest_to_codes(
+        self, codes: np.ndarray, count: int = 10, *, group: Group = "video"
+    ) -> list[list[Hit]]:
         """The same for packed codes of the index's hasher, [q, ceil(K / 8)] uint8; a list for each."""
-        return self._current().hits(codes, count)
+        return self._current().hits(codes, count, group)
 
 
 class _State(NamedTuple):
@@ -124,21 +140,37 @@ class _State(NamedTuple):
     snapshot: Snapshot
     encoder: VideoEncoder
 
-    def hits(self, codes: np.ndarray, count: int) -> list[list[Hit]]:
+    def hits(self, codes: np.ndarray, count: int, group: Group) -> list[list[Hit]]:
         if count < 1:
             raise UserError(f"count is {count}; allowed are whole numbers from 1")
+        first_rows = self.snapshot.first_rows
+        if group == "video" and first_rows is not None:
+            return [self._best_of_videos(codes[[query]], count, first_rows) for query in range(len(codes))]
         rows, distances = self.snapshot.nearest(codes, count)
         return [
             [self._hit(row, distance) for row, distance in zip(*both, strict=True) if row >= 0]
             for both in zip(rows.tolist(), distances.tolist(), strict=True)
         ]
 
+    def _best_of_videos(self, code: np.ndarray, count: int, first_rows: np.ndarray) -> list[Hit]:
+        def search(wanted: int) -> tuple[np.ndarray, np.ndarray]:
+            rows, distances = self.snapshot.nearest(code, wanted)
+            return rows[0], distances[0]
+
+        rows, distances = nearest_videos(search, count, first_rows)
+        return [
+            self._hit(row, distance) for row, distance in zip(rows.tolist(), distances.tolist(), strict=True)
+        ]
+
     def _hit(self, row: int, distance: int) -> Hit:
         snapshot = self.snapshot
+        start, end = snapshot.span(row)
         return Hit(
             id=snapshot.text("ids", row),
             distance=distance,
             label=snapshot.text("labels", row),
             duration=snapshot.duration(row),
             path=snapshot.text("paths", row),
+            start=start,
+            end=end,
         )

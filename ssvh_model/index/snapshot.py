@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -15,7 +16,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular
 from ssvh_model.hdf5 import checked_data_set, damage_reported, read_texts
 from ssvh_model.index.cells import Cells, load_cells
-from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity
+from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity, count_videos
 from ssvh_model.index.scan import nearest
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
 from ssvh_model.retrieval.hamming import as_words
@@ -111,7 +112,9 @@ def consistently(folder: Path, load: Callable[[Pointer], Loaded]) -> Loaded:
 
 
 class Snapshot:
-    """The videos of an index: those of the generation that were not removed since, then those that were added since.
+    """The rows of an index: those of the generation that were not removed since, then those that were added since.
+
+    A video has one row, or one for each of its segments (`CodedVideos`).
 
     Files are opened once and stay open, so that a snapshot goes on working after the index was changed or replaced.
 
@@ -120,7 +123,7 @@ class Snapshot:
         hasher: that made the codes.
         bits: K.
         source: the feature file that the generation was made from; "" if there is none.
-        words: the codes of all videos, [n, words] uint64.
+        words: the codes of all rows, [n, words] uint64.
         cells: how the generation's codes are ordered, if the search is not exact.
 
     Raises:
@@ -162,15 +165,41 @@ class Snapshot:
         self._removed_before_content = self._removed_before.read_bytes()
 
     def __len__(self) -> int:
+        """Number of rows."""
         return len(self.words)
 
+    @cached_property
+    def spans(self) -> np.ndarray:
+        """Seconds at which what each row is of starts and ends, [n, 2] float32.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        base = self._base.spans()
+        kept = base if self._kept is None else base[self._kept]
+        return kept if self._added is None else np.concatenate([kept, self._added.spans()])
+
+    @cached_property
+    def first_rows(self) -> np.ndarray | None:
+        """Of each row's video, the row that starts at 0, [n] int64; None if each video has one row."""
+        if self.videos == len(self):
+            return None
+        ids, starts = self.ids(), self.spans[:, 0].tolist()
+        first = {video: row for row, (video, start) in enumerate(zip(ids, starts, strict=True)) if start == 0}
+        return np.array([first[video] for video in ids], dtype=np.int64)
+
+    @property
+    def videos(self) -> int:
+        """Number of videos."""
+        return count_videos(self.spans)
+
     def nearest(self, codes: np.ndarray, count: int, *, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest videos of each code.
+        """The nearest rows of each code.
 
         Args:
             codes: [q, ceil(bits / 8)] uint8.
             count: how many, at least 1; less where the index is smaller.
-            exact: look at every video even where the index has cells.
+            exact: look at every row even where the index has cells.
 
         Returns:
             Rows [q, count] int64, nearest first and equally near ones by row, and their distances [q, count] int32. With cells, -1 where
@@ -196,6 +225,11 @@ class Snapshot:
         file, place = self._place(row)
         return file.duration(place)
 
+    def span(self, row: int) -> tuple[float, float]:
+        """Seconds at which what a row is of starts and ends."""
+        file, place = self._place(row)
+        return file.span(place)
+
     def _place(self, row: int) -> tuple[CodesFile, int]:
         if row >= self._from_base:
             assert self._added is not None, "there are no rows beyond the generation's without a changes file"
@@ -204,16 +238,16 @@ class Snapshot:
 
     @property
     def base(self) -> CodesFile:
-        """The generation's videos, those removed since among them."""
+        """The generation's rows, those removed since among them."""
         return self._base
 
     @property
     def added(self) -> CodesFile | None:
-        """The videos added since."""
+        """The rows added since."""
         return self._added
 
     def ids(self) -> list[str]:
-        """All ids, in the order of the rows."""
+        """The id of each row."""
         base = self._base.ids()
         kept = base if self._kept is None else [base[row] for row in self._kept.tolist()]
         return kept + (self._added.ids() if self._added is not None else [])
@@ -242,7 +276,7 @@ class Snapshot:
             return read_texts(self._added.file, REMOVED_ADDED) if REMOVED_ADDED in self._added.file else []
 
     def whole(self) -> CodedVideos:
-        """All videos, in memory, in the order of the rows."""
+        """All rows, in memory."""
         base = self._base.whole()
         kept = base if self._kept is None else base.rows(self._kept)
         return kept if self._added is None else kept.followed_by(self._added.whole())

@@ -14,7 +14,7 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
-from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity
+from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.manifest import NothingReadable, Video, read_manifest
 from ssvh_model.progress import Progress
 from ssvh_model.retrieval.codes import pack, sign_codes
@@ -94,14 +94,16 @@ def encode_features(
         progress=progress,
     )
     known = _known_videos(file, params)
+    durations = np.array(
+        [known[file.ids[row]][1] if file.ids[row] in known else 0.0 for row in chosen], dtype=np.float32
+    )
     return CodedVideos(
         ids=[file.ids[row] for row in chosen],
         codes=pack(sign_codes(soft.numpy())),
         labels=["|".join(file.labels[row]) for row in chosen],
         paths=[known[file.ids[row]][0] if file.ids[row] in known else "" for row in chosen],
-        durations=np.array(
-            [known[file.ids[row]][1] if file.ids[row] in known else 0.0 for row in chosen], dtype=np.float32
-        ),
+        durations=durations,
+        spans=whole_spans(durations),
         bits=network.config.bits,
         hasher=identity_of(hasher),
         source=path_in_index(file.path),
@@ -226,11 +228,13 @@ def encode_videos(
     features = work / "features.h5"
     coded = encode_features(FeatureFile(features), hasher, params, progress=progress("videos encoded"))
     readable = {video.id: video for video in done if video.usable}
+    durations = np.array([readable[video].duration for video in coded.ids], dtype=np.float32)
     return EncodedVideos(
         replace(
             coded,
             paths=[path_in_index(Path("/") / readable[video].path) for video in coded.ids],
-            durations=np.array([readable[video].duration for video in coded.ids], dtype=np.float32),
+            durations=durations,
+            spans=whole_spans(durations),
             source="",
         ),
         [video for video in done if not video.usable],

@@ -11,7 +11,7 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
-from ssvh_model.index.coded_videos import CodedVideos
+from ssvh_model.index.coded_videos import CodedVideos, whole_spans
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.snapshot import Snapshot, open_snapshot
 from ssvh_model.manifest import Video
@@ -66,7 +66,7 @@ def refresh_index(
         index.replace(
             videos, source.folder, index.settings(), seed=params.seed, removed=removed, card=source.card
         )
-    say(f"{folder}: {len(videos)} videos now have codes by {source.name}")
+    say(f"{folder}: {videos.videos} videos now have codes by {source.name}")
     return True
 
 
@@ -129,11 +129,13 @@ class _Encoding:
     def _described(self, part: CodedVideos) -> CodedVideos:
         """With labels, paths and durations as the index has them."""
         rows = [self._row[video] for video in part.ids]
+        durations = self._known.durations[rows]
         return replace(
             part,
             labels=[self._known.labels[row] for row in rows],
             paths=[self._known.paths[row] for row in rows],
-            durations=self._known.durations[rows],
+            durations=durations,
+            spans=whole_spans(durations),
         )
 
     def _from_videos(self, ids: list[str]) -> list[CodedVideos]:

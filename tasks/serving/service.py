@@ -14,7 +14,7 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
-from ssvh_model.index.coded_videos import CodedVideos
+from ssvh_model.index.coded_videos import CodedVideos, whole_spans
 from ssvh_model.index.hex_codes import code_to_hex
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.snapshot import (
@@ -255,12 +255,14 @@ class SearchService:
             if video.id in snapshot.ids():
                 raise Problem(ID_TAKEN, f"the index has a video {video.id!r} already")
             decoded = encoded.decoded
+            durations = np.array([decoded.seconds], dtype=np.float32)
             one = CodedVideos(
                 ids=[video.id],
                 codes=encoded.code[None],
                 labels=["|".join(video.labels)],
                 paths=[path_in_index(kept)],
-                durations=np.array([decoded.seconds], dtype=np.float32),
+                durations=durations,
+                spans=whole_spans(durations),
                 bits=snapshot.bits,
                 hasher=snapshot.hasher,
             )

@@ -13,6 +13,7 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.index.code_map import map_codes
 from ssvh_model.index.duplicates import duplicate_groups
+from ssvh_model.index.grouping import nearest_videos
 from ssvh_model.index.hex_codes import code_from_hex, code_to_hex
 from ssvh_model.index.scan import nearest
 from ssvh_model.index.snapshot import Snapshot
@@ -21,7 +22,7 @@ from tasks.serving.encoding import LoadedHasher
 from tasks.serving.problems import BAD_REQUEST, NOT_FOUND, Problem
 
 MOST_MAPPED = 20_000  # points that a page can draw and a person can tell apart
-MOST_COMPARED = 200_000  # videos whose duplicates are looked for while somebody waits: some seconds
+MOST_COMPARED = 200_000  # codes whose duplicates are looked for while somebody waits: some seconds
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,16 @@ class VideoFacts:
 
 @dataclass(frozen=True)
 class Hit(VideoFacts):
-    """A found video.
+    """A found video, and where in it.
 
     Attributes:
         distance: bits that differ from the query.
+        start, end: of what was found, seconds; 0 and `seconds` for all of the video.
     """
 
     distance: int
+    start: float
+    end: float
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,12 @@ class IndexView:
     def __init__(self, snapshot: Snapshot, hasher: LoadedHasher, card: str) -> None:
         self.snapshot, self.hasher, self.card = snapshot, hasher, card
         self.videos = snapshot.whole()
-        self.row_of = {video: row for row, video in enumerate(self.videos.ids)}
+        self.first_rows = np.flatnonzero(self.videos.spans[:, 0] == 0)
+        self.row_of = {self.videos.ids[row]: row for row in self.first_rows.tolist()}
         pointer, made = snapshot.pointer, snapshot.hasher
         self.version = IndexVersion(
             f"{pointer.generation}-{pointer.changes}",
-            len(self.videos),
+            len(self.first_rows),
             snapshot.bits,
             Hasher(made.name, made.model, made.version, made.sha256),
         )
@@ -134,7 +139,7 @@ class IndexView:
             self.nearest(self.code(0), 1, Filters(labels=tuple(self.labels)[:1]))
 
     def row(self, video: str) -> int:
-        """Row of a video.
+        """The row of a video that starts at 0.
 
         Raises:
             Problem: the index has no such video.
@@ -155,7 +160,7 @@ class IndexView:
         return videos.ids[row], labels, seconds, videos.paths[row], code_to_hex(videos.codes[row])
 
     def code(self, row: int) -> np.ndarray:
-        """Packed code of a video, [ceil(K / 8)] uint8."""
+        """Packed code of a row, [ceil(K / 8)] uint8."""
         code: np.ndarray = self.videos.codes[row]
         return code
 
@@ -173,7 +178,7 @@ class IndexView:
     def nearest(
         self, code: np.ndarray, count: int, filters: Filters, *, without: int | None = None
     ) -> list[Hit]:
-        """The videos nearest to a code, nearest first; equally near ones by row.
+        """The videos nearest to a code, each with its nearest row; nearest first, equally near ones by row.
 
         Args:
             code: packed, [ceil(K / 8)] uint8.
@@ -181,26 +186,33 @@ class IndexView:
             filters: what they must be.
             without: row of a video that is not wanted.
         """
-        wanted = count + (without is not None)
-        rows = self.rows(filters)
-        if rows is None:
-            found, distances = self.snapshot.nearest(code[None], wanted)
-            rows = found[0]
-        else:
-            found, distances = nearest(
-                as_words(code[None]), np.ascontiguousarray(self.snapshot.words[rows]), count=wanted
-            )
-            rows = rows[found[0]]
+        kept = self.rows(filters)
+        words = None if kept is None else np.ascontiguousarray(self.snapshot.words[kept])
+
+        def search(wanted: int) -> tuple[np.ndarray, np.ndarray]:
+            if kept is None or words is None:
+                found, distances = self.snapshot.nearest(code[None], wanted)
+                return found[0], distances[0]
+            found, distances = nearest(as_words(code[None]), words, count=wanted)
+            return kept[found[0]], distances[0]
+
+        first_rows = self.snapshot.first_rows
+        rows, distances = nearest_videos(search, count + (without is not None), first_rows)
+        unwanted = -1 if without is None else without if first_rows is None else int(first_rows[without])
         most = self.version.bits if filters.max_distance is None else filters.max_distance
         hits = [
-            Hit(*self._known(row), distance)
-            for row, distance in zip(rows.tolist(), distances[0].tolist(), strict=True)
-            if row >= 0 and row != without and distance <= most
+            Hit(*self._known(row), distance, *self._span(row))
+            for row, distance in zip(rows.tolist(), distances.tolist(), strict=True)
+            if (row if first_rows is None else first_rows[row]) != unwanted and distance <= most
         ]
         return hits[:count]
 
+    def _span(self, row: int) -> tuple[float, float]:
+        start, end = self.videos.spans[row].tolist()
+        return round(start, 3), round(end, 3)
+
     def rows(self, filters: Filters) -> np.ndarray | None:
-        """Rows of the videos that are as the filters want them, ascending; None for all."""
+        """All rows of the videos that are as the filters want them, ascending; None for all."""
         kept: np.ndarray | None = None
         if filters.labels:
             chosen = [self._rows_of_label[label] for label in filters.labels if label in self._rows_of_label]
@@ -231,7 +243,10 @@ class IndexView:
     @cached_property
     def labels(self) -> dict[str, int]:
         """How many videos have each label, the most frequent first."""
-        counts = Counter({label: len(rows) for label, rows in self._rows_of_label.items()})
+        starts = self.videos.spans[:, 0]
+        counts = Counter(
+            {label: int((starts[rows] == 0).sum()) for label, rows in self._rows_of_label.items()}
+        )
         return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
 
     @cached_property
@@ -241,14 +256,22 @@ class IndexView:
 
     @cached_property
     def map(self) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the mapped videos, all or evenly chosen ones, and their places in the plane, [m, 2] float32."""
+        """First rows of the mapped videos, all or evenly chosen ones, and their places in the plane, [m, 2] float32.
+
+        A video of several rows is in the middle of these.
+        """
         places = map_codes(self.videos.codes, self.version.bits)
-        step = max(1, -(-len(places) // MOST_MAPPED))
-        rows = np.arange(0, len(places), step)
+        if (first_rows := self.snapshot.first_rows) is not None:
+            counts = np.bincount(first_rows, minlength=len(places))[:, None]
+            sums = np.zeros_like(places)
+            np.add.at(sums, first_rows, places)
+            places = sums / np.maximum(counts, 1)
+        step = max(1, -(-len(self.first_rows) // MOST_MAPPED))
+        rows = self.first_rows[::step]
         return rows, places[rows]
 
     def duplicates(self, radius: int) -> list[np.ndarray]:
-        """Rows of each group of near-duplicates, as `duplicate_groups` has them; made once for a radius.
+        """First rows of each group of near-duplicates, as `duplicate_groups` has them; made once for a radius.
 
         Raises:
             Problem: there are too many videos to wait for that.
@@ -256,15 +279,27 @@ class IndexView:
         if len(self.videos) > MOST_COMPARED:
             raise Problem(
                 BAD_REQUEST,
-                f"the index has {len(self.videos)} videos; above {MOST_COMPARED}, only `ssvh duplicates` finds groups",
+                f"the index has {len(self.videos)} codes; above {MOST_COMPARED}, only `ssvh duplicates` finds groups",
             )
         with self._lock:
             if radius not in self._groups:
-                self._groups[radius] = duplicate_groups(self.snapshot.words, radius=radius)
+                self._groups[radius] = duplicate_groups(
+                    self.snapshot.words, radius=radius, first_rows=self.snapshot.first_rows
+                )
             return self._groups[radius]
 
     def distances(self, row: int, rows: np.ndarray) -> list[int]:
-        """Bits by which videos differ from one of them."""
+        """Bits by which the nearest rows of videos differ from the nearest one of one of them; by their first rows."""
         words = self.snapshot.words
-        found: list[int] = hamming_distances(words[[row]], words[rows])[0].tolist()
-        return found
+        if self.snapshot.first_rows is None:
+            found: list[int] = hamming_distances(words[[row]], words[rows])[0].tolist()
+            return found
+        mine = words[self.rows_of_video(row)]
+        return [
+            int(hamming_distances(mine, words[self.rows_of_video(other)]).min()) for other in rows.tolist()
+        ]
+
+    def rows_of_video(self, first_row: int) -> np.ndarray:
+        """All rows of a video, by the one that starts at 0."""
+        first_rows = self.snapshot.first_rows
+        return np.array([first_row]) if first_rows is None else np.flatnonzero(first_rows == first_row)

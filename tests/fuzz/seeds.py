@@ -252,17 +252,19 @@ def anchors(folder: Path) -> None:
 
 
 def _coded(hasher: Path, first: int, rows: int) -> Any:
-    from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity
+    from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
     from ssvh_model.model.hasher_file import hasher_digest
 
     codes = np.random.default_rng(first).integers(0, 256, size=(rows, 2), dtype=np.uint8)
     names = [f"video-{row}" for row in range(first, first + rows)]
+    durations = np.ones(rows, dtype=np.float32)
     return CodedVideos(
         ids=names,
         codes=codes,
         labels=["a"] * rows,
         paths=[f"{name}.mp4" for name in names],
-        durations=np.ones(rows, dtype=np.float32),
+        durations=durations,
+        spans=whole_spans(durations),
         bits=16,
         hasher=HasherIdentity("video-hasher", "3", hasher_digest(hasher)),
         source="features.h5",

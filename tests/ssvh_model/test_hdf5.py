@@ -44,6 +44,7 @@ def codes(path: Path) -> None:
             ids,
             ids,
             np.zeros(3, np.float32),
+            np.zeros((3, 2), np.float32),
             16,
             HasherIdentity("m", "1", "00"),
         ),

@@ -126,8 +126,8 @@ def test_a_search_is_answered_by_one_version_of_an_index_that_is_switched_meanwh
     ssvh("index", "six.h5", "--hasher", "./hasher")
     nearest = Searcher.nearest
 
-    def then_switched(searcher: Searcher, *arguments: Any) -> list[Hit]:
-        hits = nearest(searcher, *arguments)
+    def then_switched(searcher: Searcher, *arguments: Any, **more: Any) -> list[Hit]:
+        hits = nearest(searcher, *arguments, **more)
         build_index(
             Path("index"),
             Path("three.h5"),

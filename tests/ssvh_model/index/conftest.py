@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity
+from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.index.index_folder import IndexSettings
 from ssvh_model.model.hasher_file import hasher_digest
 from tests.hashers import write_hasher
@@ -42,6 +42,7 @@ def coded(hasher: Path) -> Callable[..., CodedVideos]:
             labels=[f"label {number % 3}" for number in range(count)],
             paths=[f"videos/{video}.mp4" for video in ids],
             durations=np.arange(count, dtype=np.float32),
+            spans=whole_spans(np.arange(count)),
             bits=bits,
             hasher=HasherIdentity("video-hasher", "1", hasher_digest(by)),
             source="data/features/features.h5",

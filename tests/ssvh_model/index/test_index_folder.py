@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from ssvh_model.errors import UserError
 from ssvh_model.index import index_folder
-from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity
+from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.snapshot import POINTER, Pointer, open_snapshot
@@ -77,7 +77,8 @@ def test_any_changes_leave_what_a_plain_dictionary_holds(
         def videos(codes: list[int]) -> CodedVideos:
             ids = [next(names) for _ in codes]
             packed = np.array(codes, dtype="<u2").view(np.uint8).reshape(-1, 2)
-            return CodedVideos(ids, packed, ids, ids, np.ones(len(ids), np.float32), 16, identity)
+            seconds = np.ones(len(ids), np.float32)
+            return CodedVideos(ids, packed, ids, ids, seconds, whole_spans(seconds), 16, identity)
 
         content = videos(start)
         index = made(root / "index", content, root / "hasher")

@@ -56,6 +56,7 @@ def everything(snapshot: Snapshot) -> dict[str, Any]:
             [snapshot.text(name, row) for name in ("ids", "labels", "paths")] for row in range(len(snapshot))
         ],
         "durations": [snapshot.duration(row) for row in range(len(snapshot))],
+        "spans": [snapshot.span(row) for row in range(len(snapshot))],
         "nearest": [part.tolist() for part in snapshot.nearest(query, 5)],
         "exactly nearest": [part.tolist() for part in snapshot.nearest(query, 5, exact=True)],
         "duplicates": [group.tolist() for group in duplicate_groups(snapshot.words, radius=2)],

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from ssvh_model.index import index_folder
 from ssvh_model.index.cells import Cells, make_cells
-from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity
+from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.index.duplicates import duplicate_groups
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
 from ssvh_model.index.scan import nearest, within
@@ -167,7 +167,9 @@ class Trial:
     def videos(self, codes: np.ndarray, prefix: str) -> CodedVideos:
         ids = [f"{prefix}-{number}" for number in range(len(codes))]
         seconds = np.zeros(len(ids), np.float32)
-        return CodedVideos(ids, self.transform(codes), ids, ids, seconds, self.bits, self.identity)
+        return CodedVideos(
+            ids, self.transform(codes), ids, ids, seconds, whole_spans(seconds), self.bits, self.identity
+        )
 
     def replace(self, codes: np.ndarray) -> None:
         with self.index.alone():

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import FileResponse
 from starlette.datastructures import Headers
@@ -120,12 +121,10 @@ def video_routes(parts: Parts) -> APIRouter:
         view = service.view
 
         def listed() -> Listed:
-            rows = view.rows(filters)
-            total = len(view.videos) if rows is None else len(rows)
-            chosen = (
-                range(offset, min(offset + count, total)) if rows is None else rows[offset : offset + count]
-            )
-            return Listed(view.version, total, offset, [view.facts(int(row)) for row in chosen])
+            kept = view.rows(filters)
+            rows = view.first_rows if kept is None else np.intersect1d(view.first_rows, kept)
+            chosen = rows[offset : offset + count].tolist()
+            return Listed(view.version, len(rows), offset, [view.facts(row) for row in chosen])
 
         return await in_thread(listed)
 
