@@ -192,18 +192,7 @@ class FeatureFile:
     def meta(self) -> FeatureMeta:
         """How the features were made; empty where the file does not tell."""
         with damage_reported(self.path, "feature file"):
-            file = self._open()
-            texts = {
-                name: attribute_text(file, name)
-                for name in ("backbone", "weights_sha256", "engine", "precision", "architecture", "colours")
-                if name in file.attrs
-            }
-            return FeatureMeta(
-                **{"backbone": "", "weights_sha256": "", **texts},
-                size=int(file.attrs.get("size", 0)),
-                mean=tuple(file.attrs.get("mean", ())),
-                std=tuple(file.attrs.get("std", ())),
-            )
+            return read_meta(self._open())
 
     def rows(self, *splits: str) -> np.ndarray:
         """Indices of the rows in any of `splits`, ascending, int64."""
@@ -303,14 +292,29 @@ def write_table(
         file.create_dataset(name, data=np.array(values, dtype=object), dtype=text)
 
 
-def write_meta(file: h5py.File, meta: FeatureMeta, *, frames: int) -> None:
+def read_meta(file: h5py.File) -> FeatureMeta:
+    """How an open file's features were made; empty where it does not tell."""
+    texts = {
+        name: attribute_text(file, name)
+        for name in ("backbone", "weights_sha256", "engine", "precision", "architecture", "colours")
+        if name in file.attrs
+    }
+    return FeatureMeta(
+        **{"backbone": "", "weights_sha256": "", **texts},
+        size=int(file.attrs.get("size", 0)),
+        mean=tuple(file.attrs.get("mean", ())),
+        std=tuple(file.attrs.get("std", ())),
+    )
+
+
+def write_meta(file: h5py.File, meta: FeatureMeta, *, frames: int, sampling: str = "even") -> None:
     """Add the attributes that tell how the features were made."""
     file.attrs.update(
         backbone=meta.backbone,
         weights_sha256=meta.weights_sha256,
         size=meta.size,
         frames=frames,
-        sampling="even",
+        sampling=sampling,
     )
     if meta.weights_sha256:
         file.attrs.update(engine=meta.engine, precision=meta.precision)

@@ -22,6 +22,7 @@ from tasks.index.encode import (
     encode_videos,
     find_given_videos,
     remove_work,
+    segments_of,
 )
 from tasks.params.load import load_params
 from tasks.registry.find_hasher import find_hasher
@@ -45,7 +46,7 @@ def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str
         coded = encode_features(FeatureFile(content[0]), source, params, progress=shown("videos encoded"))
     else:
         videos = find_given_videos(content, params, label=label, progress=shown("videos looked at"))
-        encoded = encode_videos(videos, source, params, progress=shown)
+        encoded = encode_videos(videos, source, params, segments=segments_of(params), progress=shown)
         coded = encoded.coded
     write_coded_videos(out, coded)
     if encoded is not None:

@@ -65,7 +65,9 @@ def _directions(moving: torch.Tensor) -> torch.Tensor:
     return flat / torch.maximum(lengths, LEAST_MOVEMENT * lengths.median() + 1e-3)
 
 
-def best_time_line(likeness: FrameLikeness, *, first_step: float, second_step: float) -> TimeLine:
+def best_time_line(
+    likeness: FrameLikeness, *, first_step: float, second_step: float, speeds: tuple[float, ...] = SPEEDS
+) -> TimeLine:
     """The line along which frames are most alike, the mean weighted with the root of what is shared.
 
     A frame in which little moves, in both videos, counts for little.
@@ -73,10 +75,11 @@ def best_time_line(likeness: FrameLikeness, *, first_step: float, second_step: f
     Args:
         likeness: of all frames.
         first_step, second_step: seconds between two frames.
+        speeds: that are tried, the likeliest first.
     """
     count, others = likeness.products.shape
     ratio = first_step / second_step
-    column, inside, share, offsets = _lines(count, others, round(ratio, 6))
+    column, inside, share, offsets = _lines(count, others, round(ratio, 6), speeds)
     rows = torch.arange(count)[None, None]
     products = (likeness.products[rows, column] * inside).sum(dim=-1)
     weights = (likeness.weights[rows, column] * inside).sum(dim=-1)
@@ -86,7 +89,7 @@ def best_time_line(likeness: FrameLikeness, *, first_step: float, second_step: f
     shared = inside[speed, offset].nonzero()[:, 0]
     return TimeLine(
         likeness=float(mean[speed, offset]),
-        speed=SPEEDS[speed],
+        speed=speeds[speed],
         offset=float(offsets[offset]) * second_step,
         shared=float(share[speed, offset]),
         first=shared,
@@ -96,7 +99,7 @@ def best_time_line(likeness: FrameLikeness, *, first_step: float, second_step: f
 
 @lru_cache(maxsize=64)
 def _lines(
-    count: int, others: int, ratio: float
+    count: int, others: int, ratio: float, tried: tuple[float, ...]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """All lines on which enough of the shorter video lies.
 
@@ -105,7 +108,7 @@ def _lines(
         the shorter video that lies on the line, 0 where that is too little, [speeds, offsets]; the offsets, frames of the second.
     """
     rows = torch.arange(count, dtype=torch.float32)
-    speeds = torch.tensor(SPEEDS) * ratio
+    speeds = torch.tensor(tried) * ratio
     longest = int(np.ceil(count * float(speeds.max())))
     offsets = torch.arange(-longest, others + 0.5, 0.5)
     column = torch.round(rows * speeds[:, None, None] + offsets[None, :, None]).long()

@@ -1,4 +1,4 @@
-"""Asking an index for the nearest videos.
+"""Asking an index for the nearest videos, and for the moments in long ones.
 
 from ssvh_model.index.searcher import Searcher
 searcher = Searcher("index")
@@ -8,32 +8,38 @@ print(searcher.nearest("clip.mp4", count=10))
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.coded_videos import HasherIdentity
-from ssvh_model.index.grouping import nearest_videos
 from ssvh_model.index.snapshot import Pointer, Snapshot, consistently, open_hasher
+from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.index.video_encoder import VideoEncoder
+from ssvh_model.moments.matching import Group, Moment, Rows, find_moments
+from ssvh_model.moments.query import Query, read_query
+from ssvh_model.moments.rerank import SHORTLIST, rerank_moments
 
-Group = Literal["video", "none"]
+Rerank = Literal["none", "features"]
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A found video, or segment of one.
+    """A found video, and where in it.
 
     Attributes:
         id: of the video.
-        distance: Hamming distance to the query, bits.
+        distance: Hamming distance to the query, bits; where several segments of the query were compared, their mean, rounded.
         label: several joined by "|"; "" if unknown.
         duration: seconds of the video; 0 if unknown.
         path: of the file; "" if unknown.
         start, end: of what was found in the video, seconds; 0 and its duration for a whole one.
+        likeness: of the frames, aligned in time, at most 1; None where only codes were compared.
     """
 
     id: str
@@ -43,6 +49,7 @@ class Hit:
     path: str
     start: float
     end: float
+    likeness: float | None = None
 
 
 class Searcher:
@@ -68,7 +75,8 @@ class Searcher:
         def load(pointer: Pointer) -> _State:
             snapshot = Snapshot(self.folder, pointer)
             opened = open_hasher(self.folder, snapshot)
-            return _State(snapshot, VideoEncoder(*opened, trust_torchscript=self._trust_torchscript))
+            encoder = VideoEncoder(*opened, trust_torchscript=self._trust_torchscript)
+            return _State(self.folder, snapshot, encoder)
 
         return consistently(self.folder, load)
 
@@ -102,75 +110,100 @@ class Searcher:
         """Which hasher made the codes that were searched last."""
         return self._state.snapshot.hasher
 
-    def nearest(self, path: str | os.PathLike[str], count: int = 10, *, group: Group = "video") -> list[Hit]:
-        """What is nearest to a video file, nearest first.
+    def nearest(
+        self,
+        path: str | os.PathLike[str],
+        count: int = 10,
+        *,
+        group: Group = "video",
+        rerank: Rerank = "none",
+    ) -> list[Hit]:
+        """The videos nearest to a video file, nearest first, and where in each of them.
 
         Args:
             path: of the file.
             count: hits.
             group: video (the best moment of each video) | none (several of one, too).
+            rerank: none (by codes alone) | features (what codes have found is ordered by its stored frame features, which
+                also tell more exactly where in a film a moment is).
 
         Raises:
             UserError: the video can't be read, or the index's videos were not encoded from videos.
         """
         state = self._current()
-        return state.hits(state.encoder.code(Path(path))[None], count, group)[0]
+        films = state.snapshot.films
+        query = read_query(state.encoder, Path(path), [] if films is None else films.lengths)
+        return state.hits([query], count, group, rerank)[0]
 
     def nearest_to_features(
-        self, features: np.ndarray, count: int = 10, *, group: Group = "video"
+        self, features: np.ndarray, count: int = 10, *, group: Group = "video", rerank: Rerank = "none"
     ) -> list[list[Hit]]:
-        """The same for frame features, [q, M, D]; a list for each.
+        """The same for frame features of whole videos, [q, M, D]; a list for each.
 
         Raises:
             UserError: the hasher needs another shape.
         """
         state = self._current()
-        return state.hits(state.encoder.codes_of(features), count, group)
+        codes = state.encoder.codes_of(features)
+        queries = [Query(0.0, code, own) for code, own in zip(codes, features, strict=True)]
+        return state.hits(queries, count, group, rerank)
 
     def nearest_to_codes(
         self, codes: np.ndarray, count: int = 10, *, group: Group = "video"
     ) -> list[list[Hit]]:
         """The same for packed codes of the index's hasher, [q, ceil(K / 8)] uint8; a list for each."""
-        return self._current().hits(codes, count, group)
+        return self._current().hits([Query(0.0, code) for code in codes], count, group, "none")
 
 
-class _State(NamedTuple):
+@dataclass(frozen=True)
+class _State:
     """An index at one moment, and the hasher that belongs to it."""
 
+    folder: Path
     snapshot: Snapshot
     encoder: VideoEncoder
 
-    def hits(self, codes: np.ndarray, count: int, group: Group) -> list[list[Hit]]:
+    @cached_property
+    def stored(self) -> StoredFeatures:
+        return StoredFeatures(self.folder, self.snapshot, self.encoder)
+
+    def hits(self, queries: Sequence[Query], count: int, group: Group, rerank: Rerank) -> list[list[Hit]]:
         if count < 1:
             raise UserError(f"count is {count}; allowed are whole numbers from 1")
-        first_rows = self.snapshot.first_rows
-        if group == "video" and first_rows is not None:
-            return [self._best_of_videos(codes[[query]], count, first_rows) for query in range(len(codes))]
-        rows, distances = self.snapshot.nearest(codes, count)
-        return [
-            [self._hit(row, distance) for row, distance in zip(*both, strict=True) if row >= 0]
-            for both in zip(rows.tolist(), distances.tolist(), strict=True)
-        ]
-
-    def _best_of_videos(self, code: np.ndarray, count: int, first_rows: np.ndarray) -> list[Hit]:
-        def search(wanted: int) -> tuple[np.ndarray, np.ndarray]:
-            rows, distances = self.snapshot.nearest(code, wanted)
-            return rows[0], distances[0]
-
-        rows, distances = nearest_videos(search, count, first_rows)
-        return [
-            self._hit(row, distance) for row, distance in zip(rows.tolist(), distances.tolist(), strict=True)
-        ]
-
-    def _hit(self, row: int, distance: int) -> Hit:
         snapshot = self.snapshot
-        start, end = snapshot.span(row)
+        if not queries:
+            return []
+        if snapshot.films is None and rerank == "none":
+            # All codes in one go through the index, which is faster.
+            found_rows, distances = snapshot.nearest(np.stack([query.code for query in queries]), count)
+            return [
+                [
+                    self._hit(Moment(row, distance, *snapshot.span(row)))
+                    for row, distance in zip(*both, strict=True)
+                    if row >= 0
+                ]
+                for both in zip(found_rows.tolist(), distances.tolist(), strict=True)
+            ]
+        rows = Rows(snapshot.nearest, snapshot.words, snapshot.spans, snapshot.films)
+        found = []
+        for query in queries:
+            if rerank == "features":
+                moments = find_moments(query, rows, max(count, SHORTLIST), group)
+                moments = rerank_moments(query, moments, self.stored.of, self.encoder.hasher.center)
+            else:
+                moments = find_moments(query, rows, count, group)
+            found.append([self._hit(moment) for moment in moments[:count]])
+        return found
+
+    def _hit(self, moment: Moment) -> Hit:
+        snapshot, row = self.snapshot, moment.row
         return Hit(
             id=snapshot.text("ids", row),
-            distance=distance,
+            distance=round(moment.distance),
             label=snapshot.text("labels", row),
             duration=snapshot.duration(row),
             path=snapshot.text("paths", row),
-            start=start,
-            end=end,
+            start=moment.start,
+            end=moment.end,
+            likeness=moment.likeness,
         )

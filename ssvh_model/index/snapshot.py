@@ -19,6 +19,7 @@ from ssvh_model.index.cells import Cells, load_cells
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity, count_videos
 from ssvh_model.index.scan import nearest
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
+from ssvh_model.moments.film_rows import FilmRows
 from ssvh_model.retrieval.hamming import as_words
 
 if TYPE_CHECKING:
@@ -187,6 +188,11 @@ class Snapshot:
         ids, starts = self.ids(), self.spans[:, 0].tolist()
         first = {video: row for row, (video, start) in enumerate(zip(ids, starts, strict=True)) if start == 0}
         return np.array([first[video] for video in ids], dtype=np.int64)
+
+    @cached_property
+    def films(self) -> FilmRows | None:
+        """Which rows are segments of which video; None if each video has one row."""
+        return None if self.first_rows is None else FilmRows(self.spans, self.first_rows)
 
     @property
     def videos(self) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,12 +13,14 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
-from ssvh_model.files import remove_temporaries
+from ssvh_model.files import atomic_path, remove_temporaries
 from ssvh_model.hdf5 import damage_reported, open_hdf5, read_texts
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
 from ssvh_model.index.snapshot import HASHER, Pointer, Snapshot, consistently, open_hasher, open_snapshot
+from ssvh_model.index.stored_features import ADDED, kept_files
 from ssvh_model.manifest import NothingReadable, Video
+from ssvh_model.moments.film_features import FilmFile
 from ssvh_model.progress import Progress
 from tasks.index.encode import (
     EncodedVideos,
@@ -26,6 +29,7 @@ from tasks.index.encode import (
     find_given_videos,
     path_in_index,
     remove_work,
+    segments_of,
     work_of,
 )
 from tasks.machine.progress import Say
@@ -33,8 +37,6 @@ from tasks.registry.find_hasher import HasherSource, find_hasher
 
 if TYPE_CHECKING:
     from tasks.params.sections import Params
-
-ADDED = "added"  # folder in the index's, with the features of videos that were added one by one
 
 Progresses = Callable[[str], Progress]
 
@@ -161,11 +163,12 @@ def add_videos(
     expected = find_hasher(hasher, model=params.register_.model) if hasher is not None else None
     if expected is not None:
         refuse_other(index, expected)
+    cut = segments_of(params)
     videos = find_given_videos(places, params, label=label, progress=progress("videos looked at"))
     new = new_videos(index, videos)
     there = sorted({video.id for video in videos} - {video.id for video in new})
     try:
-        encoded = encode_videos(new, source, params, progress=progress) if new else None
+        encoded = encode_videos(new, source, params, segments=cut, progress=progress) if new else None
         left_out = encoded.left_out if encoded is not None else []
     except NothingReadable as error:
         if not there:
@@ -180,9 +183,9 @@ def add_videos(
                 # The index was switched meanwhile. Features that fit are not made again.
                 if expected is not None:
                     refuse_other(index, expected)
-                encoded = encode_videos(new, now, params, progress=progress)
+                encoded = encode_videos(new, now, params, segments=cut, progress=progress)
             added = _add(index, encoded, new)
-            there += [video for video in encoded.coded.ids if video not in added]
+            there += [video for video in dict.fromkeys(encoded.coded.ids) if video not in added]
             remove_work(encoded.work)
     for which in (new, videos):  # `videos` for a call that was killed when all was added
         remove_work(work_of(which, source.load()[1]))
@@ -197,13 +200,39 @@ def _add(index: IndexFolder, encoded: EncodedVideos, videos: Sequence[Video]) ->
         return []
     coded = encoded.coded.rows(rows)
     # Before the codes: features that belong to no video do no harm, a video without them would be lost to the next hasher.
-    digests = [new[video].sha256 for video in coded.ids]
-    _keep_features(FeatureFile(encoded.features), rows, digests, _next_kept(index.folder))
+    keep_features(index.folder, encoded, new)
     index.add(coded)
-    return list(coded.ids)
+    return list(dict.fromkeys(coded.ids))
 
 
-def _keep_features(made: FeatureFile, rows: Sequence[int], digests: Sequence[str], path: Path) -> None:
+def keep_features(folder: Path, encoded: EncodedVideos, videos: Mapping[str, Video]) -> None:
+    """Keep the features of some of the videos that were encoded, for the next hasher. The index's lock must be held.
+
+    Args:
+        folder: of the index.
+        encoded: the videos.
+        videos: which of them, by id.
+    """
+    if encoded.features is not None:
+        made = FeatureFile(encoded.features)
+        rows = [row for row, video in enumerate(made.ids) if video in videos]
+        if rows:
+            _write_kept(made, rows, [videos[made.ids[row]].sha256 for row in rows], _next_kept(folder))
+    for film in encoded.films:
+        if FilmFile(film).facts.id in videos:
+            _link_or_copy(film, _next_kept(folder))
+
+
+def _link_or_copy(film: Path, path: Path) -> None:
+    """The file stays where it was made, too, until the video is in the index: making it again may take hours."""
+    with atomic_path(path) as temporary:
+        try:
+            os.link(film, temporary)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(film, temporary)
+
+
+def _write_kept(made: FeatureFile, rows: Sequence[int], digests: Sequence[str], path: Path) -> None:
     """A file of its own, whatever other files the one that was made leans on."""
     write_feature_file(
         path,
@@ -245,23 +274,20 @@ def add_encoded(index: IndexFolder, video: Video, one: CodedVideos, features: Fe
 def _next_kept(folder: Path) -> Path:
     """Path of the next file with features of added videos."""
     (folder / ADDED).mkdir(exist_ok=True)
-    number = 1 + max((int(path.stem) for path in _kept_files(folder)), default=0)
+    number = 1 + max((int(path.stem) for path in kept_files(folder)), default=0)
     return folder / ADDED / f"{number:06d}.h5"
-
-
-def _kept_files(folder: Path) -> list[Path]:
-    """The files with features of videos that were added, the oldest first."""
-    return sorted(path for path in (folder / ADDED).glob("*.h5") if path.stem.isdigit())
 
 
 def remove_leftovers(folder: Path, snapshot: Snapshot) -> None:
     """Remove features that a call kept which was killed before it added the videos. The index's lock must be held."""
     remove_temporaries(folder / ADDED)
-    if newest := _kept_files(folder)[-1:]:
-        with open_hdf5(newest[0], "feature file") as file:
-            useless = not set(snapshot.ids()).intersection(read_texts(file, "ids"))
-        if useless:
-            newest[0].unlink()
+    known = set(snapshot.ids())
+    for path in reversed(kept_files(folder)):
+        with open_hdf5(path, "feature file") as file:
+            useless = not known.intersection(read_texts(file, "ids"))
+        if not useless:
+            break
+        path.unlink()
 
 
 def new_videos(index: IndexFolder, videos: Sequence[Video]) -> list[Video]:
@@ -287,7 +313,7 @@ def new_videos(index: IndexFolder, videos: Sequence[Video]) -> list[Video]:
 def _digests(folder: Path, ids: set[str]) -> dict[str, str]:
     """SHA-256 of the files that videos were added from, where it is known."""
     found: dict[str, str] = {}
-    for path in reversed(_kept_files(folder)):
+    for path in reversed(kept_files(folder)):
         if ids <= found.keys():
             break
         try:

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.manifest import NothingReadable, Video, read_manifest
-from ssvh_model.progress import Progress
+from ssvh_model.moments.film_features import FilmFile
+from ssvh_model.moments.segments import EvenSegments
+from ssvh_model.progress import Progress, no_progress
 from ssvh_model.retrieval.codes import pack, sign_codes
 from tasks import paths
 from tasks.machine.device import pick_device, pick_workers
@@ -24,6 +27,7 @@ from tasks.pipeline.work import use_work
 from tasks.registry.find_hasher import HasherSource
 
 if TYPE_CHECKING:
+    from ssvh_model.video.backbones import Backbone
     from tasks.params.sections import Params
 
 FEATURE_SUFFIXES = (".h5", ".hdf5")
@@ -34,15 +38,17 @@ class EncodedVideos:
     """Codes of video files.
 
     Attributes:
-        coded: those that could be read.
+        coded: those that could be read; first the whole ones.
         left_out: those that could not, with the reason.
-        features: the feature file that was made on the way.
-        work: its folder, for whoever has taken what is needed to remove.
+        features: the feature file of the whole ones that was made on the way; None if there is none.
+        films: feature files of those that were cut into segments.
+        work: the files' folder, for whoever has taken what is needed to remove.
     """
 
     coded: CodedVideos
     left_out: list[Video]
-    features: Path
+    features: Path | None
+    films: list[Path]
     work: Path
 
 
@@ -108,6 +114,56 @@ def encode_features(
         hasher=identity_of(hasher),
         source=path_in_index(file.path),
     )
+
+
+def encode_film(file: FilmFile, hasher: HasherSource, params: Params, *, progress: Progress) -> CodedVideos:
+    """Codes of a film's segments; nothing is known of its path, its label and the length that its header says.
+
+    Args:
+        file: of its features.
+        hasher: that makes the codes.
+        params: `index.batch_size` and `running.device`.
+        progress: counts segments.
+
+    Raises:
+        UserError: these are not the features that the hasher was trained on.
+    """
+    from ssvh_model.training.encoding import encode
+    from ssvh_model.training.frame_source import FrameSource
+
+    network, wanted = hasher.load()
+    facts = file.facts
+    shape = (network.config.frames, network.config.feature_size)
+    if (facts.frames, file.size) != shape or facts.meta != wanted:
+        raise UserError(
+            f"{file.path}: its features are {facts.frames} of {file.size} values a segment, made with {facts.meta}; "
+            f"{hasher.name} needs {shape[0]} of {shape[1]}, made with {wanted}"
+        )
+    device = pick_device(params.running.device)
+    names = [facts.id] * len(facts.firsts)
+    soft = encode(
+        network.to(device),
+        FrameSource(names, lambda numbers: torch.from_numpy(file.segments(numbers))),
+        batch_size=params.index.batch_size,
+        device=device,
+        progress=progress,
+    )
+    return CodedVideos(
+        ids=names,
+        codes=pack(sign_codes(soft.numpy())),
+        labels=[""] * len(names),
+        paths=[""] * len(names),
+        durations=np.full(len(names), facts.seconds, dtype=np.float32),
+        spans=facts.spans(),
+        bits=network.config.bits,
+        hasher=identity_of(hasher),
+    )
+
+
+def segments_of(params: Params) -> EvenSegments | None:
+    """How `index.segments` has videos cut; None if they stay whole."""
+    chosen = params.index.segments
+    return None if chosen == "whole" else EvenSegments(chosen.seconds, chosen.overlap)
 
 
 def _known_videos(file: FeatureFile, params: Params) -> dict[str, tuple[str, float]]:
@@ -182,7 +238,12 @@ def _with_label(video: Video, label: str | None) -> Video:
 
 
 def encode_videos(
-    videos: Sequence[Video], hasher: HasherSource, params: Params, *, progress: Callable[[str], Progress]
+    videos: Sequence[Video],
+    hasher: HasherSource,
+    params: Params,
+    *,
+    segments: EvenSegments | None,
+    progress: Callable[[str], Progress],
 ) -> EncodedVideos:
     """Codes of video files, and the features that they were made from.
 
@@ -191,7 +252,8 @@ def encode_videos(
     Args:
         videos: of `find_given_videos`.
         hasher: that makes the codes.
-        params: `features.batch_size`, `features.thumbnail` and `running`.
+        params: `features.batch_size`, `features.thumbnail`, `index.batch_size` and `running`.
+        segments: how videos that are longer than a segment are cut; None for whole videos.
         progress: makes a progress for something that is counted.
 
     Raises:
@@ -199,7 +261,6 @@ def encode_videos(
         UserError: the hasher's features are not made from videos.
     """
     from ssvh_model.index.video_encoder import backbone_of
-    from ssvh_model.video.extraction import extract_features
 
     network, wanted = hasher.load()
     bad = [video for video in videos if not video.usable]
@@ -208,39 +269,129 @@ def encode_videos(
             f"/{bad[0].path}: {bad[0].reason}" if bad else "no videos were given", list(videos)
         )
     use_work()
-    work = work_of(videos, wanted)
-    done = extract_features(
-        [replace(video, split="database") for video in videos],
-        Path("/"),
+    making = _Making(
+        hasher,
+        params,
+        progress,
         backbone_of(
             wanted,
             pick_device(params.running.device),
             model=hasher.image_model(wanted),
             trust_torchscript=params.running.trust_torchscript,
         ),
-        frames=network.config.frames,
-        batch_size=params.features.batch_size,
-        thumbnail=params.features.thumbnail,
-        folder=work,
-        workers=pick_workers(params.running.workers),
-        progress=progress("videos"),
+        network.config.frames,
+        work_of(videos, wanted),
     )
-    features = work / "features.h5"
-    coded = encode_features(FeatureFile(features), hasher, params, progress=progress("videos encoded"))
-    readable = {video.id: video for video in done if video.usable}
-    durations = np.array([readable[video].duration for video in coded.ids], dtype=np.float32)
+    whole: list[Video] = []
+    films: list[Video] = []
+    for video in videos:
+        is_film = segments is not None and video.usable and video.duration > segments.seconds
+        (films if is_film else whole).append(video)
+    parts: list[CodedVideos] = []
+    left_out = [video for video in whole if not video.usable]
+    made: list[Path] = []
+    readable = any(video.usable for video in whole)
+    if readable:
+        try:
+            coded, left_out = making.of_whole(whole)
+            parts.append(coded)
+        except NothingReadable as error:
+            if not films:
+                raise
+            left_out, readable = error.videos, False
+    if segments is not None and films:
+        of_films, made, unread = making.of_films(films, segments)
+        parts += of_films
+        left_out += unread
+        if not parts:
+            raise NothingReadable(f"/{unread[0].path}: {unread[0].reason}", left_out)
     return EncodedVideos(
-        replace(
+        joined_codes(parts), left_out, making.work / "features.h5" if readable else None, made, making.work
+    )
+
+
+def joined_codes(parts: Sequence[CodedVideos]) -> CodedVideos:
+    """All rows of parts that are by one hasher, at least one."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole.followed_by(part)
+    return whole
+
+
+@dataclass(frozen=True)
+class _Making:
+    """Makes features and codes of videos, in a folder."""
+
+    hasher: HasherSource
+    params: Params
+    progress: Callable[[str], Progress]
+    backbone: Backbone
+    frames: int
+    work: Path
+
+    def of_whole(self, videos: Sequence[Video]) -> tuple[CodedVideos, list[Video]]:
+        """Codes of whole videos, and those that are left out.
+
+        Raises:
+            NothingReadable: not one of them can be read.
+        """
+        from ssvh_model.video.extraction import extract_features
+
+        done = extract_features(
+            [replace(video, split="database") for video in videos],
+            Path("/"),
+            self.backbone,
+            frames=self.frames,
+            batch_size=self.params.features.batch_size,
+            thumbnail=self.params.features.thumbnail,
+            folder=self.work,
+            workers=pick_workers(self.params.running.workers),
+            progress=self.progress("videos"),
+        )
+        made = FeatureFile(self.work / "features.h5")
+        coded = encode_features(made, self.hasher, self.params, progress=self.progress("videos encoded"))
+        readable = {video.id: video for video in done if video.usable}
+        durations = np.array([readable[video].duration for video in coded.ids], dtype=np.float32)
+        coded = replace(
             coded,
             paths=[path_in_index(Path("/") / readable[video].path) for video in coded.ids],
             durations=durations,
             spans=whole_spans(durations),
             source="",
-        ),
-        [video for video in done if not video.usable],
-        features,
-        work,
-    )
+        )
+        return coded, [video for video in done if not video.usable]
+
+    def of_films(
+        self, videos: Sequence[Video], segments: EvenSegments
+    ) -> tuple[list[CodedVideos], list[Path], list[Video]]:
+        """Codes of films' segments, one part a film, their feature files, and the films that are left out."""
+        from ssvh_model.moments.extraction import extract_films
+
+        films, left_out = extract_films(
+            videos,
+            Path("/"),
+            self.backbone,
+            segments,
+            frames=self.frames,
+            batch_size=self.params.features.batch_size,
+            folder=self.work / "films",
+            workers=pick_workers(self.params.running.workers),
+            progress=self.progress("films"),
+        )
+        parts = []
+        said = self.progress("films encoded")
+        for number, film in enumerate(films, start=1):
+            coded = encode_film(FilmFile(film.path), self.hasher, self.params, progress=no_progress)
+            parts.append(
+                replace(
+                    coded,
+                    labels=["|".join(film.video.labels)] * len(coded),
+                    paths=[path_in_index(Path("/") / film.video.path)] * len(coded),
+                    durations=np.full(len(coded), film.video.duration, dtype=np.float32),
+                )
+            )
+            said(number, len(films))
+        return parts, [film.path for film in films], left_out
 
 
 def work_of(videos: Sequence[Video], features: FeatureMeta) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,24 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.features import FeatureFile
+from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos, whole_spans
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.snapshot import Snapshot, open_snapshot
+from ssvh_model.index.stored_features import kept_files
 from ssvh_model.manifest import Video
+from ssvh_model.moments.film_features import FilmFile, is_film_file
+from ssvh_model.moments.segments import EvenSegments
 from tasks import paths
-from tasks.index.build import ADDED, Progresses, remove_leftovers
-from tasks.index.encode import encode_features, encode_videos, find_given_videos, remove_work
+from tasks.index.build import Progresses, keep_features, remove_leftovers
+from tasks.index.encode import (
+    encode_features,
+    encode_film,
+    encode_videos,
+    find_given_videos,
+    joined_codes,
+    remove_work,
+)
 from tasks.registry.find_hasher import HasherSource, find_hasher
 
 if TYPE_CHECKING:
@@ -91,10 +102,16 @@ class _Encoding:
         parts = []
         left = set(self._known.ids)
         # The newest first: a video that was removed and added again counts as it was added last.
-        for path in sorted((self._folder / ADDED).glob("*.h5"), reverse=True):
+        for path in reversed(kept_files(self._folder)):
+            if is_film_file(path):
+                film = FilmFile(path)
+                if film.facts.id in left and self._fits(film.facts.meta, film.facts.frames, film.size):
+                    parts.append(self._described(self._encode_film(film)))
+                    left.remove(film.facts.id)
+                continue
             file = FeatureFile(path)
             rows = np.array([row for row, video in enumerate(file.ids) if video in left], dtype=np.int64)
-            if len(rows) and self._fits(file):
+            if len(rows) and self._fits(file.meta, *file.shape[1:]):
                 part = self._encode(file, rows)
                 parts.append(self._described(part))
                 left -= set(part.ids)
@@ -112,54 +129,71 @@ class _Encoding:
             parts += self._from_videos(sorted(left))
         if not parts:
             raise UserError(f"{self._folder}: not one of its videos can be encoded again")
-        whole = parts[0]
-        for part in parts[1:]:
-            whole = whole.followed_by(part)
-        return replace(whole, source=self._snapshot.source)
+        return replace(joined_codes(parts), source=self._snapshot.source)
 
-    def _fits(self, file: FeatureFile) -> bool:
+    def _fits(self, meta: FeatureMeta, frames: int, size: int) -> bool:
         network, wanted = self._hasher.load()
-        return file.meta == wanted and file.shape[1:] == (network.config.frames, network.config.feature_size)
+        return meta == wanted and (frames, size) == (network.config.frames, network.config.feature_size)
 
     def _encode(self, file: FeatureFile, rows: np.ndarray) -> CodedVideos:
         return encode_features(
             file, self._hasher, self._params, rows=rows, progress=self._progress("videos encoded")
         )
 
+    def _encode_film(self, film: FilmFile) -> CodedVideos:
+        said = self._progress(f"segments of {film.facts.id} encoded")
+        return encode_film(film, self._hasher, self._params, progress=said)
+
     def _described(self, part: CodedVideos) -> CodedVideos:
         """With labels, paths and durations as the index has them."""
         rows = [self._row[video] for video in part.ids]
         durations = self._known.durations[rows]
+        counts = Counter(part.ids)
+        alone = np.array([counts[video] == 1 for video in part.ids])
         return replace(
             part,
             labels=[self._known.labels[row] for row in rows],
             paths=[self._known.paths[row] for row in rows],
             durations=durations,
-            spans=whole_spans(durations),
+            spans=np.where(alone[:, None], whole_spans(durations), part.spans),
         )
 
     def _from_videos(self, ids: list[str]) -> list[CodedVideos]:
-        """Decode what has no features that fit; videos that are gone are left out."""
-        videos: list[Video] = []
+        """Decode what has no features that fit, cut as it was; videos that are gone are left out."""
+        videos: dict[EvenSegments | None, list[Video]] = {}
         gone: list[str] = []
         for video in ids:
             path = self._known.paths[self._row[video]]
             if not path or not Path(path).is_file():
                 gone.append(video)
                 continue
-            videos += [
+            videos.setdefault(self._segments(video), []).extend(
                 replace(found, id=video)
                 for found in find_given_videos(
                     [Path(path)], self._params, label=None, progress=self._progress("videos")
                 )
-            ]
+            )
         if gone:
             more = f" and {len(gone) - GONE_NAMED} more" if len(gone) > GONE_NAMED else ""
             self._say(
                 f"left out of the index, with neither stored features nor a file any more: {', '.join(gone[:GONE_NAMED])}{more}"
             )
-        if not any(video.usable for video in videos):
-            return []
-        encoded = encode_videos(videos, self._hasher, self._params, progress=self._progress)
-        remove_work(encoded.work)
-        return [self._described(encoded.coded)]
+        parts = []
+        for segments, alike in videos.items():
+            if not any(video.usable for video in alike):
+                continue
+            encoded = encode_videos(
+                alike, self._hasher, self._params, segments=segments, progress=self._progress
+            )
+            keep_features(self._folder, encoded, {video.id: video for video in alike})
+            remove_work(encoded.work)
+            parts.append(self._described(encoded.coded))
+        return parts
+
+    def _segments(self, video: str) -> EvenSegments | None:
+        """How a video of the index is cut."""
+        if self._snapshot.first_rows is None:
+            return None
+        rows = np.flatnonzero(self._snapshot.first_rows == self._snapshot.first_rows[self._row[video]])
+        spans = self._known.spans[rows]
+        return EvenSegments.of_spans(spans[spans[:, 0].argsort()])

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular
+from tasks.params.sections import IN_SEGMENTS, WHOLE
 from tasks.params.yaml_limits import has_huge_number, problem_with_size
 
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
@@ -88,9 +89,9 @@ def validate(model: type[SomeModel], content: dict[str, Any], path: Path) -> Som
 
 
 def _explain(model: type[BaseModel], error: Any) -> str:
-    location = error["loc"]
+    location = tuple(part for part in error["loc"] if part not in (WHOLE, IN_SEGMENTS))
     _, field = _find(model, location[:-1])
-    if field is not None and get_origin(field.annotation) in UNIONS:
+    if field is not None and get_origin(field.annotation) in UNIONS and not _section_in(field.annotation):
         location = location[:-1]  # behind the key stands which of its types did not fit
     key = ".".join(str(part) for part in location if part != "[key]")
     kind = error["type"]
@@ -123,6 +124,8 @@ def _find(
             by_name = {(info.alias or name): info for name, info in annotation.model_fields.items()}
             field = by_name.get(str(part))
             annotation = field.annotation if field else None
+            if position < len(parts) - 1:
+                annotation = _section_in(annotation) or annotation
         elif get_origin(annotation) is dict:
             annotation, field = get_args(annotation)[1], None
         elif position < len(parts):
@@ -130,6 +133,16 @@ def _find(
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         field = None
     return section, field
+
+
+def _section_in(annotation: Any) -> type[BaseModel] | None:
+    """The section that a value may be beside something else."""
+    if get_origin(annotation) not in UNIONS:
+        return None
+    options = [
+        get_args(option)[0] if get_origin(option) is Annotated else option for option in get_args(annotation)
+    ]
+    return next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
 def _keys(section: type[BaseModel] | None) -> list[str]:
@@ -172,6 +185,8 @@ def _allowed_type(annotation: Any, limits: dict[str, Any]) -> str:
         return f"a list {of}" + (", not empty" if limits.get("min_length") else "")
     if get_origin(annotation) is dict:
         return "a section of keys and values"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return f"a section of {' and '.join(_keys(annotation))}"
     text = NAMES.get(annotation, str(annotation))
     if annotation is str and limits.get("min_length"):
         return f"{text}, not empty"

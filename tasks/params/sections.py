@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
+# What pydantic calls the kinds of a value that is a word or a section; messages leave them out.
+WHOLE, IN_SEGMENTS = "a word", "a section"
 Split = Literal["train", "validation", "database", "query"]
 
 
@@ -251,11 +253,22 @@ class Watch(Section):
     unseen_codes: float = Field(ge=0, le=1)
 
 
+class Segments(Section):
+    """Of videos that are longer than one segment."""
+
+    seconds: float = Field(gt=0)
+    overlap: float = Field(ge=0, le=0.95)
+
+
 class Index(Section):
     """`ssvh encode`, `ssvh index` and what changes an index."""
 
     hasher: str = Field(min_length=1)
     batch_size: int = Field(ge=1)
+    segments: Annotated[
+        Annotated[Literal["whole"], Tag(WHOLE)] | Annotated[Segments, Tag(IN_SEGMENTS)],
+        Discriminator(lambda value: IN_SEGMENTS if isinstance(value, dict | Segments) else WHOLE),
+    ]
     exact_up_to: int = Field(ge=1)
     cells: int = Field(ge=2, le=1_000_000)
     probes: int = Field(ge=1)

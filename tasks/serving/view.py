@@ -13,10 +13,11 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.index.code_map import map_codes
 from ssvh_model.index.duplicates import duplicate_groups
-from ssvh_model.index.grouping import nearest_videos
 from ssvh_model.index.hex_codes import code_from_hex, code_to_hex
 from ssvh_model.index.scan import nearest
 from ssvh_model.index.snapshot import Snapshot
+from ssvh_model.moments.matching import Rows, find_moments
+from ssvh_model.moments.query import Query
 from ssvh_model.retrieval.hamming import as_words, hamming_distances
 from tasks.serving.encoding import LoadedHasher
 from tasks.serving.problems import BAD_REQUEST, NOT_FOUND, Problem
@@ -186,30 +187,34 @@ class IndexView:
             filters: what they must be.
             without: row of a video that is not wanted.
         """
-        kept = self.rows(filters)
-        words = None if kept is None else np.ascontiguousarray(self.snapshot.words[kept])
-
-        def search(wanted: int) -> tuple[np.ndarray, np.ndarray]:
-            if kept is None or words is None:
-                found, distances = self.snapshot.nearest(code[None], wanted)
-                return found[0], distances[0]
-            found, distances = nearest(as_words(code[None]), words, count=wanted)
-            return kept[found[0]], distances[0]
-
-        first_rows = self.snapshot.first_rows
-        rows, distances = nearest_videos(search, count + (without is not None), first_rows)
-        unwanted = -1 if without is None else without if first_rows is None else int(first_rows[without])
+        moments = find_moments(
+            Query(0.0, code), self.searched(filters), count + (without is not None), "video"
+        )
+        unwanted = -1 if without is None else self._first_row(without)
         most = self.version.bits if filters.max_distance is None else filters.max_distance
         hits = [
-            Hit(*self._known(row), distance, *self._span(row))
-            for row, distance in zip(rows.tolist(), distances.tolist(), strict=True)
-            if (row if first_rows is None else first_rows[row]) != unwanted and distance <= most
+            Hit(*self._known(one.row), round(one.distance), round(one.start, 3), round(one.end, 3))
+            for one in moments
+            if self._first_row(one.row) != unwanted and one.distance <= most
         ]
         return hits[:count]
 
-    def _span(self, row: int) -> tuple[float, float]:
-        start, end = self.videos.spans[row].tolist()
-        return round(start, 3), round(end, 3)
+    def searched(self, filters: Filters) -> Rows:
+        """The rows of videos that are as the filters want them, to be searched."""
+        snapshot, kept = self.snapshot, self.rows(filters)
+        if kept is None:
+            return Rows(snapshot.nearest, snapshot.words, snapshot.spans, snapshot.films)
+        words = np.ascontiguousarray(snapshot.words[kept])
+
+        def search(codes: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+            found, distances = nearest(as_words(codes), words, count=wanted)
+            return kept[found], distances
+
+        return Rows(search, snapshot.words, snapshot.spans, snapshot.films)
+
+    def _first_row(self, row: int) -> int:
+        first_rows = self.snapshot.first_rows
+        return row if first_rows is None else int(first_rows[row])
 
     def rows(self, filters: Filters) -> np.ndarray | None:
         """All rows of the videos that are as the filters want them, ascending; None for all."""

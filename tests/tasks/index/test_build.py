@@ -152,6 +152,10 @@ def test_a_video_without_stored_features_is_decoded_again_or_left_out(
     registry.set_registered_model_alias("video-hasher", "champion", "2")
     assert refresh_index(params, say=print, progress=silent)
     assert Searcher().nearest("new/x.mp4", 1)[0].distance == 0
+    assert Searcher().nearest("new/x.mp4", 1, rerank="features")[0].likeness == pytest.approx(1, abs=1e-2), (
+        "what was decoded again is kept"
+    )
+    shutil.rmtree("index/added")
     Path("new/x.mp4").unlink()
     registry.set_registered_model_alias("video-hasher", "champion", "1")
     lines: list[str] = []
@@ -278,7 +282,7 @@ def test_videos_of_a_folder_are_encoded_as_the_index_would(
     Path("mine/dogs/broken.mp4").write_bytes(b"no video")
     champion = find_hasher("champion", model="video-hasher")
     videos = find_given_videos([Path("mine")], params, label=None, progress=no_progress)
-    encoded = encode_videos(videos, champion, params, progress=silent)
+    encoded = encode_videos(videos, champion, params, segments=None, progress=silent)
     assert [video.id for video in encoded.left_out] == ["dogs/broken"]
     assert encoded.coded.ids == ["cats/one", "cats/two", "dogs/one"]
     assert encoded.coded.labels == ["cats", "cats", "dogs"]

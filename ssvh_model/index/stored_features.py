@@ -1,0 +1,76 @@
+"""The frame features of an index's videos that are kept: for its next hasher, and for a finer order of what codes find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ssvh_model.features import FeatureFile, FeatureMeta
+from ssvh_model.index.snapshot import Snapshot
+from ssvh_model.index.video_encoder import VideoEncoder
+from ssvh_model.moments.film_features import FilmFile, is_film_file
+from ssvh_model.moments.rerank import TimedFeatures
+
+ADDED = "added"  # folder in the index's, with the features of videos that were added to it
+
+
+def kept_files(folder: Path) -> list[Path]:
+    """The files with features of videos that were added to the index in `folder`, the oldest first."""
+    return sorted(path for path in (folder / ADDED).glob("*.h5") if path.stem.isdigit())
+
+
+class StoredFeatures:
+    """Features of the videos of a snapshot, made as its hasher wants them.
+
+    Args:
+        folder: of the index.
+        snapshot: of it.
+        encoder: with its hasher.
+
+    Raises:
+        UserError: a file is damaged. One that is gone by now is not missed.
+    """
+
+    def __init__(self, folder: Path, snapshot: Snapshot, encoder: VideoEncoder) -> None:
+        self._snapshot = snapshot
+        self._meta = encoder.features
+        self._shape = (encoder.hasher.config.frames, encoder.hasher.config.feature_size)
+        self._films: dict[str, FilmFile] = {}
+        self._whole: dict[str, tuple[FeatureFile, int]] = {}
+        # The newest first: a video that was removed and added again counts as it was added last.
+        for path in reversed(kept_files(folder)):
+            self._take(path)
+        if snapshot.source:
+            self._take(Path(snapshot.source))
+
+    def _take(self, path: Path) -> None:
+        if not path.is_file():
+            return
+        if is_film_file(path):
+            film = FilmFile(path)
+            name = film.facts.id
+            if self._fits(film.facts.meta, film.facts.frames, film.size) and name not in self._whole:
+                self._films.setdefault(name, film)
+            return
+        file = FeatureFile(path)
+        if self._fits(file.meta, *file.shape[1:]):
+            for row, name in enumerate(file.ids):
+                if name not in self._films:
+                    self._whole.setdefault(name, (file, row))
+
+    def _fits(self, meta: FeatureMeta, frames: int, size: int) -> bool:
+        return meta == self._meta and (frames, size) == self._shape
+
+    def of(self, row: int, start: float, end: float) -> TimedFeatures | None:
+        """Features of a row's video from one second to another; of a video that is kept as a whole, all. None if it has none."""
+        video = self._snapshot.text("ids", row)
+        if video in self._films:
+            film = self._films[video]
+            step = film.facts.step
+            first = min(max(0, int(start / step)), len(film) - 1)
+            count = max(1, min(len(film), int(end / step) + 1) - first)
+            return TimedFeatures(film.read(first, count), step, first * step)
+        if video in self._whole:
+            file, place = self._whole[video]
+            seconds = self._snapshot.duration(row) or 1.0
+            return TimedFeatures(file.read([place])[0].numpy(), seconds / self._shape[0], whole=True)
+        return None

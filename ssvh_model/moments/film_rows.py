@@ -1,0 +1,55 @@
+"""Which rows of an index are segments of films, and of which."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+NEAR_SECONDS = 0.01  # two segments are of one length
+LENGTHS = 4  # of segments that a query is cut into; the most frequent ones of an index
+
+
+class FilmRows:
+    """The rows of an index, by video.
+
+    Args:
+        spans: seconds at which what each row is of starts and ends, [n, 2] float32.
+        first_rows: of each row's video, the row that starts at 0, [n] int64.
+    """
+
+    def __init__(self, spans: np.ndarray, first_rows: np.ndarray) -> None:
+        self.spans, self.first_rows = spans, first_rows
+        # Rows of a video stand together, in the order of time.
+        self._order = np.lexsort((spans[:, 0], first_rows))
+        self._sorted_firsts = first_rows[self._order]
+        self._of_length: dict[float, np.ndarray] = {}
+
+    def of(self, first_row: int) -> np.ndarray:
+        """All rows of a video by the one that starts at 0, in the order of time, [segments] int64."""
+        low, high = np.searchsorted(self._sorted_firsts, [first_row, first_row + 1])
+        rows: np.ndarray = self._order[low:high]
+        return rows
+
+    @cached_property
+    def is_segment(self) -> np.ndarray:
+        """Which rows are of videos that have several, [n] bool."""
+        counts = np.bincount(self.first_rows, minlength=len(self.first_rows))
+        several: np.ndarray = counts[self.first_rows] > 1
+        return several
+
+    def are_segments_of(self, seconds: float) -> np.ndarray:
+        """Which rows are of videos that have several, and of that length, [n] bool."""
+        if seconds not in self._of_length:
+            lengths = self.spans[:, 1] - self.spans[:, 0]
+            self._of_length[seconds] = self.is_segment & (np.abs(lengths - seconds) <= NEAR_SECONDS)
+        return self._of_length[seconds]
+
+    @cached_property
+    def lengths(self) -> list[float]:
+        """Seconds of a segment, the most frequent ones of the index, longest first."""
+        spans = self.spans[self.is_segment]
+        rounded = np.round((spans[:, 1] - spans[:, 0]) / NEAR_SECONDS) * NEAR_SECONDS
+        lengths, counts = np.unique(np.round(rounded, 6), return_counts=True)
+        frequent = np.argsort(-counts, kind="stable")[:LENGTHS]
+        return sorted((float(lengths[place]) for place in frequent), reverse=True)

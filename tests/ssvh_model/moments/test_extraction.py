@@ -1,0 +1,98 @@
+"""Films become feature files as a stream, beside features of each segment that is decoded by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ssvh_model.errors import UserError
+from ssvh_model.manifest import Video
+from ssvh_model.moments.extraction import extract_films
+from ssvh_model.moments.film_features import FilmFile, is_film_file
+from ssvh_model.moments.segments import EvenSegments
+from ssvh_model.progress import no_progress
+from ssvh_model.video.decoding import sample_frames
+from tests.ssvh_model.video.odd_videos import MakeVideo, MeanColours
+
+SEGMENTS, FRAMES = EvenSegments(1.0, 0.5), 5
+
+
+def extract(folder: Path, names: dict[str, float], workers: int = 2) -> tuple[list[Path], list[Video]]:
+    videos = [Video(name, f"{name}.mp4", duration=seconds, sha256=name) for name, seconds in names.items()]
+    films, left_out = extract_films(
+        videos,
+        folder,
+        MeanColours(),
+        SEGMENTS,
+        frames=FRAMES,
+        batch_size=7,
+        folder=folder / "work",
+        workers=workers,
+        progress=no_progress,
+    )
+    return [film.path for film in films], left_out
+
+
+def test_each_frame_is_decoded_once_and_shared_by_segments(make_video: MakeVideo, tmp_path: Path) -> None:
+    make_video("long.mp4", 130)
+    (path,), left_out = extract(tmp_path, {"long": 5.2})
+    file = FilmFile(path)
+    assert not left_out and is_film_file(path)
+    assert len(file) == 26 and file.facts.step == pytest.approx(0.2) and file.facts.id == "long"
+    assert file.facts.spans()[:, 0].tolist() == pytest.approx(
+        [0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 2.8, 3.2, 3.6, 4.0, 4.2]
+    )
+    backbone, frames = MeanColours(), sample_frames(tmp_path / "long.mp4", 130).frames
+    found = file.segments(np.arange(12))
+    for number, (start, end) in enumerate(file.facts.spans().tolist()):
+        times = start + (np.arange(FRAMES) + 0.5) / FRAMES * (end - start)
+        naive = backbone(frames[(times * 25 + 1e-3).astype(int)]).half().numpy()
+        assert np.allclose(found[number].astype(float), naive.astype(float), atol=0.5)
+
+
+def test_a_film_that_is_made_is_not_made_again_and_workers_do_not_matter(
+    make_video: MakeVideo, tmp_path: Path
+) -> None:
+    for name in ("one", "two"):
+        make_video(f"{name}.mp4", 60 if name == "one" else 90)
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    names = {"one": 2.4, "bad": 9.0, "two": 3.6}
+    paths, left_out = extract(tmp_path, names)
+    assert [video.id for video in left_out] == ["bad"] and "not a video" in left_out[0].reason
+    before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
+    (tmp_path / "work" / f".{paths[1].name}.killed.tmp").write_bytes(b"half of it")
+    paths[1].unlink()
+    again, _ = extract(tmp_path, names, workers=1)
+    assert again == paths
+    assert paths[0].stat().st_mtime_ns == before[0][1]
+    assert [path.read_bytes() for path in paths] == [content for content, _ in before]
+
+
+def test_a_film_that_is_shorter_than_its_header_says_is_one_segment(
+    make_video: MakeVideo, tmp_path: Path
+) -> None:
+    make_video("short.mp4", 20)
+    (path,), _ = extract(tmp_path, {"short": 1.1})
+    file = FilmFile(path)
+    assert len(file) == FRAMES and file.facts.spans().tolist() == [[0, pytest.approx(0.8)]]
+
+
+@pytest.mark.parametrize("change", ["firsts", "features", "step", "text"])
+def test_a_damaged_file_is_refused(make_video: MakeVideo, tmp_path: Path, change: str) -> None:
+    make_video("film.mp4", 60)
+    (path,), _ = extract(tmp_path, {"film": 2.4})
+    if change == "text":
+        path.write_bytes(b"no HDF5")
+    else:
+        with h5py.File(path, "a") as file:
+            if change == "firsts":
+                file["firsts"][-1] = 1000
+            elif change == "features":
+                del file["features"]
+            else:
+                file.attrs["step"] = np.nan
+    with pytest.raises(UserError, match=path.name):
+        FilmFile(path)

@@ -1,0 +1,247 @@
+"""Films in an index: real files are added in segments, found by what was cut out of them, refreshed and taken out."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ssvh_model.features import FeatureMeta
+from ssvh_model.index.index_folder import IndexFolder
+from ssvh_model.index.searcher import Hit, Searcher
+from ssvh_model.index.snapshot import open_snapshot
+from ssvh_model.index.stored_features import kept_files
+from ssvh_model.index.video_encoder import VideoEncoder
+from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, save_hasher
+from ssvh_model.moments.film_features import FilmFile, is_film_file
+from ssvh_model.progress import Progress, no_progress
+from ssvh_model.training.centering import learn_center
+from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.video.backbones import load_backbone
+from ssvh_model.video.decoding import sample_frames
+from ssvh_model.video.encoding import write_video
+from tasks import paths
+from tasks.index.build import Addition, add_videos, keep_features, remove_videos, settings_of
+from tasks.index.encode import encode_videos, find_given_videos, remove_work
+from tasks.index.refresh import refresh_index
+from tasks.params.changes import with_changes
+from tasks.params.load import load_params
+from tasks.params.sections import Params
+from tasks.registry.find_hasher import find_hasher
+from tests.conftest import REPOSITORY
+from tests.hashers import write_hasher
+from tests.serving import moving_picture
+
+SIZE, FRAMES, RATE = 64, 8, 8
+SCENES, SCENE = 6, 2.0  # of a film, seconds each
+SEGMENTS = {"seconds": 2.0, "overlap": 0.5}
+
+
+def silent(_: str) -> Progress:
+    return no_progress
+
+
+def scenes(film: int) -> np.ndarray:
+    """The frames of a film."""
+    parts = [moving_picture(100 * film + number, frames=int(SCENE * RATE)) for number in range(SCENES)]
+    return np.concatenate(parts)
+
+
+def cut(film: int, start: float, seconds: float) -> Path:
+    """A clip out of a film, encoded again."""
+    first = round(start * RATE)
+    path = Path(f"cuts/{film}-{start:g}-{seconds:g}.mp4")
+    path.parent.mkdir(exist_ok=True)
+    write_video(path, scenes(film)[first : first + round(seconds * RATE)], rate=Fraction(RATE), quality=18)
+    return path
+
+
+@dataclass
+class Project:
+    """A project with films, two hashers in folders, and an index by the first with one whole clip."""
+
+    params: Params
+
+    def add(self, *places: str) -> Addition:
+        return add_videos(
+            paths.INDEX,
+            [Path(place) for place in places],
+            self.params,
+            hasher=None,
+            label=None,
+            say=print,
+            progress=silent,
+        )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Films, a clip, and two hashers that are centred on their frames."""
+    folder = tmp_path_factory.mktemp("films")
+    backbone = load_backbone("efficientnet_lite0", size=SIZE, device=torch.device("cpu"))
+    features = []
+    for film in range(3):
+        path = folder / "films" / f"film-{film}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        write_video(path, scenes(film), rate=Fraction(RATE), quality=18)
+        frames = sample_frames(path, SCENES * FRAMES, longer_side=512).frames
+        features += torch.as_tensor(backbone(frames)).split(FRAMES)
+    write_video(folder / "clip.mp4", moving_picture(999, frames=12), rate=Fraction(RATE), quality=18)
+    meta = FeatureMeta(backbone.name, backbone.weights_sha256, SIZE)
+    for seed in (1, 2):
+        hashing = write_hasher(
+            folder / f"hasher-{seed}", seed=seed, bits=64, frames=FRAMES, feature_size=1280, meta=meta
+        )
+        hasher, _ = load_saved_hasher(hashing)
+        names = [str(number) for number in range(len(features))]
+        learn_center(hasher, FrameSource.from_tensor(names, torch.stack(features)), batch_size=8)
+        save_hasher(hashing, hasher, meta)
+    return folder
+
+
+@pytest.fixture
+def project(made: Path, project: Path) -> Project:
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(text.replace("workers: 0  ", "workers: 2  "), encoding="utf-8")
+    for name in ("films", "hasher-1", "hasher-2"):
+        shutil.copytree(made / name, name)
+    shutil.copy(made / "clip.mp4", "clip.mp4")
+    params = with_changes(load_params(), {"index.segments": SEGMENTS}, where="test")
+    source = find_hasher("./hasher-1", model="")
+    videos = find_given_videos([Path("clip.mp4")], params, label=None, progress=no_progress)
+    encoded = encode_videos(videos, source, params, segments=None, progress=silent)
+    index = IndexFolder(paths.INDEX)
+    with index.alone():
+        index.replace(encoded.coded, source.folder, settings_of(params), seed=1)
+        keep_features(paths.INDEX, encoded, {video.id: video for video in videos})
+    remove_work(encoded.work)
+    return Project(params)
+
+
+def codes(folder: Path = paths.INDEX) -> dict[tuple[str, float], bytes]:
+    whole = open_snapshot(folder).whole()
+    starts = whole.spans[:, 0].tolist()
+    return {
+        (video, start): code.tobytes()
+        for video, start, code in zip(whole.ids, starts, whole.codes, strict=True)
+    }
+
+
+def by_each_segment(hasher: Path, film: int) -> dict[tuple[str, float], bytes]:
+    """Naively: every segment's frames are picked out of all frames of the film, and go through the backbone by themselves."""
+    encoder = VideoEncoder(*load_saved_hasher(hasher))
+    frames = sample_frames(Path(f"films/film-{film}.mp4"), int(SCENES * SCENE * RATE), longer_side=512).frames
+    found = {}
+    for start in np.arange(0, SCENES * SCENE - 1.5, 1.0).tolist():
+        times = start + (np.arange(FRAMES) + 0.5) / FRAMES * 2.0
+        picked = frames[(times * RATE + 1e-6).astype(int)]
+        features = encoder.backbone.features(encoder.backbone.prepare(picked)).half().numpy()
+        found[f"film-{film}", start] = encoder.codes_of(features[None])[0].tobytes()
+    return found
+
+
+def apart(one: bytes, other: bytes) -> int:
+    return sum((a ^ b).bit_count() for a, b in zip(one, other, strict=True))
+
+
+def test_films_are_found_by_what_is_cut_out_of_them(project: Project) -> None:
+    assert project.add("films").added == ["film-0", "film-1", "film-2"]
+    snapshot = open_snapshot(paths.INDEX)
+    assert (len(snapshot), snapshot.videos) == (3 * 11 + 1, 4)
+    found = codes()
+    for film in range(3):
+        naive = by_each_segment(Path("hasher-1"), film)
+        mine = {key: code for key, code in found.items() if key[0] == f"film-{film}"}
+        assert mine.keys() == naive.keys()
+        # Batches of other sizes give other last digits, which may turn a bit over.
+        assert all(apart(mine[key], naive[key]) <= 2 for key in naive)
+    searcher = Searcher()
+    right, finely = [], []
+    for film in range(3):
+        for start, seconds in ((1.0, 4.0), (4.5, 4.0), (7.25, 4.0), (0.0, 6.0)):
+            clip = cut(film, start, seconds)
+            for rerank, kept in (("none", right), ("features", finely)):
+                hit = searcher.nearest(clip, 3, rerank=rerank)[0]  # type: ignore[arg-type]
+                kept.append((hit.id == f"film-{film}" and abs(hit.start - start) <= 1.0, hit, start))
+    # Of a hasher that has learnt nothing not everything can be expected.
+    assert sum(good for good, *_ in right) >= 0.75 * len(right), right
+    assert all(good for good, *_ in finely), finely
+    assert all(abs(hit.start - start) <= 0.3 and hit.likeness is not None for _, hit, start in finely)
+
+
+def test_a_short_query_finds_a_segment_and_a_video_comes_once(project: Project) -> None:
+    project.add("films")
+    searcher = Searcher()
+    clip = cut(1, 6.0, 2.0)  # as long as a segment, and where one begins
+    hits = searcher.nearest(clip, 10)
+    assert (hits[0].id, hits[0].start, hits[0].end) == ("film-1", 6.0, 8.0)
+    assert sorted(hit.id for hit in hits) == ["clip", "film-0", "film-1", "film-2"]
+    every = searcher.nearest(clip, 100, group="none")
+    assert len(every) == 34 and every[0] == hits[0]
+    assert [hit.distance for hit in every] == sorted(hit.distance for hit in every)
+    whole = searcher.nearest("clip.mp4", 1, rerank="features")[0]
+    assert (whole.id, whole.start, whole.end) == ("clip", 0.0, 1.5)
+
+
+def test_films_come_and_go_as_a_whole_and_are_known(project: Project) -> None:
+    project.add("films/film-0.mp4")
+    before = codes()
+    assert project.add("films") == Addition(["film-1", "film-2"], ["film-0"], [])
+    assert {key: code for key, code in codes().items() if key in before} == before
+    assert remove_videos(paths.INDEX, ["film-1"], project.params, say=print) == ["film-1"]
+    assert {video for video, _ in codes()} == {"clip", "film-0", "film-2"}
+    assert remove_videos(paths.INDEX, ["film-1"], project.params, say=print) == []
+    assert project.add("films/film-1.mp4").added == ["film-1"]
+    assert len(codes()) == 34
+    Path("films/film-3.mp4").write_bytes(b"no video")
+    done = project.add("films")
+    assert [video.id for video in done.left_out] == ["film-3"] and len(done.there) == 3
+    assert not (paths.WORK / "encode").exists() or not list((paths.WORK / "encode").iterdir())
+
+
+@pytest.mark.parametrize("features", ["kept", "gone"])
+def test_another_hasher_takes_over_the_films_segment_by_segment(project: Project, features: str) -> None:
+    project.add("films")
+    if features == "gone":
+        shutil.rmtree("index/added")
+    # From now on videos are added as a whole; what is there stays cut as it is.
+    params = with_changes(project.params, {"index.segments": "whole"}, where="test")
+    assert refresh_index(params, hasher="./hasher-2", say=print, progress=silent)
+    snapshot = open_snapshot(paths.INDEX)
+    assert snapshot.hasher.sha256 == hasher_digest(Path("hasher-2"))
+    assert (len(snapshot), snapshot.videos) == (34, 4)
+    found = codes()
+    for film in range(3):
+        naive = by_each_segment(Path("hasher-2"), film)
+        mine = {key: code for key, code in found.items() if key[0] == f"film-{film}"}
+        assert mine.keys() == naive.keys() and all(apart(mine[key], naive[key]) <= 2 for key in naive)
+    row = snapshot.ids().index("film-2")
+    assert snapshot.text("paths", row) == "films/film-2.mp4" and snapshot.duration(row) == SCENES * SCENE
+    hit = Searcher().nearest(cut(0, 4.5, 4.0), 1, rerank="features")[0]
+    assert hit.id == "film-0" and abs(hit.start - 4.5) <= 0.3 and hit.likeness is not None, (
+        "also what was decoded again"
+    )
+
+
+def test_features_of_films_that_never_came_into_the_index_are_removed(project: Project) -> None:
+    project.add("films")
+    kept = kept_files(paths.INDEX)[1:]
+    assert [is_film_file(path) for path in kept] == [True, True, True]
+    assert [FilmFile(path).facts.id for path in kept] == ["film-0", "film-1", "film-2"]
+    # As after a kill between keeping features and adding codes.
+    remove_videos(paths.INDEX, ["film-1", "film-2"], project.params, say=print)
+    shutil.copy("films/film-0.mp4", "films/film-9.mp4")
+    project.add("films/film-9.mp4")
+    assert [FilmFile(path).facts.id for path in kept_files(paths.INDEX)[1:]] == ["film-0", "film-9"]
+
+
+def test_a_search_without_stored_features_says_so_by_none(project: Project) -> None:
+    project.add("films")
+    shutil.rmtree("index/added")
+    hits: list[Hit] = Searcher().nearest(cut(2, 4.0, 4.0), 3, rerank="features")
+    assert [hit.likeness for hit in hits] == [None] * 3
