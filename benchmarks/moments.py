@@ -29,7 +29,8 @@ from ssvh_model.corpus.arcade import RATE, render_arcade
 from ssvh_model.corpus.arcade_plan import ArcadeSpec
 from ssvh_model.features import FeatureFile
 from ssvh_model.index.index_folder import IndexFolder
-from ssvh_model.index.searcher import Hit, Rerank, Searcher
+from ssvh_model.index.searcher import Hit, Searcher
+from ssvh_model.moments.rerank import Rerank
 from ssvh_model.moments.segments import EvenSegments
 from ssvh_model.progress import no_progress
 from ssvh_model.retrieval.gmap import MAP_KS, gmap

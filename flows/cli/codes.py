@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,9 @@ Hasher = Annotated[
 Label = Annotated[
     str | None, typer.Option(help="Of all these videos; without it, the names of sub-folders count.")
 ]
+# As in the library, whose modules take seconds to import.
+Group = Literal["video", "none"]
+Rerank = Literal["none", "features"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Trust = Annotated[
     bool, typer.Option("--trust-torchscript", help="Run an image model that is TorchScript, a program.")
@@ -92,15 +95,33 @@ def remove(
 def search(
     video: Annotated[Path, typer.Argument(help="The video to search for.")],
     count: Annotated[int, typer.Option("-k", "--count", min=1, help="Videos to find.")] = 10,
+    group: Annotated[
+        Group, typer.Option(help="video: the best moment of each video. none: several of one, too.")
+    ] = "video",
+    rerank: Annotated[
+        Rerank,
+        typer.Option(
+            help="features: order what codes find by its stored frame features, which also tell more exactly where a moment is."
+        ),
+    ] = "none",
     folder: Index = paths.INDEX,
     as_json: Json = False,
     sheet: Annotated[Path | None, typer.Option(help="Draw the query and what was found, as PNG.")] = None,
     trust_torchscript: Trust = False,
 ) -> None:
-    """Print the videos nearest to a video, nearest first. Distances are differing bits."""
+    """Print the videos nearest to a video, and the moments in films, nearest first. Distances are differing bits."""
     from flows.commands.searching import search as run
 
-    run(video, folder, count=count, as_json=as_json, sheet=sheet, trust_torchscript=trust_torchscript)
+    run(
+        video,
+        folder,
+        count=count,
+        group=group,
+        rerank=rerank,
+        as_json=as_json,
+        sheet=sheet,
+        trust_torchscript=trust_torchscript,
+    )
 
 
 def duplicates(

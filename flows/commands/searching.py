@@ -17,14 +17,24 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads wit
 from ssvh_model.errors import UserError
 from ssvh_model.index.searcher import Hit, Searcher
 from ssvh_model.index.snapshot import Snapshot, open_snapshot
+from ssvh_model.moments.matching import Group
+from ssvh_model.moments.rerank import Rerank
 from ssvh_model.texts import printable
 from tasks.serving.decisions import Decisions, Verdict
 
 
 def search(
-    video: Path, folder: Path, *, count: int, as_json: bool, sheet: Path | None, trust_torchscript: bool
+    video: Path,
+    folder: Path,
+    *,
+    count: int,
+    group: Group,
+    rerank: Rerank,
+    as_json: bool,
+    sheet: Path | None,
+    trust_torchscript: bool,
 ) -> None:
-    """Print the videos nearest to a video.
+    """Print the videos nearest to a video, and where in them.
 
     Raises:
         UserError: the video or the index is at fault.
@@ -32,7 +42,7 @@ def search(
     if not video.is_file():
         raise UserError(f"{video}: no such video")
     searcher = Searcher(folder, trust_torchscript=trust_torchscript)
-    hits = searcher.nearest(video, count)
+    hits = searcher.nearest(video, count, group=group, rerank=rerank)
     if sheet is not None:
         _draw(sheet, video, searcher, hits)
     if as_json:
@@ -45,17 +55,27 @@ def search(
         }
         print(json.dumps(record, indent=2))
         return
-    rows = [
-        (
-            str(hit.distance),
-            hit.label or "-",
-            f"{hit.duration:.1f}" if hit.duration else "-",
-            hit.id,
-            hit.path or "-",
-        )
-        for hit in hits
-    ]
-    print(_table(("distance", "label", "seconds", "video", "path"), rows, right={0, 2}))
+    columns = {
+        "distance": [str(hit.distance) for hit in hits],
+        "likeness": [_two_places(hit.likeness) for hit in hits],
+        "label": [hit.label or "-" for hit in hits],
+        "seconds": [f"{hit.duration:.1f}" if hit.duration else "-" for hit in hits],
+        "found at": ["all" if hit.whole else f"{hit.start:.1f} to {hit.end:.1f}" for hit in hits],
+        "video": [hit.id for hit in hits],
+        "path": [hit.path or "-" for hit in hits],
+    }
+    if rerank == "none":
+        del columns["likeness"]
+    if all(hit.whole for hit in hits):
+        del columns["found at"]
+    right = {number for number, name in enumerate(columns) if name in ("distance", "likeness", "seconds")}
+    print(_table(tuple(columns), list(zip(*columns.values(), strict=True)), right=right))
+    if rerank == "features" and all(hit.likeness is None for hit in hits):
+        print("no frame features of these are stored, so that they come in the order of their codes")
+
+
+def _two_places(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _rounded(hit: Hit) -> dict[str, Any]:
@@ -192,7 +212,14 @@ def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> 
     from ssvh_model.pictures.search_sheet import COLUMNS, Found, draw_search_sheet
 
     found = [
-        Found(printable(hit.id), printable(hit.label), hit.distance, hit.duration, _frame(hit.path))
+        Found(
+            printable(hit.id),
+            printable(hit.label),
+            hit.distance,
+            hit.duration,
+            _frame(hit),
+            None if hit.whole else hit.start,
+        )
         for hit in hits
     ]
     draw_search_sheet(
@@ -205,14 +232,17 @@ def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> 
     )
 
 
-def _frame(path: str) -> Any:
-    """A frame of a found video; None where there is no file, or it can't be read any more."""
-    from ssvh_model.video.decoding import UnreadableVideo
+def _frame(hit: Hit) -> Any:
+    """The frame in the middle of what was found; None where there is no file, or it can't be read any more."""
+    from ssvh_model.pictures.search_sheet import SIDE
+    from ssvh_model.video.decoding import UnreadableVideo, frame_at
 
-    if not path or not Path(path).is_file():
+    if not hit.path or not Path(hit.path).is_file():
         return None
     try:
-        return _frames(Path(path), 1)[0]
+        if hit.whole:
+            return _frames(Path(hit.path), 1)[0]
+        return frame_at(Path(hit.path), (hit.start + hit.end) / 2, longer_side=2 * SIDE)
     except UnreadableVideo:
         return None
 

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -23,9 +22,7 @@ from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.moments.matching import Group, Moment, Rows, find_moments
 from ssvh_model.moments.query import Query, read_query
-from ssvh_model.moments.rerank import SHORTLIST, rerank_moments
-
-Rerank = Literal["none", "features"]
+from ssvh_model.moments.rerank import SHORTLIST, Rerank, rerank_moments
 
 
 @dataclass(frozen=True)
@@ -50,6 +47,11 @@ class Hit:
     start: float
     end: float
     likeness: float | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the video was found, as far as its duration is known."""
+        return self.start == 0 and self.end >= self.duration - 1e-3
 
 
 class Searcher:
@@ -165,7 +167,9 @@ class _State:
 
     @cached_property
     def stored(self) -> StoredFeatures:
-        return StoredFeatures(self.folder, self.snapshot, self.encoder)
+        config = self.encoder.hasher.config
+        shape = (config.frames, config.feature_size)
+        return StoredFeatures(self.folder, self.snapshot, self.encoder.features, shape)
 
     def hits(self, queries: Sequence[Query], count: int, group: Group, rerank: Rerank) -> list[list[Hit]]:
         if count < 1:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.index.snapshot import Snapshot
-from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.moments.film_features import FilmFile, is_film_file
 from ssvh_model.moments.rerank import TimedFeatures
 
@@ -24,16 +23,15 @@ class StoredFeatures:
     Args:
         folder: of the index.
         snapshot: of it.
-        encoder: with its hasher.
+        meta: how the features that its hasher takes are made.
+        shape: of a video's, (M, D).
 
     Raises:
         UserError: a file is damaged. One that is gone by now is not missed.
     """
 
-    def __init__(self, folder: Path, snapshot: Snapshot, encoder: VideoEncoder) -> None:
-        self._snapshot = snapshot
-        self._meta = encoder.features
-        self._shape = (encoder.hasher.config.frames, encoder.hasher.config.feature_size)
+    def __init__(self, folder: Path, snapshot: Snapshot, meta: FeatureMeta, shape: tuple[int, int]) -> None:
+        self._snapshot, self._meta, self._shape = snapshot, meta, shape
         self._films: dict[str, FilmFile] = {}
         self._whole: dict[str, tuple[FeatureFile, int]] = {}
         # The newest first: a video that was removed and added again counts as it was added last.

@@ -57,6 +57,11 @@ class Query:
     parts: Sequence[QueryPart] = ()
 
 
+def unit_of(frames: int) -> int:
+    """Frames between the starts of two segments of a query, where a segment has M frames."""
+    return max(1, frames // SEGMENTS_IN_A_SEGMENT)
+
+
 def read_query(encoder: VideoEncoder, path: Path, lengths: Sequence[float]) -> Query:
     """Decode and encode a video that is searched for.
 
@@ -96,7 +101,7 @@ def query_part(encoder: VideoEncoder, features: np.ndarray, length: float) -> Qu
         UserError: as `VideoEncoder.codes_of`.
     """
     frames = encoder.hasher.config.frames
-    unit = max(1, frames // SEGMENTS_IN_A_SEGMENT)
+    unit = unit_of(frames)
     firsts = np.arange(0, len(features) - frames + 1, unit)
     codes = [
         encoder.codes_of(features[some[:, None] + np.arange(frames)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from ssvh_model.copies.time_line import SPEEDS, FrameLikeness, best_time_line
 from ssvh_model.moments.matching import Moment
 from ssvh_model.moments.query import Query
+
+Rerank = Literal["none", "features"]
 
 SHORTLIST = 100  # places that are looked at, or as many as are wanted if these are more
 

@@ -28,6 +28,7 @@ class Found:
         distance: Hamming distance to the query, bits.
         duration: seconds; 0 if unknown.
         thumbnail: one of its frames; None if there is no file to take it from.
+        start: second of the video at which what was found begins; None if that is all of it.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Found:
     distance: int
     duration: float
     thumbnail: Thumbnail | None
+    start: float | None = None
 
 
 def draw_search_sheet(
@@ -83,6 +85,8 @@ def _caption(draw: ImageDraw.ImageDraw, x: int, y: int, found: Found, bits: int)
         draw.rectangle((x, y, x + max(2, round(found.distance / bits * SIDE)) - 1, y + 4), fill=BLUE)
     bold, plain = font(12, bold=True), font(11)
     length = f", {found.duration:.1f} s" if found.duration else ""
+    if found.start is not None:
+        length = f", at {found.start:.1f} s"
     bits_apart = f"{found.distance} bit{'' if found.distance == 1 else 's'} apart{length}"
     draw.text((x, y + 10), shortened(found.label or "no label", SIDE, bold), font=bold, fill=INK)
     draw.text((x, y + 27), shortened(found.id, SIDE, plain), font=plain, fill=GREY)

@@ -15,7 +15,7 @@ import numpy as np
 from ssvh_model.video.container import PacketTable, UnreadableVideo, open_video, read_packets
 from ssvh_model.video.reader import FrameReader, Picture, quarter_turns
 
-__all__ = ["Probe", "SampledFrames", "UnreadableVideo", "even_indices", "probe", "sample_frames"]
+__all__ = ["Probe", "SampledFrames", "UnreadableVideo", "even_indices", "frame_at", "probe", "sample_frames"]
 
 # Pixels that one video may cost to decode, some minutes on one core. A budget in pixels gives the same answer on a slow machine
 # as on a fast one, which a limit in seconds would not.
@@ -139,6 +139,33 @@ def sample_frames(
             f"too long to decode as a whole ({len(table)} frames of {pixels} pixels), and can't be searched"
         )
     return _sample_whole(path, table, count, sizes)
+
+
+def frame_at(path: Path, seconds: float, *, longer_side: int | None = None) -> np.ndarray:
+    """What a video shows some seconds after its first frame, [H, W, 3] uint8, RGB, upright.
+
+    Only what is needed is decoded, from the key frame before it on; where a file can't be searched, the frame in its middle
+    comes instead.
+
+    Args:
+        path: the file.
+        seconds: from 0; after its end, the last frame.
+        longer_side: as for `sample_frames`.
+
+    Raises:
+        UnreadableVideo: as `sample_frames`.
+    """
+    with open_video(path) as (container, stream):
+        table = read_packets(container, stream)
+        time_base = float(stream.time_base or 0)
+    if table.ordered and time_base:
+        times = (table.presentation - table.presentation[0]) * time_base
+        place = max(0, int(np.searchsorted(times, seconds + 1e-6, side="right")) - 1)
+        wanted = table.presentation[place : place + 1]
+        found = _decode_stretches(path, table, _stretches(table, wanted), wanted, (longer_side, None))
+        if found:
+            return found[int(wanted[0])].shown
+    return sample_frames(path, 1, longer_side=longer_side).frames[0]
 
 
 def _sample_whole(path: Path, table: PacketTable, count: int, sizes: Sizes) -> SampledFrames:

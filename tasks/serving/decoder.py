@@ -16,11 +16,15 @@ from typing import Any
 import numpy as np
 
 from ssvh_model.errors import UserError
+from ssvh_model.moments.grid import GridFrames
 from ssvh_model.video.container import UnreadableVideo, open_video
-from ssvh_model.video.decoding import probe, sample_frames
+from ssvh_model.video.decoding import frame_at, probe, sample_frames
 from tasks.serving.worker import Answer, serve
 
 OPEN_FILES = 64
+MOST_ON_A_GRID = (
+    256  # frames of a clip that is longer than the index's segments; of a longer one the beginning counts
+)
 PREVIEW_FRAMES = 12
 PREVIEW_SIDE = 320
 PREVIEW_MILLISECONDS = 250  # a frame
@@ -43,6 +47,8 @@ def main() -> None:
         try:
             if question["do"] == "look":
                 return look(path)
+            if question["do"] == "picture":
+                return {}, {"picture": picture_at(path, question["seconds"])}
             return frames_of(path, question)
         except UnreadableVideo as error:
             raise UserError(error.reason) from error
@@ -72,7 +78,7 @@ def limit_seconds(seconds: int) -> None:
 
 
 def frames_of(path: Path, question: dict[str, Any]) -> Answer:
-    """The frames that a hasher looks at. A video above `most_seconds` is not decoded."""
+    """The frames that a hasher looks at, and those on grids of `steps` seconds. A video above `most_seconds` is not decoded."""
     seen = probe(path)
     if seen.duration > question["most_seconds"]:
         return {"too_long": seen.duration}, {}
@@ -82,6 +88,13 @@ def frames_of(path: Path, question: dict[str, Any]) -> Answer:
     arrays = {"frames": sampled.frames, "indices": sampled.indices}
     if sampled.squares is not None:
         arrays["squares"] = sampled.squares
+    for number, step in enumerate(question["steps"]):
+        sizes = (question["longer_side"], question["square"])
+        pictures = list(GridFrames(path, step, sizes, most=MOST_ON_A_GRID))
+        arrays[f"frames on grid {number}"] = np.stack([picture.shown for picture in pictures])
+        squares = [picture.square for picture in pictures if picture.square is not None]
+        if squares:
+            arrays[f"squares on grid {number}"] = np.stack(squares)
     said = {
         "frames": sampled.total,
         "seconds": seen.duration,
@@ -119,6 +132,16 @@ def look(path: Path) -> Answer:
         "format": _format(path),
     }
     return said, {"thumbnail": _as_array(still), "preview": _as_array(moving)}
+
+
+def picture_at(path: Path, seconds: float) -> np.ndarray:
+    """What a video shows some seconds after its start, JPEG as bytes."""
+    from PIL import Image
+
+    written = io.BytesIO()
+    frame = frame_at(path, seconds, longer_side=PREVIEW_SIDE)
+    Image.fromarray(frame).save(written, "JPEG", quality=QUALITY)
+    return _as_array(written)
 
 
 def _format(path: Path) -> str:

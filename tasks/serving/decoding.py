@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ class Frames:
     """Decoded frames of a video, on their way to the encoder.
 
     Attributes:
-        arrays: as `SampledFrames` has them: `frames`, `indices` and perhaps `squares`.
+        arrays: as `SampledFrames` has them: `frames`, `indices` and perhaps `squares`; for each grid `frames on grid 0` and perhaps
+            `squares on grid 0`.
         total: number of frames of the video.
         seconds: of the video.
         remark: "" or what is wrong with the file.
@@ -88,7 +89,14 @@ class Decoding:
             worker.stop()
 
     def frames(
-        self, path: Path, *, count: int, longer_side: int | None, square: int | None, limited: bool = True
+        self,
+        path: Path,
+        *,
+        count: int,
+        longer_side: int | None,
+        square: int | None,
+        steps: Sequence[float] = (),
+        limited: bool = True,
     ) -> Frames:
         """Frames of a video for an encoder.
 
@@ -96,6 +104,7 @@ class Decoding:
             path: the video.
             count: M.
             longer_side, square: as `sample_frames` has them.
+            steps: seconds between two frames of the grids that are wanted, too (`ssvh_model.moments.grid`).
             limited: refuse a video that is longer than uploads may be.
 
         Raises:
@@ -107,6 +116,7 @@ class Decoding:
             "frames": count,
             "longer_side": longer_side,
             "square": square,
+            "steps": list(steps),
             "most_seconds": self._limits.seconds if limited else 1e18,
         }
         said, arrays = self._ask(question, UNREADABLE_VIDEO)
@@ -146,6 +156,15 @@ class Decoding:
                         self._looks.pop(key, None)
             self._forget()
         return found.result()
+
+    def picture(self, path: Path, seconds: float) -> bytes:
+        """What a video of the index shows some seconds after its start, JPEG.
+
+        Raises:
+            Problem: as `look`.
+        """
+        question = {"do": "picture", "path": str(path.resolve()), "seconds": seconds}
+        return self._ask(question, FILE_GONE)[1]["picture"].tobytes()
 
     def _forget(self) -> None:
         """Drop what was asked for longest ago, beyond `CACHED_BYTES`."""

@@ -15,6 +15,7 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
+from ssvh_model.moments.query import query_part
 from ssvh_model.video.decoding import SampledFrames
 from tasks.serving.worker import Answer, serve
 
@@ -31,7 +32,9 @@ class Encoders:
     def answer(self, question: dict[str, Any], arrays: dict[str, np.ndarray]) -> Answer:
         """Load a hasher, or encode a video with one that is loaded."""
         if question["do"] == "load":
-            return self._load(Path(question["folder"]), question["sha256"], question["trust_torchscript"]), {}
+            said = self._load(Path(question["folder"]), question["sha256"], question["trust_torchscript"])
+            hasher = self._encoders[question["sha256"]].hasher
+            return said, {"mean": hasher.feature_mean.numpy(), "scale": hasher.feature_scale.numpy()}
         encoder = self._encoders.get(question["sha256"])
         if encoder is None:
             return {"gone": True}, {}
@@ -39,7 +42,22 @@ class Encoders:
             arrays["frames"], arrays["indices"], question["frames"], "", arrays.get("squares")
         )
         features = encoder.features_of(sampled)
-        return {}, {"features": features, "code": encoder.codes_of(features[None])[0]}
+        found = {"features": features, "code": encoder.codes_of(features[None])[0]}
+        for number, length in enumerate(question["lengths"]):
+            pictures = arrays[f"frames on grid {number}"]
+            if len(pictures) < encoder.hasher.config.frames:  # a clip that is not longer than that
+                continue
+            on_grid = SampledFrames(
+                pictures,
+                np.arange(len(pictures), dtype=np.int32),
+                len(pictures),
+                "",
+                arrays.get(f"squares on grid {number}"),
+            )
+            part = query_part(encoder, encoder.features_of(on_grid), length)
+            for name in ("features", "firsts", "codes"):
+                found[f"{name} {number}"] = getattr(part, name)
+        return {}, found
 
     def _load(self, folder: Path, sha256: str, trust_torchscript: bool) -> dict[str, Any]:
         if sha256 not in self._encoders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
+from ssvh_model.moments.query import Query, QueryPart, unit_of
 from tasks.serving.decoding import Frames
 from tasks.serving.problems import NO_ENCODER, NOT_READY, Problem
 from tasks.serving.worker import Answer, WorkerEnded, WorkerProcess
@@ -29,12 +31,15 @@ class LoadedHasher:
         longer_side, square: what `sample_frames` makes of them.
         meta: how its features are made.
         cannot: "" or why it can't encode videos.
+        mean, scale: that it takes off features, [D] and [] float32 (`VideoHasher.center`).
     """
 
     folder: Path
     sha256: str
     frames: int
     meta: FeatureMeta
+    mean: np.ndarray
+    scale: np.ndarray
     longer_side: int | None = None
     square: int | None = None
     cannot: str = ""
@@ -48,11 +53,18 @@ class EncodedClip:
         code: packed, [ceil(K / 8)] uint8.
         features: of its frames, [M, D] float16.
         decoded: what is known of the video.
+        parts: its segments, where it is longer than those of the index.
     """
 
     code: np.ndarray
     features: np.ndarray
     decoded: Frames
+    parts: Sequence[QueryPart] = ()
+
+    @property
+    def query(self) -> Query:
+        """The same, to be searched for."""
+        return Query(self.decoded.seconds, self.code, self.features, self.parts)
 
 
 class HasherGone(Exception):
@@ -87,16 +99,21 @@ class Encoding:
             "sha256": sha256,
             "trust_torchscript": self._trust_torchscript,
         }
-        said, _ = self._worker.ask(question, {}, seconds=SECONDS_TO_LOAD)
+        said, learnt = self._worker.ask(question, {}, seconds=SECONDS_TO_LOAD)
         # JSON has lists for tuples.
         facts: dict[str, Any] = {
             name: tuple(fact) if isinstance(fact, list) else fact for name, fact in said.pop("meta").items()
         }
         meta = FeatureMeta(**facts)
-        return LoadedHasher(folder, sha256, meta=meta, **said)
+        return LoadedHasher(folder, sha256, meta=meta, mean=learnt["mean"], scale=learnt["scale"], **said)
 
-    def encode(self, hasher: LoadedHasher, frames: Frames) -> EncodedClip:
+    def encode(self, hasher: LoadedHasher, frames: Frames, lengths: Sequence[float] = ()) -> EncodedClip:
         """The code of a video.
+
+        Args:
+            hasher: that makes it.
+            frames: of the video.
+            lengths: seconds of the segments whose grids are among the frames, too.
 
         Raises:
             HasherGone: another hasher has taken its place for good.
@@ -104,7 +121,7 @@ class Encoding:
         """
         if hasher.cannot:
             raise Problem(NO_ENCODER, hasher.cannot)
-        question = {"do": "encode", "sha256": hasher.sha256, "frames": frames.total}
+        question = {"do": "encode", "sha256": hasher.sha256, "frames": frames.total, "lengths": list(lengths)}
         try:
             said, found = self._ask_again(question, frames)
             if "gone" in said:  # the process is a new one, or others have been loaded since
@@ -119,7 +136,12 @@ class Encoding:
             raise Problem(NO_ENCODER, str(error)) from error
         except WorkerEnded as error:
             raise Problem(NOT_READY, f"the encoder has ended ({error})", retry_after=5) from error
-        return EncodedClip(found["code"], found["features"], frames)
+        parts = []
+        for number, length in enumerate(lengths):
+            if f"codes {number}" in found:
+                own = {name: found[f"{name} {number}"] for name in ("features", "firsts", "codes")}
+                parts.append(QueryPart(length, length / hasher.frames, unit=unit_of(hasher.frames), **own))
+        return EncodedClip(found["code"], found["features"], frames, parts)
 
     def _ask_again(self, question: dict[str, Any], frames: Frames) -> Answer:
         """Ask; once more where the process was ended meanwhile, such as by a system that is short of memory."""

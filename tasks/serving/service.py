@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +34,7 @@ from tasks.serving.decoding import Decoding, Look
 from tasks.serving.encoding import EncodedClip, Encoding, HasherGone
 from tasks.serving.limits import Limits
 from tasks.serving.problems import BUSY, FILE_GONE, ID_TAKEN, NO_ENCODER, NOT_READY, Problem
-from tasks.serving.view import Filters, Hit, IndexVersion, IndexView
+from tasks.serving.view import Filters, Hit, IndexVersion, IndexView, Wanted
 from tasks.serving.worker import WorkerEnded
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -151,7 +151,7 @@ class SearchService:
                 snapshot = Snapshot(self.folder, pointer)
                 hasher = pointer.folder(self.folder) / HASHER
                 loaded = self._encoding.load(hasher, snapshot.hasher.sha256)
-                view = IndexView(snapshot, loaded, read_card(hasher))
+                view = IndexView(self.folder, snapshot, loaded, read_card(hasher))
                 view.make_ready()
                 return view
 
@@ -166,7 +166,7 @@ class SearchService:
         except OSError:
             return 0
 
-    def search_clip(self, clip: Path, count: int, filters: Filters) -> ClipHits:
+    def search_clip(self, clip: Path, wanted: Wanted, filters: Filters) -> ClipHits:
         """The videos nearest to a video file.
 
         Raises:
@@ -174,22 +174,30 @@ class SearchService:
         """
 
         def search(view: IndexView) -> ClipHits:
-            encoded = self._encode(clip, view)
-            hits = view.nearest(encoded.code, count, filters)
+            encoded = self._encode(
+                clip, view, [] if view.snapshot.films is None else view.snapshot.films.lengths
+            )
+            hits = view.nearest(encoded.query, wanted, filters)
             decoded = encoded.decoded
             code = code_to_hex(encoded.code)
             return ClipHits(view.version, code, decoded.total, decoded.seconds, decoded.remark, hits)
 
         return self._with_present_hasher(search)
 
-    def _encode(self, clip: Path, view: IndexView) -> EncodedClip:
+    def _encode(self, clip: Path, view: IndexView, lengths: Sequence[float] = ()) -> EncodedClip:
         hasher = view.hasher
         if hasher.cannot:
             raise Problem(NO_ENCODER, hasher.cannot)
         frames = self.decoding.frames(
-            clip, count=hasher.frames, longer_side=hasher.longer_side, square=hasher.square
+            clip,
+            count=hasher.frames,
+            longer_side=hasher.longer_side,
+            square=hasher.square,
+            steps=[length / hasher.frames for length in lengths],
         )
-        return self._encoding.encode(hasher, frames)
+        return self._encoding.encode(
+            hasher, frames, [length for length in lengths if length < frames.seconds]
+        )
 
     def _with_present_hasher(self, work: Callable[[IndexView], Result]) -> Result:
         """Do something with the present version of the index, again if its hasher is replaced meanwhile."""

@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.code_map import map_codes
@@ -16,8 +19,10 @@ from ssvh_model.index.duplicates import duplicate_groups
 from ssvh_model.index.hex_codes import code_from_hex, code_to_hex
 from ssvh_model.index.scan import nearest
 from ssvh_model.index.snapshot import Snapshot
-from ssvh_model.moments.matching import Rows, find_moments
+from ssvh_model.index.stored_features import StoredFeatures
+from ssvh_model.moments.matching import Group, Rows, find_moments
 from ssvh_model.moments.query import Query
+from ssvh_model.moments.rerank import SHORTLIST, Rerank, rerank_moments
 from ssvh_model.retrieval.hamming import as_words, hamming_distances
 from tasks.serving.encoding import LoadedHasher
 from tasks.serving.problems import BAD_REQUEST, NOT_FOUND, Problem
@@ -85,11 +90,28 @@ class Hit(VideoFacts):
     Attributes:
         distance: bits that differ from the query.
         start, end: of what was found, seconds; 0 and `seconds` for all of the video.
+        likeness: of the frames, aligned in time, at most 1; None where only codes were compared.
     """
 
     distance: int
     start: float
     end: float
+    likeness: float | None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of a search.
+
+    Attributes:
+        count: hits.
+        group: video (the best moment of each video) | none (several of one, too).
+        rerank: none (by codes alone) | features (in the order of the stored frame features, aligned in time).
+    """
+
+    count: int
+    group: Group = "video"
+    rerank: Rerank = "none"
 
 
 @dataclass(frozen=True)
@@ -114,12 +136,14 @@ class IndexView:
     """Videos, codes and the hasher of one version.
 
     Args:
-        snapshot: of the index.
+        folder: of the index.
+        snapshot: of it.
         hasher: that made its codes, as the encoder process has it.
         card: the hasher's model card, Markdown; "" if there is none.
     """
 
-    def __init__(self, snapshot: Snapshot, hasher: LoadedHasher, card: str) -> None:
+    def __init__(self, folder: Path, snapshot: Snapshot, hasher: LoadedHasher, card: str) -> None:
+        self._folder = folder
         self.snapshot, self.hasher, self.card = snapshot, hasher, card
         self.videos = snapshot.whole()
         self.first_rows = np.flatnonzero(self.videos.spans[:, 0] == 0)
@@ -137,7 +161,7 @@ class IndexView:
     def make_ready(self) -> None:
         """Do what only the first question would wait for: imports, and the table of labels."""
         if len(self.videos):
-            self.nearest(self.code(0), 1, Filters(labels=tuple(self.labels)[:1]))
+            self.nearest(Query(0.0, self.code(0)), Wanted(1), Filters(labels=tuple(self.labels)[:1]))
 
     def row(self, video: str) -> int:
         """The row of a video that starts at 0.
@@ -149,6 +173,15 @@ class IndexView:
             return self.row_of[video]
         except KeyError:
             raise Problem(NOT_FOUND, f"the index has no video {video!r}") from None
+
+    def row_at(self, video: str, start: float) -> int:
+        """The row of a video that starts nearest to a second.
+
+        Raises:
+            Problem: the index has no such video.
+        """
+        rows = self.rows_of_video(self.row(video))
+        return int(rows[np.abs(self.videos.spans[rows, 0] - start).argmin()])
 
     def facts(self, row: int) -> VideoFacts:
         """What the index knows of a video."""
@@ -177,27 +210,53 @@ class IndexView:
             raise Problem(BAD_REQUEST, str(error)) from error
 
     def nearest(
-        self, code: np.ndarray, count: int, filters: Filters, *, without: int | None = None
+        self, query: Query, wanted: Wanted, filters: Filters, *, without: int | None = None
     ) -> list[Hit]:
-        """The videos nearest to a code, each with its nearest row; nearest first, equally near ones by row.
+        """The videos nearest to a query, and where in them; nearest first, equally near ones by row.
 
         Args:
-            code: packed, [ceil(K / 8)] uint8.
-            count: how many at most.
+            query: that is searched for.
+            wanted: how many, and how.
             filters: what they must be.
             without: row of a video that is not wanted.
         """
-        moments = find_moments(
-            Query(0.0, code), self.searched(filters), count + (without is not None), "video"
-        )
+        count = wanted.count
+        if without is not None:
+            count += 1 if wanted.group == "video" else len(self.rows_of_video(self._first_row(without)))
+        if wanted.rerank == "features":
+            count = max(count, SHORTLIST)
+        moments = find_moments(query, self.searched(filters), count, wanted.group)
+        if wanted.rerank == "features":
+            moments = rerank_moments(query, moments, self._stored.of, self._centred)
         unwanted = -1 if without is None else self._first_row(without)
         most = self.version.bits if filters.max_distance is None else filters.max_distance
         hits = [
-            Hit(*self._known(one.row), round(one.distance), round(one.start, 3), round(one.end, 3))
+            Hit(
+                *self._known(one.row),
+                round(one.distance),
+                round(one.start, 3),
+                round(one.end, 3),
+                None if one.likeness is None else round(one.likeness, 4),
+            )
             for one in moments
             if self._first_row(one.row) != unwanted and one.distance <= most
         ]
-        return hits[:count]
+        return hits[: wanted.count]
+
+    def query_of(self, row: int) -> Query:
+        """A row of the index, to be searched for."""
+        start, end = self.videos.spans[row].tolist()
+        known = self._stored.of(row, start, end - 1e-3)
+        return Query(end - start, self.code(row), None if known is None else known.features)
+
+    @cached_property
+    def _stored(self) -> StoredFeatures:
+        shape = (self.hasher.frames, len(self.hasher.mean))
+        return StoredFeatures(self._folder, self.snapshot, self.hasher.meta, shape)
+
+    def _centred(self, features: Tensor) -> Tensor:
+        """As `VideoHasher.center`, which is in the encoder process."""
+        return (features - torch.from_numpy(self.hasher.mean)) / torch.from_numpy(self.hasher.scale)
 
     def searched(self, filters: Filters) -> Rows:
         """The rows of videos that are as the filters want them, to be searched."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ssvh_model.video import decoding
-from ssvh_model.video.decoding import UnreadableVideo, even_indices, probe, sample_frames
+from ssvh_model.video.decoding import UnreadableVideo, even_indices, frame_at, probe, sample_frames
 from tests.ssvh_model.video.odd_videos import MakeVideo, read_levels, turn
 
 
@@ -276,3 +276,11 @@ def test_squares_of_odd_videos_are_there_too(shared: Path) -> None:
             squares = sample_frames(path, 5, longer_side=0, square=32).squares
             assert squares is not None and squares.shape == (5, 32, 32, 3)
             assert squares.min() >= 0 and squares.max() <= 255 and np.isfinite(squares).all()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.99, 3.1, 100.0])
+def test_the_frame_that_is_shown_at_a_moment(make_video: MakeVideo, seconds: float) -> None:
+    path = make_video(frames=90, options={"g": "12"})
+    expected = min(89, int(seconds * 25 + 1e-6)) % 20
+    assert read_levels(frame_at(path, seconds)[None]) == [expected]
+    assert frame_at(path, seconds, longer_side=16).shape == (12, 16, 3)

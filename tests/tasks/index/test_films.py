@@ -2,63 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from ssvh_model.features import FeatureMeta
-from ssvh_model.index.index_folder import IndexFolder
+from flows.cli.app import app, exit_status
 from ssvh_model.index.searcher import Hit, Searcher
 from ssvh_model.index.snapshot import open_snapshot
 from ssvh_model.index.stored_features import kept_files
 from ssvh_model.index.video_encoder import VideoEncoder
-from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, save_hasher
+from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher
 from ssvh_model.moments.film_features import FilmFile, is_film_file
-from ssvh_model.progress import Progress, no_progress
-from ssvh_model.training.centering import learn_center
-from ssvh_model.training.frame_source import FrameSource
-from ssvh_model.video.backbones import load_backbone
 from ssvh_model.video.decoding import sample_frames
-from ssvh_model.video.encoding import write_video
 from tasks import paths
-from tasks.index.build import Addition, add_videos, keep_features, remove_videos, settings_of
-from tasks.index.encode import encode_videos, find_given_videos, remove_work
+from tasks.index.build import Addition, add_videos, remove_videos
 from tasks.index.refresh import refresh_index
 from tasks.params.changes import with_changes
-from tasks.params.load import load_params
 from tasks.params.sections import Params
-from tasks.registry.find_hasher import find_hasher
-from tests.conftest import REPOSITORY
-from tests.hashers import write_hasher
-from tests.serving import moving_picture
-
-SIZE, FRAMES, RATE = 64, 8, 8
-SCENES, SCENE = 6, 2.0  # of a film, seconds each
-SEGMENTS = {"seconds": 2.0, "overlap": 0.5}
-
-
-def silent(_: str) -> Progress:
-    return no_progress
-
-
-def scenes(film: int) -> np.ndarray:
-    """The frames of a film."""
-    parts = [moving_picture(100 * film + number, frames=int(SCENE * RATE)) for number in range(SCENES)]
-    return np.concatenate(parts)
-
-
-def cut(film: int, start: float, seconds: float) -> Path:
-    """A clip out of a film, encoded again."""
-    first = round(start * RATE)
-    path = Path(f"cuts/{film}-{start:g}-{seconds:g}.mp4")
-    path.parent.mkdir(exist_ok=True)
-    write_video(path, scenes(film)[first : first + round(seconds * RATE)], rate=Fraction(RATE), quality=18)
-    return path
+from tests.films import FRAMES, RATE, SCENE, SCENES, cut, make_films, silent, start_index
 
 
 @dataclass
@@ -81,46 +46,15 @@ class Project:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Films, a clip, and two hashers that are centred on their frames."""
     folder = tmp_path_factory.mktemp("films")
-    backbone = load_backbone("efficientnet_lite0", size=SIZE, device=torch.device("cpu"))
-    features = []
-    for film in range(3):
-        path = folder / "films" / f"film-{film}.mp4"
-        path.parent.mkdir(exist_ok=True)
-        write_video(path, scenes(film), rate=Fraction(RATE), quality=18)
-        frames = sample_frames(path, SCENES * FRAMES, longer_side=512).frames
-        features += torch.as_tensor(backbone(frames)).split(FRAMES)
-    write_video(folder / "clip.mp4", moving_picture(999, frames=12), rate=Fraction(RATE), quality=18)
-    meta = FeatureMeta(backbone.name, backbone.weights_sha256, SIZE)
-    for seed in (1, 2):
-        hashing = write_hasher(
-            folder / f"hasher-{seed}", seed=seed, bits=64, frames=FRAMES, feature_size=1280, meta=meta
-        )
-        hasher, _ = load_saved_hasher(hashing)
-        names = [str(number) for number in range(len(features))]
-        learn_center(hasher, FrameSource.from_tensor(names, torch.stack(features)), batch_size=8)
-        save_hasher(hashing, hasher, meta)
+    make_films(folder)
     return folder
 
 
 @pytest.fixture
 def project(made: Path, project: Path) -> Project:
-    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(text.replace("workers: 0  ", "workers: 2  "), encoding="utf-8")
-    for name in ("films", "hasher-1", "hasher-2"):
-        shutil.copytree(made / name, name)
-    shutil.copy(made / "clip.mp4", "clip.mp4")
-    params = with_changes(load_params(), {"index.segments": SEGMENTS}, where="test")
-    source = find_hasher("./hasher-1", model="")
-    videos = find_given_videos([Path("clip.mp4")], params, label=None, progress=no_progress)
-    encoded = encode_videos(videos, source, params, segments=None, progress=silent)
-    index = IndexFolder(paths.INDEX)
-    with index.alone():
-        index.replace(encoded.coded, source.folder, settings_of(params), seed=1)
-        keep_features(paths.INDEX, encoded, {video.id: video for video in videos})
-    remove_work(encoded.work)
-    return Project(params)
+    shutil.copytree(made, project, dirs_exist_ok=True)
+    return Project(start_index())
 
 
 def codes(folder: Path = paths.INDEX) -> dict[tuple[str, float], bytes]:
@@ -164,7 +98,7 @@ def test_films_are_found_by_what_is_cut_out_of_them(project: Project) -> None:
     right, finely = [], []
     for film in range(3):
         for start, seconds in ((1.0, 4.0), (4.5, 4.0), (7.25, 4.0), (0.0, 6.0)):
-            clip = cut(film, start, seconds)
+            clip = cut(Path(), film, start, seconds)
             for rerank, kept in (("none", right), ("features", finely)):
                 hit = searcher.nearest(clip, 3, rerank=rerank)[0]  # type: ignore[arg-type]
                 kept.append((hit.id == f"film-{film}" and abs(hit.start - start) <= 1.0, hit, start))
@@ -177,7 +111,7 @@ def test_films_are_found_by_what_is_cut_out_of_them(project: Project) -> None:
 def test_a_short_query_finds_a_segment_and_a_video_comes_once(project: Project) -> None:
     project.add("films")
     searcher = Searcher()
-    clip = cut(1, 6.0, 2.0)  # as long as a segment, and where one begins
+    clip = cut(Path(), 1, 6.0, 2.0)  # as long as a segment, and where one begins
     hits = searcher.nearest(clip, 10)
     assert (hits[0].id, hits[0].start, hits[0].end) == ("film-1", 6.0, 8.0)
     assert sorted(hit.id for hit in hits) == ["clip", "film-0", "film-1", "film-2"]
@@ -186,6 +120,32 @@ def test_a_short_query_finds_a_segment_and_a_video_comes_once(project: Project) 
     assert [hit.distance for hit in every] == sorted(hit.distance for hit in every)
     whole = searcher.nearest("clip.mp4", 1, rerank="features")[0]
     assert (whole.id, whole.start, whole.end) == ("clip", 0.0, 1.5)
+
+
+def test_the_command_prints_where_in_a_film(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    def ssvh(*arguments: str) -> str:
+        status = exit_status(lambda: app(list(arguments), standalone_mode=True))
+        captured = capsys.readouterr()
+        assert status == 0, captured.err
+        return captured.out
+
+    assert ssvh("add", "films").splitlines() == ["added film-0, film-1, film-2", "index: 4 videos"]
+    clip = str(cut(Path(), 1, 4.5, 4.0))
+    lines = ssvh("search", clip, "-k", "2", "--rerank", "features").splitlines()
+    assert lines[0].split() == ["distance", "likeness", "label", "seconds", "found", "at", "video", "path"]
+    cells = lines[1].split()
+    assert (
+        float(cells[1]) > 0.9 and cells[2:4] == ["-", "12.0"] and cells[-2:] == ["film-1", "films/film-1.mp4"]
+    )
+    assert float(cells[4]) == pytest.approx(4.5, abs=0.3) and float(cells[6]) == pytest.approx(8.5, abs=0.3)
+    found = json.loads(ssvh("search", clip, "-k", "6", "--group", "none", "--json", "--sheet", "sheet.png"))
+    assert found["videos"] == 4 and len(found["hits"]) == 6
+    assert {"id", "start", "end", "duration", "likeness", "distance"} <= found["hits"][0].keys()
+    assert found["hits"][0]["likeness"] is None
+    assert Path("sheet.png").stat().st_size > 1000
+    assert ssvh("remove", "film-1").endswith("index: 3 videos\n")
+    groups = ssvh("duplicates", "--radius", "0")
+    assert "of 3 videos are in" in groups
 
 
 def test_films_come_and_go_as_a_whole_and_are_known(project: Project) -> None:
@@ -222,7 +182,7 @@ def test_another_hasher_takes_over_the_films_segment_by_segment(project: Project
         assert mine.keys() == naive.keys() and all(apart(mine[key], naive[key]) <= 2 for key in naive)
     row = snapshot.ids().index("film-2")
     assert snapshot.text("paths", row) == "films/film-2.mp4" and snapshot.duration(row) == SCENES * SCENE
-    hit = Searcher().nearest(cut(0, 4.5, 4.0), 1, rerank="features")[0]
+    hit = Searcher().nearest(cut(Path(), 0, 4.5, 4.0), 1, rerank="features")[0]
     assert hit.id == "film-0" and abs(hit.start - 4.5) <= 0.3 and hit.likeness is not None, (
         "also what was decoded again"
     )
@@ -243,5 +203,5 @@ def test_features_of_films_that_never_came_into_the_index_are_removed(project: P
 def test_a_search_without_stored_features_says_so_by_none(project: Project) -> None:
     project.add("films")
     shutil.rmtree("index/added")
-    hits: list[Hit] = Searcher().nearest(cut(2, 4.0, 4.0), 3, rerank="features")
+    hits: list[Hit] = Searcher().nearest(cut(Path(), 2, 4.0, 4.0), 3, rerank="features")
     assert [hit.likeness for hit in hits] == [None] * 3

@@ -68,5 +68,11 @@ function askForToken(before) {
 }
 
 // The code is in the address of a picture, so that a browser does not keep one of another video that had the same id.
-export const thumbnail = (video) => `${at("thumbnails", video.id)}?of=${video.code}`;
+// Whether what was found is a part of a video.
+export const isMoment = (video) => video.start > 0 || video.end < video.seconds - 0.001;
+
+export const thumbnail = (video) => {
+  const moment = isMoment(video) ? `&at=${(video.start + video.end) / 2}` : "";
+  return `${at("thumbnails", video.id)}?of=${video.code}${moment}`;
+};
 export const at = (kind, id) => `/${kind}/${encodeURIComponent(id)}`;

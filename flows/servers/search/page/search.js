@@ -40,6 +40,7 @@ function filters() {
     if ($(name).value !== "") params.set(name.replace("-", "_"), $(name).value);
   }
   if (query && $("max-distance").value !== $("max-distance").max) params.set("max_distance", $("max-distance").value);
+  if (query && $("rerank").checked) params.set("rerank", "features");
   return params;
 }
 
@@ -48,6 +49,7 @@ function sayDistance() {
   const all = slider.value === slider.max;
   $("max-distance-said").textContent = all ? "any distance" : count(Number(slider.value), "bit");
   slider.disabled = query === null;
+  $("rerank").disabled = query === null;
 }
 
 export async function run({ more = false } = {}) {
@@ -71,7 +73,7 @@ export async function run({ more = false } = {}) {
       return;
     }
     params.set("count", PAGE);
-    const answer = await (query.file ? askForClip(params, mine.signal) : post(params, { id: query.id }, mine.signal));
+    const answer = await (query.file ? askForClip(params, mine.signal) : post(params, { id: query.id, start: query.start ?? 0 }, mine.signal));
     shown = 0;
     show(answer.hits, answer.query, false);
     if (answer.query.kind !== "code") showAsked(answer.query);
@@ -95,10 +97,10 @@ const FILE_TYPE = { "Content-Type": "application/octet-stream" };
 const post = (params, question, signal) =>
   ask(`/search?${params}`, { method: "POST", body: JSON.stringify(question), headers: JSON_TYPE, signal });
 
-// A clip is sent once; after that its code will do, unless the index has another hasher by now.
+// A clip is sent once; after that its code will do, unless the index has another hasher by now, or more than that code is compared.
 async function askForClip(params, signal) {
   const asked = query;
-  if (asked.coded) {
+  if (asked.coded && !about.films && !params.has("rerank")) {
     try {
       return await post(params, asked.coded, signal);
     } catch (problem) {
@@ -140,7 +142,7 @@ function showAsked(asked) {
 
 export function alike(video) {
   location.hash = "#search";
-  query = { id: video.id };
+  query = { id: video.id, start: video.start };
   $("pick").value = video.id;
   run().then(() => $("results-title").focus());
 }
@@ -220,7 +222,7 @@ $("query").addEventListener("submit", (event) => {
   }
 });
 const again = debounced(run);
-for (const name of ["label", "min-seconds", "max-seconds", "max-distance"]) {
+for (const name of ["label", "min-seconds", "max-seconds", "max-distance", "rerank"]) {
   $(name).addEventListener("input", () => { sayDistance(); again(); });
 }
 $("query").addEventListener("reset", () => setTimeout(() => {

@@ -1,7 +1,7 @@
 // Videos as cards and in a dialog: a picture that plays, facts, and the code as a strip of bits.
 
-import { $, count, fault, make, makeSvg, say, secondsText, terms } from "./dom.js";
-import { ask, at, change, thumbnail } from "./http.js";
+import { $, clock, count, fault, make, makeSvg, say, secondsText, terms } from "./dom.js";
+import { ask, at, change, isMoment, thumbnail } from "./http.js";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -58,8 +58,18 @@ export function player(video, properties = {}) {
     moving.addEventListener("error", () => moving.replaceWith(make("span", { className: "no-picture" }, "no picture")));
     element.replaceWith(moving);
   });
+  if (isMoment(video)) playMoment(element, video);
   element.src = at("files", video.id);
   return element;
+}
+
+// From where it was found on; with controls on to the end, without them the moment again and again.
+function playMoment(element, video) {
+  element.addEventListener("loadedmetadata", () => { element.currentTime = video.start; });
+  if (element.controls) return;
+  element.addEventListener("timeupdate", () => {
+    if (element.currentTime >= video.end) element.currentTime = video.start;
+  });
 }
 
 // The number of frames stands in the file, not in the index, so that it is asked for once a card is seen.
@@ -83,7 +93,8 @@ export function frames(video) {
 
 export function facts(video) {
   const labels = video.labels.map((label) => make("span", { className: "tag" }, label));
-  return make("p", { className: "facts" }, ...labels, make("span", {}, secondsText(video.seconds)), frames(video));
+  const length = isMoment(video) ? `${clock(video.start)} to ${clock(video.end)}, of ${secondsText(video.seconds)}` : secondsText(video.seconds);
+  return make("p", { className: "facts" }, ...labels, make("span", {}, length), frames(video));
 }
 
 export function card(video, bits, asked, alike) {
@@ -96,7 +107,8 @@ export function card(video, bits, asked, alike) {
   const head = make("div", { className: "shown" }, open);
   if (found) {
     const unit = video.distance === 1 ? " bit" : " bits";
-    head.append(make("p", { className: "distance" }, make("strong", {}, String(video.distance)), unit));
+    const alike = video.likeness === null ? [] : [`, frames ${video.likeness.toFixed(2)}`];
+    head.append(make("p", { className: "distance" }, make("strong", {}, String(video.distance)), unit, ...alike));
   }
   const code = strip(video.code, bits, asked?.code ?? null);
   const article = make("article", { className: "card" }, head, make("h3", {}, video.id), facts(video), code, button);
@@ -114,6 +126,7 @@ export async function details(video, bits, alike) {
     const file = known?.file;
     const all = {
       label: video.labels.join(", ") || "none",
+      "found at": isMoment(video) ? `${clock(video.start)} to ${clock(video.end)}` : "",
       length: secondsText(file?.seconds ?? video.seconds),
       frames: file ? String(file.frames) : (known?.no_file ?? "…"),
       size: file ? `${file.width} × ${file.height} pixels, ${file.megabytes.toFixed(2)} MB` : "",

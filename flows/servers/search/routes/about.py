@@ -32,6 +32,7 @@ class About:
     Attributes:
         index: the version that answers now.
         exact: False if a search looks into some cells only.
+        films: True if some videos are cut into segments that are found by themselves.
         longest: seconds of the longest video.
         labels: the most frequent first.
         takes_clips: False if only codes and videos of the index can be searched for.
@@ -42,6 +43,7 @@ class About:
 
     index: IndexVersion
     exact: bool
+    films: bool
     longest: float
     labels: list[Label]
     takes_clips: bool
@@ -104,9 +106,17 @@ def about_routes(parts: Parts, measures: Measures) -> APIRouter:
         def about() -> About:
             labels = [Label(label, videos) for label, videos in list(view.labels.items())[:SHOWN_LABELS]]
             cannot = view.hasher.cannot
-            exact = view.snapshot.cells is None
+            exact, films = view.snapshot.cells is None, view.snapshot.films is not None
             return About(
-                view.version, exact, view.longest, labels, not cannot, cannot, bool(view.card), service.limits
+                view.version,
+                exact,
+                films,
+                view.longest,
+                labels,
+                not cannot,
+                cannot,
+                bool(view.card),
+                service.limits,
             )
 
         return await in_thread(about)

@@ -6,15 +6,17 @@ import time
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from flows.servers.search.parts import Filtered, Parts, in_thread
 from ssvh_model.index.hex_codes import code_to_hex
+from ssvh_model.moments.matching import Group
+from ssvh_model.moments.query import Query as SearchedFor
+from ssvh_model.moments.rerank import Rerank
 from tasks.serving.problems import BAD_REQUEST, OTHER_HASHER, Problem
 from tasks.serving.service import ClipHits
-from tasks.serving.view import Filters, Hit, IndexVersion, IndexView
+from tasks.serving.view import Filters, Hit, IndexVersion, IndexView, Wanted
 
 MOST_HITS = 500
 LARGEST_QUESTION = 16_384  # bytes of JSON
@@ -25,6 +27,7 @@ class Question(BaseModel):
 
     Attributes:
         id: of a video of the index; it is not among what is found.
+        start: with an id: second at which the segment begins that is searched for, where the video has several; otherwise its first one.
         code: in hexadecimal digits.
         hasher: digest of the one that made the code; if the index's is another by now, the question is refused.
     """
@@ -32,6 +35,7 @@ class Question(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: str | None = None
+    start: float = 0.0
     code: str | None = None
     hasher: str | None = None
 
@@ -97,16 +101,25 @@ def search_routes(parts: Parts) -> APIRouter:
 
     @router.post("/search", openapi_extra=BODY)
     async def search(
-        request: Request, filters: Filtered, count: Annotated[int, Query(ge=1, le=MOST_HITS)] = 10
+        request: Request,
+        filters: Filtered,
+        count: Annotated[int, Query(ge=1, le=MOST_HITS)] = 10,
+        group: Annotated[
+            Group, Query(description="video: the best moment of each video; none: several of one, too.")
+        ] = "video",
+        rerank: Annotated[
+            Rerank, Query(description="features: in the order of the stored frame features, aligned in time.")
+        ] = "none",
     ) -> Answer:
-        """Find the videos nearest to a clip (the file is the body), to a video of the index, or to a code (JSON)."""
+        """Find the videos nearest to a clip (the file is the body), to a video of the index, or to a code (JSON), and where in them."""
+        wanted = Wanted(count, group, rerank)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
             question = await _question(request)
             began = time.perf_counter()
-            return await in_thread(_by_code, parts.service.view, question, count, filters, began)
+            return await in_thread(_by_code, parts.service.view, question, wanted, filters, began)
         async with parts.uploads.received(request) as clip:
             began = time.perf_counter()
-            found = await in_thread(parts.service.search_clip, clip, count, filters)
+            found = await in_thread(parts.service.search_clip, clip, wanted, filters)
         return _of_clip(found, began)
 
     return router
@@ -127,16 +140,16 @@ async def _question(request: Request) -> Question:
         ) from error
 
 
-def _by_code(view: IndexView, question: Question, count: int, filters: Filters, began: float) -> Answer:
+def _by_code(view: IndexView, question: Question, wanted: Wanted, filters: Filters, began: float) -> Answer:
     present = view.version.hasher
     if question.hasher not in (None, present.sha256):
         raise Problem(
             OTHER_HASHER, f"the index's codes are by {present.name} now, whose digest is {present.sha256}"
         )
-    row = None if question.id is None else view.row(question.id)
-    code: np.ndarray = view.parse_code(question.code or "") if row is None else view.code(row)
-    hits = view.nearest(code, count, filters, without=row)
-    asked = Asked("code" if row is None else "id", code_to_hex(code), question.id or "")
+    row = None if question.id is None else view.row_at(question.id, question.start)
+    query = SearchedFor(0.0, view.parse_code(question.code or "")) if row is None else view.query_of(row)
+    hits = view.nearest(query, wanted, filters, without=row)
+    asked = Asked("code" if row is None else "id", code_to_hex(query.code), question.id or "")
     return Answer(view.version, asked, hits, round(time.perf_counter() - began, 6))
 
 

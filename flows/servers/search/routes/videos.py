@@ -178,9 +178,17 @@ def video_routes(parts: Parts) -> APIRouter:
         return Changed(view.version, id)
 
     @router.get("/thumbnails/{id:path}", response_class=Response, responses=_pictures("image/jpeg"))
-    async def thumbnail(id: str) -> Response:
-        """The frame in the middle of a video, JPEG."""
-        return Response((await look(id)).thumbnail, media_type="image/jpeg", headers=IMMUTABLE)
+    async def thumbnail(
+        id: str, at: Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="Seconds.")] = None
+    ) -> Response:
+        """The frame in the middle of a video, or at a moment, JPEG."""
+        if at is None:
+            picture = (await look(id)).thumbnail
+        else:
+            view = service.view
+            path = service.file_of(view, view.row(id))
+            picture = await in_thread(service.decoding.picture, path, at, limiter=parts.decoding)
+        return Response(picture, media_type="image/jpeg", headers=IMMUTABLE)
 
     @router.get("/previews/{id:path}", response_class=Response, responses=_pictures("image/webp"))
     async def preview(id: str) -> Response:

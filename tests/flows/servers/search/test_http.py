@@ -57,6 +57,7 @@ def test_a_clip_finds_what_the_library_finds(server: Server, searchable: Searcha
         "code": answer["query"]["code"],
         "start": 0.0,
         "end": 3.0,
+        "likeness": None,
     }
     assert answer["query"]["kind"] == "clip" and answer["query"]["frames"] == 24
     assert answer["query"]["seconds"] == pytest.approx(3.0)

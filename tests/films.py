@@ -1,0 +1,90 @@
+"""Films of scenes that all differ, clips that are cut out of them, and hashers for both."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ssvh_model.features import FeatureMeta
+from ssvh_model.index.index_folder import IndexFolder
+from ssvh_model.model.hasher_file import load_saved_hasher, save_hasher
+from ssvh_model.progress import Progress, no_progress
+from ssvh_model.training.centering import learn_center
+from ssvh_model.training.frame_source import FrameSource
+from ssvh_model.video.backbones import load_backbone
+from ssvh_model.video.decoding import sample_frames
+from ssvh_model.video.encoding import write_video
+from tasks import paths
+from tasks.index.build import keep_features, settings_of
+from tasks.index.encode import encode_videos, find_given_videos, remove_work
+from tasks.params.load import load_params
+from tasks.params.sections import Params
+from tasks.registry.find_hasher import find_hasher
+from tests.conftest import REPOSITORY
+from tests.hashers import write_hasher
+from tests.serving import moving_picture
+
+SIZE, FRAMES, RATE = 64, 8, 8
+FILMS, SCENES, SCENE = 3, 6, 2.0  # scenes of a film, seconds each
+SEGMENTS = {"seconds": 2.0, "overlap": 0.5}
+
+
+def silent(_: str) -> Progress:
+    return no_progress
+
+
+def scenes(film: int) -> np.ndarray:
+    """The frames of a film."""
+    parts = [moving_picture(100 * film + number, frames=int(SCENE * RATE)) for number in range(SCENES)]
+    return np.concatenate(parts)
+
+
+def cut(folder: Path, film: int, start: float, seconds: float) -> Path:
+    """A clip out of a film, encoded again."""
+    first = round(start * RATE)
+    path = folder / f"cuts/{film}-{start:g}-{seconds:g}.mp4"
+    path.parent.mkdir(exist_ok=True)
+    write_video(path, scenes(film)[first : first + round(seconds * RATE)], rate=Fraction(RATE), quality=18)
+    return path
+
+
+def make_films(folder: Path) -> None:
+    """Films in `films`, a clip `clip.mp4`, and two hashers, `hasher-1` and `hasher-2`, that are centred on the films' frames."""
+    backbone = load_backbone("efficientnet_lite0", size=SIZE, device=torch.device("cpu"))
+    features = []
+    for film in range(FILMS):
+        path = folder / "films" / f"film-{film}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        write_video(path, scenes(film), rate=Fraction(RATE), quality=18)
+        frames = sample_frames(path, SCENES * FRAMES, longer_side=512).frames
+        features += torch.as_tensor(backbone(frames)).split(FRAMES)
+    write_video(folder / "clip.mp4", moving_picture(999, frames=12), rate=Fraction(RATE), quality=18)
+    meta = FeatureMeta(backbone.name, backbone.weights_sha256, SIZE)
+    for seed in (1, 2):
+        hashing = write_hasher(
+            folder / f"hasher-{seed}", seed=seed, bits=64, frames=FRAMES, feature_size=1280, meta=meta
+        )
+        hasher, _ = load_saved_hasher(hashing)
+        names = [str(number) for number in range(len(features))]
+        learn_center(hasher, FrameSource.from_tensor(names, torch.stack(features)), batch_size=8)
+        save_hasher(hashing, hasher, meta)
+
+
+def start_index() -> Params:
+    """In the folder of a project that `make_films` has filled: params.yaml that cuts films, and an index of the clip by the first hasher."""
+    text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
+    text = text.replace("workers: 0  ", "workers: 2  ").replace("segments: whole", f"segments: {SEGMENTS}")
+    paths.PARAMS.write_text(text, encoding="utf-8")
+    params = load_params()
+    source = find_hasher("./hasher-1", model="")
+    videos = find_given_videos([Path("clip.mp4")], params, label=None, progress=no_progress)
+    encoded = encode_videos(videos, source, params, segments=None, progress=silent)
+    index = IndexFolder(paths.INDEX)
+    with index.alone():
+        index.replace(encoded.coded, source.folder, settings_of(params), seed=1)
+        keep_features(paths.INDEX, encoded, {video.id: video for video in videos})
+    remove_work(encoded.work)
+    return params

@@ -1,0 +1,116 @@
+"""`ssvh serve` in front of films: a clip finds the moment that it shows, by HTTP and on the page, which plays from there."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssvh_model.index.searcher import Searcher
+from tasks import paths
+from tasks.index.build import add_videos
+from tests.browser import SECONDS_TO_SHOW, chromium, find_browser
+from tests.films import FILMS, RATE, SCENE, SCENES, cut, make_films, scenes, silent, start_index
+from tests.serving import Server, serving
+
+START, SECONDS = 4.5, 4.0  # of a query
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with an index of a whole clip and of films, in segments."""
+    folder = tmp_path_factory.mktemp("films")
+    make_films(folder)
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        params, places = start_index(), [Path("films")]
+        add_videos(paths.INDEX, places, params, hasher=None, label=None, say=print, progress=silent)
+    finally:
+        os.chdir(before)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(films: Path) -> Iterator[Server]:
+    with serving(films) as started:
+        yield started
+
+
+def test_a_clip_finds_the_moment_that_the_library_finds(server: Server, films: Path) -> None:
+    clip = cut(films, 1, START, SECONDS)
+    for rerank in ("none", "features"):
+        for group in ("video", "none"):
+            answer = (
+                server.search(clip.read_bytes(), count=5, rerank=rerank, group=group)
+                .raise_for_status()
+                .json()
+            )
+            expected = Searcher(films / "index").nearest(clip, 5, rerank=rerank, group=group)  # type: ignore[arg-type]
+            assert [(hit["id"], hit["distance"]) for hit in answer["hits"]] == [
+                (hit.id, hit.distance) for hit in expected
+            ]
+            for hit, by_library in zip(answer["hits"], expected, strict=True):
+                assert hit["start"] == pytest.approx(by_library.start, abs=2e-3)
+                assert hit["likeness"] == pytest.approx(by_library.likeness, abs=1e-3)
+    best = server.search(clip.read_bytes(), rerank="features").json()["hits"][0]
+    assert best["id"] == "film-1" and abs(best["start"] - START) <= 0.3 and best["seconds"] == SCENES * SCENE
+
+
+def test_a_film_is_one_video_that_comes_once(server: Server) -> None:
+    about = server.client.get("/index").json()
+    assert about["index"]["videos"] == FILMS + 1 and about["films"]
+    listed = server.client.get("/videos").json()
+    assert listed["total"] == FILMS + 1
+    assert [video["id"] for video in listed["videos"]] == ["clip", *(f"film-{film}" for film in range(FILMS))]
+    assert sorted(server.client.get("/map").json()["ids"]) == sorted(
+        video["id"] for video in listed["videos"]
+    )
+    found = server.find({"id": "film-2", "start": 6.0}, count=9).raise_for_status().json()  # type: ignore[dict-item]
+    assert {hit["id"] for hit in found["hits"]} == {"clip", "film-0", "film-1"}
+    code = found["query"]["code"]
+    best = server.find({"code": code}, count=1).json()["hits"][0]
+    assert (best["id"], best["start"], best["end"], best["distance"]) == ("film-2", 6.0, 8.0, 0)
+    by_frames = server.find({"id": "film-2", "start": 6.0}, count=9, rerank="features").json()["hits"]  # type: ignore[dict-item]
+    assert all(hit["likeness"] is not None for hit in by_frames)
+
+
+def test_a_picture_of_a_moment_is_what_the_film_shows_then(server: Server) -> None:
+    for seconds in (1.0, 7.3):
+        answer = server.client.get("/thumbnails/film-1", params={"at": seconds}).raise_for_status()
+        picture = np.asarray(Image.open(io.BytesIO(answer.content))).astype(float)
+        expected = scenes(1)[int(seconds * RATE)].astype(float)
+        assert np.abs(picture - expected).mean() < 15
+    assert server.client.get("/thumbnails/film-1", params={"at": -1}).status_code == 422
+
+
+def test_the_page_plays_from_the_moment(server: Server, films: Path) -> None:
+    if (program := find_browser()) is None:
+        pytest.skip("needs Chromium, which is not installed")
+    clip = cut(films, 1, START, SECONDS)
+    with chromium(program) as running:
+        tab = running.new_context(
+            viewport={"width": 1400, "height": 1000}, base_url=server.address
+        ).new_page()
+        tab.set_default_timeout(SECONDS_TO_SHOW * 1000)
+        tab.goto("/")
+        tab.wait_for_selector("#results .card")
+        tab.set_input_files("#clip", clip)
+        tab.locator("#results-title", has_text="Nearest to").wait_for()
+        tab.check("#rerank")
+        tab.locator("#results .distance", has_text="frames").first.wait_for()
+        first = tab.locator("#results .card").first
+        assert first.locator("h3").inner_text() == "film-1"
+        assert first.locator(".facts span", has_text=" to ").inner_text().startswith("0:04.")
+        first.locator(".screen").click()
+        tab.locator("#details dt", has_text="found at").wait_for()
+        tab.wait_for_function(
+            "start => { const video = document.querySelector('#details-screen video, #details-screen img');"
+            " return video && (video.tagName === 'IMG' ? video.naturalWidth > 0 : video.currentTime > start); }",
+            arg=START - 0.5,
+        )
