@@ -159,7 +159,7 @@ def is_film_file(path: Path) -> bool:
 
     Raises:
         FileNotFoundError: there is none.
-        UserError: it is not HDF5.
+        UserError: it is not HDF5, or damaged.
     """
-    with open_hdf5(path, WHAT) as file:
+    with damage_reported(path, WHAT), open_hdf5(path, WHAT) as file:
         return "firsts" in file

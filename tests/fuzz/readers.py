@@ -62,10 +62,17 @@ def read_video(folder: Path) -> str | None:
 
 
 def read_features(folder: Path) -> None:
-    """As a training: everything of the file, the features of all its rows."""
+    """As a training, or a search in films: everything of the file, the features of all its rows."""
     from ssvh_model.features import FeatureFile
+    from ssvh_model.moments.film_features import FilmFile, is_film_file
 
-    file = FeatureFile(folder / "features.h5")
+    path = folder / "features.h5"
+    if path.is_file() and is_film_file(path):
+        film = FilmFile(path)
+        film.facts.spans()
+        film.segments(np.arange(len(film.facts.firsts)))
+        return
+    file = FeatureFile(path)
     file.meta, file.frame_indices  # noqa: B018 - both read
     file.read(np.arange(len(file)))
 

@@ -80,9 +80,10 @@ def _features(rows: int = 5) -> dict[str, Any]:
 
 
 def features(folder: Path) -> None:
-    """A feature file, one of compressed features, and one whose features are views on others."""
-    from ssvh_model.features import write_feature_file
+    """A feature file, one of compressed features, one whose features are views on others, and one of a film."""
+    from ssvh_model.features import FeatureMeta, write_feature_file
     from ssvh_model.joined import join_rows
+    from ssvh_model.moments.film_features import FilmFacts, write_film_features
 
     write_feature_file(folder / "plain" / "features.h5", **_features())
     (folder / "compressed").mkdir()
@@ -109,6 +110,12 @@ def features(folder: Path) -> None:
             dtype=np.dtype(np.float16),
             fill=np.nan,
         )
+
+    frames = np.random.default_rng(1).normal(size=(10, 6)).astype(np.float16)
+    facts = FilmFacts(
+        "film", "00", FeatureMeta("efficientnet_lite0", "00ff", 64), 4, 0.25, 2.5, np.array([0, 2, 4, 6])
+    )
+    write_film_features(folder / "film" / "features.h5", facts, [frames[:7], frames[7:]])
 
 
 def other_features(folder: Path) -> None:

@@ -81,7 +81,7 @@ def state():
         added[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     cells = snapshot.cells
     return {
-        "videos": [whole.ids, whole.codes.tolist(), whole.labels, whole.paths, whole.durations.tolist(), whole.source],
+        "videos": [whole.ids, whole.codes.tolist(), whole.labels, whole.paths, whole.durations.tolist(), whole.spans.tolist(), whole.source],
         "hasher": vars(whole.hasher),
         "cells": cells and [cells.centres.tolist(), cells.ends.tolist(), cells.probes],
         "removed": sorted(snapshot.removed_ids()),
@@ -133,12 +133,14 @@ def ssvh(*command: str) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stored features, a hasher in a folder, and two clips and a file that is none to add."""
+    """Stored features, a hasher in a folder, and two clips, one of them longer than a segment, and a file that is none to add."""
     folder = tmp_path / "before"
     folder.mkdir()
     monkeypatch.chdir(folder)
     params = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(params.replace("workers: 0  ", "workers: 1  "), encoding="utf-8")
+    params = params.replace("workers: 0  ", "workers: 1  ")
+    params = params.replace("segments: whole", "segments: {seconds: 1.1, overlap: 0.5}")
+    Path("params.yaml").write_text(params, encoding="utf-8")
     backbone = load_backbone("efficientnet_lite0", size=64, device=torch.device("cpu"))
     meta = FeatureMeta(backbone.name, backbone.weights_sha256, 64)
     write_hasher(Path("hasher"), frames=4, feature_size=1280, meta=meta)
@@ -152,9 +154,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         meta=meta,
     )
     Path("new").mkdir()
-    for name in "xy":
+    for name, length in (("x", 8), ("y", 12)):
         picture = rng.integers(0, 256, (1, 4, 4, 3), dtype=np.uint8)
-        frames = picture.repeat(8, 0).repeat(16, 1).repeat(16, 2)
+        frames = picture.repeat(length, 0).repeat(16, 1).repeat(16, 2)
         write_video(Path("new", f"{name}.mp4"), frames, rate=Fraction(8), quality=20)
     Path("new/broken.mp4").write_bytes(b"no video")
     return folder
