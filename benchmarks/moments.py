@@ -46,13 +46,7 @@ from tasks.params.sections import Params
 from tasks.registry.find_hasher import find_hasher
 
 CLIPS_A_FILM = 10
-SETTINGS = (
-    None,
-    (2.0, 0.5),
-    (4.0, 0.5),
-    (4.0, 0.75),
-    (10.0, 0.5),
-)  # seconds and overlap; None for whole films
+SETTINGS = (None, (2.0, 0.5), (4.0, 0.5), (10.0, 0.5))  # seconds and overlap; None for whole films
 RERANKS: tuple[Rerank, ...] = ("none", "features")
 NEAR = 1.0  # seconds by which a found place may be off
 QUALITY = 20

@@ -22,7 +22,7 @@ from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.moments.matching import Group, Moment, Rows, find_moments
 from ssvh_model.moments.query import Query, read_query
-from ssvh_model.moments.rerank import SHORTLIST, Rerank, rerank_moments
+from ssvh_model.moments.rerank import Rerank, find_reranked
 
 
 @dataclass(frozen=True)
@@ -192,11 +192,11 @@ class _State:
         found = []
         for query in queries:
             if rerank == "features":
-                moments = find_moments(query, rows, max(count, SHORTLIST), group)
-                moments = rerank_moments(query, moments, self.stored.of, self.encoder.hasher.center)
+                center = self.encoder.hasher.center
+                moments = find_reranked(query, rows, count, group, self.stored.of, center)
             else:
                 moments = find_moments(query, rows, count, group)
-            found.append([self._hit(moment) for moment in moments[:count]])
+            found.append([self._hit(moment) for moment in moments])
         return found
 
     def _hit(self, moment: Moment) -> Hit:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,12 +80,17 @@ def extract_films(
     settings = {**vars(backbone.meta), **vars(segments), "frames": frames, "batch_size": batch_size}
     films: list[Film] = []
     left_out: list[Video] = []
-    with hold_lock(folder / "locks" / "films"), pools(workers, backbone) as (decoders, networks):
+    given_up = threading.Event()
+    with (
+        hold_lock(folder / "locks" / "films"),
+        pools(workers, backbone) as (decoders, networks),
+        _set_at_an_error(given_up),
+    ):
         remove_temporaries(folder)
         made: list[Future[str]] = []
         paths = [folder / f"film-{shard_key([video], settings)[:32]}.h5" for video in videos]
         for video, path in zip(videos, paths, strict=True):
-            job = _FilmExtraction(video, root, backbone, segments, frames, batch_size, networks)
+            job = _FilmExtraction(video, root, backbone, segments, frames, batch_size, networks, given_up)
             made.append(decoders.submit(job.run, path, shard_key([video], settings)))
         for number, (video, path, done) in enumerate(zip(videos, paths, made, strict=True), start=1):
             if reason := done.result():
@@ -92,6 +99,20 @@ def extract_films(
                 films.append(Film(video, path))
             progress(number, len(videos))
     return films, left_out
+
+
+@contextmanager
+def _set_at_an_error(event: threading.Event) -> Iterator[None]:
+    """Films that are being worked on are left at ctrl-C: the rest of one may take an hour."""
+    try:
+        yield
+    except BaseException:
+        event.set()
+        raise
+
+
+class _GivenUp(Exception):
+    """Nobody waits for the film any more."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +124,7 @@ class _FilmExtraction:
     frames: int
     batch_size: int
     networks: ThreadPoolExecutor
+    given_up: threading.Event
 
     def run(self, path: Path, key: str) -> str:
         """Make the file if it is not there; "" or why it can't be made."""
@@ -131,6 +153,8 @@ class _FilmExtraction:
     def _features(self, grid: GridFrames) -> Iterator[np.ndarray]:
         ahead: deque[Future[Tensor]] = deque()
         for batch in prepared_batches(grid, self.backbone, self.batch_size):
+            if self.given_up.is_set():
+                raise _GivenUp
             ahead.append(self.networks.submit(self.backbone.features, batch))
             if len(ahead) > BATCHES_AHEAD:
                 yield self._halves(ahead.popleft().result())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ssvh_model.copies.time_line import SPEEDS, FrameLikeness, best_time_line
-from ssvh_model.moments.matching import Moment
+from ssvh_model.moments.matching import Group, Moment, Rows, find_moments
 from ssvh_model.moments.query import Query
 
 Rerank = Literal["none", "features"]
@@ -38,6 +38,45 @@ class TimedFeatures:
 
 # The stored features of a row's video from one second to another, or more; None where there are none.
 FeaturesOf = Callable[[int, float, float], TimedFeatures | None]
+
+
+def find_reranked(
+    query: Query,
+    rows: Rows,
+    count: int,
+    group: Group,
+    features_of: FeaturesOf,
+    centred: Callable[[Tensor], Tensor],
+) -> list[Moment]:
+    """As `find_moments`, by the likeness of frames among those that codes find.
+
+    Args:
+        query, rows, count, group: as for `find_moments`.
+        features_of, centred: as for `rerank_moments`.
+    """
+    most = max(count, SHORTLIST)
+    # The best place of each video, and the best ones of all: where codes are unsure, the right one is not always its film's nearest.
+    groups: tuple[Group, ...] = ("video",) if rows.films is None else ("video", "none")
+    shortlist = {
+        (moment.row, moment.start): moment
+        for kind in groups
+        for moment in find_moments(query, rows, most, kind)
+    }
+    by_codes = sorted(shortlist.values(), key=lambda moment: (moment.distance, moment.row))
+    ordered = rerank_moments(query, by_codes, features_of, centred)
+    found: list[Moment] = []
+    taken: dict[int, list[float]] = {}
+    for moment in ordered:
+        video = moment.row if rows.films is None else int(rows.films.first_rows[moment.row])
+        starts = taken.setdefault(video, [])
+        # Several of the shortlist may turn out to be the same place.
+        if not starts or (
+            group == "none"
+            and all(abs(moment.start - start) >= (moment.end - moment.start) / 2 for start in starts)
+        ):
+            starts.append(moment.start)
+            found.append(moment)
+    return found[:count]
 
 
 def rerank_moments(

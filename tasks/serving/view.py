@@ -22,7 +22,7 @@ from ssvh_model.index.snapshot import Snapshot
 from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.moments.matching import Group, Rows, find_moments
 from ssvh_model.moments.query import Query
-from ssvh_model.moments.rerank import SHORTLIST, Rerank, rerank_moments
+from ssvh_model.moments.rerank import SHORTLIST, Rerank, find_reranked
 from ssvh_model.retrieval.hamming import as_words, hamming_distances
 from tasks.serving.encoding import LoadedHasher
 from tasks.serving.problems import BAD_REQUEST, NOT_FOUND, Problem
@@ -223,11 +223,13 @@ class IndexView:
         count = wanted.count
         if without is not None:
             count += 1 if wanted.group == "video" else len(self.rows_of_video(self._first_row(without)))
+        rows = self.searched(filters)
         if wanted.rerank == "features":
-            count = max(count, SHORTLIST)
-        moments = find_moments(query, self.searched(filters), count, wanted.group)
-        if wanted.rerank == "features":
-            moments = rerank_moments(query, moments, self._stored.of, self._centred)
+            # All of the shortlist: some may be farther than the filters want.
+            of_shortlist = max(count, SHORTLIST)
+            moments = find_reranked(query, rows, of_shortlist, wanted.group, self._stored.of, self._centred)
+        else:
+            moments = find_moments(query, rows, count, wanted.group)
         unwanted = -1 if without is None else self._first_row(without)
         most = self.version.bits if filters.max_distance is None else filters.max_distance
         hits = [

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from torch import Tensor
 
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video
@@ -96,3 +98,28 @@ def test_a_damaged_file_is_refused(make_video: MakeVideo, tmp_path: Path, change
                 file.attrs["step"] = np.nan
     with pytest.raises(UserError, match=path.name):
         FilmFile(path)
+
+
+def test_an_interrupt_does_not_wait_for_the_film_that_is_being_worked_on(
+    make_video: MakeVideo, tmp_path: Path
+) -> None:
+    make_video("short.mp4", 60)
+    make_video("long.mp4", 2000)
+    batches: list[int] = []
+
+    class Counted(MeanColours):
+        def features(self, planes: Tensor) -> Tensor:
+            batches.append(len(planes))
+            if len(batches) > 50:  # by now it is the long one's; all of it would take twenty seconds
+                time.sleep(0.05)
+            return super().features(planes)
+
+    def interrupted(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    videos = [Video("short", "short.mp4", duration=2.4), Video("long", "long.mp4", duration=80.0)]
+    work = {"frames": FRAMES, "batch_size": 1, "folder": tmp_path / "work", "workers": 1}
+    with pytest.raises(KeyboardInterrupt):
+        extract_films(videos, tmp_path, Counted(), SEGMENTS, **work, progress=interrupted)  # type: ignore[arg-type]
+    assert sum(batches) < 400, "the long one has 400 frames on the grid"
+    assert len(list((tmp_path / "work").glob("film-*.h5"))) == 1

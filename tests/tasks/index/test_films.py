@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from dataclasses import dataclass
@@ -118,6 +119,12 @@ def test_a_short_query_finds_a_segment_and_a_video_comes_once(project: Project) 
     every = searcher.nearest(clip, 100, group="none")
     assert len(every) == 34 and every[0] == hits[0]
     assert [hit.distance for hit in every] == sorted(hit.distance for hit in every)
+    finely = searcher.nearest(clip, 20, group="none", rerank="features")
+    for film in range(3):
+        starts = sorted(hit.start for hit in finely if hit.id == f"film-{film}")
+        assert len(starts) > 1 and all(
+            later - earlier >= 1.0 for earlier, later in itertools.pairwise(starts)
+        )
     whole = searcher.nearest("clip.mp4", 1, rerank="features")[0]
     assert (whole.id, whole.start, whole.end) == ("clip", 0.0, 1.5)
 
