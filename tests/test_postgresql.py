@@ -22,3 +22,9 @@ def test_what_was_written_is_there_after_a_restart(postgresql: PostgreSQL) -> No
     with engine.begin() as connection:
         assert connection.execute(text("SELECT x FROM one")).scalar() == 3
     engine.dispose()
+
+
+def test_a_database_with_codes_can_be_had(vector_database: str) -> None:
+    with psycopg.connect(vector_database) as connection:
+        connection.execute("CREATE EXTENSION vector")
+        assert connection.execute("SELECT b'10110' <~> b'00111'").fetchone() == (2.0,)
