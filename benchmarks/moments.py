@@ -37,7 +37,7 @@ from ssvh_model.retrieval.gmap import MAP_KS, gmap
 from ssvh_model.video.decoding import sample_frames
 from ssvh_model.video.encoding import write_video
 from tasks import paths
-from tasks.index.build import keep_features, settings_of
+from tasks.index.build import features_to_keep, settings_of
 from tasks.index.encode import encode_features, encode_videos, find_given_videos, remove_work
 from tasks.machine.device import pick_workers
 from tasks.machine.progress import ShownProgress
@@ -119,7 +119,7 @@ def make_index(
     index = IndexFolder(folder)
     with index.alone():
         index.replace(encoded.coded, source.folder, settings_of(params), seed=params.seed)
-        keep_features(folder, encoded, {video.id: video for video in videos})
+        index.keep(features_to_keep(encoded, {video.id: video for video in videos}))
     remove_work(encoded.work)
     return time.perf_counter() - began
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ssvh_model.features import FeatureMeta
-from ssvh_model.index.index_folder import IndexFolder
+from ssvh_model.index.index import open_index
 from ssvh_model.model.hasher_file import load_saved_hasher, save_hasher
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.training.centering import learn_center
@@ -18,7 +18,7 @@ from ssvh_model.video.backbones import load_backbone
 from ssvh_model.video.decoding import sample_frames
 from ssvh_model.video.encoding import write_video
 from tasks import paths
-from tasks.index.build import keep_features, settings_of
+from tasks.index.build import features_to_keep, settings_of
 from tasks.index.encode import encode_videos, find_given_videos, remove_work
 from tasks.params.load import load_params
 from tasks.params.sections import Params
@@ -73,7 +73,7 @@ def make_films(folder: Path) -> None:
         save_hasher(hashing, hasher, meta)
 
 
-def start_index() -> Params:
+def start_index(place: str = str(paths.INDEX)) -> Params:
     """In the folder of a project that `make_films` has filled: params.yaml that cuts films, and an index of the clip by the first hasher."""
     text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
     text = text.replace("workers: 0  ", "workers: 2  ").replace("segments: whole", f"segments: {SEGMENTS}")
@@ -82,9 +82,9 @@ def start_index() -> Params:
     source = find_hasher("./hasher-1", model="")
     videos = find_given_videos([Path("clip.mp4")], params, label=None, progress=no_progress)
     encoded = encode_videos(videos, source, params, segments=None, progress=silent)
-    index = IndexFolder(paths.INDEX)
+    index = open_index(place)
     with index.alone():
         index.replace(encoded.coded, source.folder, settings_of(params), seed=1)
-        keep_features(paths.INDEX, encoded, {video.id: video for video in videos})
+        index.keep(features_to_keep(encoded, {video.id: video for video in videos}))
     remove_work(encoded.work)
     return params

@@ -81,13 +81,14 @@ class PostgreSQL:
             connection.execute(f'CREATE DATABASE "{database}"')
         return self.url(database)
 
-    def start(self) -> None:
-        """Start the server and wait until it answers."""
+    def start(self, **more: str) -> None:
+        """Start the server, with more settings, and wait until it answers."""
         settings = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": str(self._folder),
             "fsync": "off",
             "max_connections": "200",
+            **more,
         }
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data"), "-p", str(self.port)]
         with open(self._folder / "log", "ab") as log:

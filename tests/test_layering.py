@@ -85,12 +85,13 @@ import importlib, sys
 class Refuse:
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top in {"av", "faiss", "PIL", "matplotlib", "scipy", "ale_py", "timm", "safetensors", "efficientnet_lite_pytorch"}:
+        if top in {"av", "faiss", "PIL", "matplotlib", "scipy", "ale_py", "timm", "safetensors", "efficientnet_lite_pytorch", "psycopg"}:
             raise ImportError(f"{top} is not there")
 
 sys.meta_path.insert(0, Refuse())
 for name in ("ssvh_model.features", "ssvh_model.manifest", "ssvh_model.model.autossvh", "ssvh_model.model.hasher",
-             "ssvh_model.losses.objective", "ssvh_model.training.trainer", "ssvh_model.retrieval.codes"):
+             "ssvh_model.losses.objective", "ssvh_model.training.trainer", "ssvh_model.retrieval.codes",
+             "ssvh_model.index.searcher"):
     importlib.import_module(name)
 """
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

@@ -9,7 +9,13 @@ import typer
 
 from tasks import paths
 
-Index = Annotated[Path, typer.Option("--index", help="Folder of the index.")]
+Index = Annotated[
+    str | None,
+    typer.Option(
+        "--index",
+        help="Folder of the index, or postgresql://user@host/database; SSVH_INDEX_URL or params.yaml (index.backend) have the default.",
+    ),
+]
 Hasher = Annotated[
     str | None,
     typer.Option(
@@ -49,7 +55,7 @@ def index(
     content: Annotated[
         Path, typer.Argument(help="A codes file of `ssvh encode`, or a feature file.")
     ] = paths.FEATURE_FILE,
-    folder: Index = paths.INDEX,
+    place: Index = None,
     hasher: Hasher = None,
     refresh: Annotated[
         bool,
@@ -63,14 +69,14 @@ def index(
     from flows.commands.codes import make_index, refresh_index
 
     if refresh:
-        refresh_index(folder, hasher=hasher)
+        refresh_index(place, hasher=hasher)
     else:
-        make_index(content, folder, hasher=hasher)
+        make_index(content, place, hasher=hasher)
 
 
 def add(
     videos: Annotated[list[Path], typer.Argument(help="Video files and folders of videos.")],
-    folder: Index = paths.INDEX,
+    place: Index = None,
     hasher: Annotated[
         str | None, typer.Option(help="Make sure that the index's codes are by this hasher.")
     ] = None,
@@ -79,17 +85,17 @@ def add(
     """Add videos to the index; nothing else is encoded again."""
     from flows.commands.codes import add as run
 
-    run(videos, folder, hasher=hasher, label=label)
+    run(videos, place, hasher=hasher, label=label)
 
 
 def remove(
     ids: Annotated[list[str], typer.Argument(help="Ids, as `ssvh search` prints them.")],
-    folder: Index = paths.INDEX,
+    place: Index = None,
 ) -> None:
     """Take videos out of the index."""
     from flows.commands.codes import remove as run
 
-    run(ids, folder)
+    run(ids, place)
 
 
 def search(
@@ -104,7 +110,7 @@ def search(
             help="features: order what codes find by its stored frame features, which also tell more exactly where a moment is."
         ),
     ] = "none",
-    folder: Index = paths.INDEX,
+    place: Index = None,
     as_json: Json = False,
     sheet: Annotated[Path | None, typer.Option(help="Draw the query and what was found, as PNG.")] = None,
     trust_torchscript: Trust = False,
@@ -114,7 +120,7 @@ def search(
 
     run(
         video,
-        folder,
+        place,
         count=count,
         group=group,
         rerank=rerank,
@@ -139,7 +145,7 @@ def duplicates(
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="With --verify: mirror images count, too; takes twice as long.")
     ] = False,
-    folder: Index = paths.INDEX,
+    place: Index = None,
     as_json: Json = False,
 ) -> None:
     """List groups of videos whose codes are nearly the same."""
@@ -147,11 +153,11 @@ def duplicates(
     from flows.commands.searching import duplicates as run
 
     verification = Verification(least, mirrored) if verify else None
-    run(folder, radius=radius, as_json=as_json, verification=verification)
+    run(place, radius=radius, as_json=as_json, verification=verification)
 
 
 def serve(
-    folder: Index = paths.INDEX,
+    place: Index = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; beyond this machine, SSVH_TOKEN must be set.")
     ] = "127.0.0.1",
@@ -174,7 +180,7 @@ def serve(
         decode_seconds=decode_seconds,
         decode_megabytes=decode_megabytes,
     )
-    run(folder, host=host, port=port, limits=limits, trust_torchscript=trust_torchscript)
+    run(place, host=host, port=port, limits=limits, trust_torchscript=trust_torchscript)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ from flows.running.environment import prepare_environment
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
-from ssvh_model.index.snapshot import open_snapshot
+from ssvh_model.index.index import Index, open_index
 from ssvh_model.manifest import Video
 from ssvh_model.texts import printable
 from tasks.index.build import add_videos, build_index, remove_videos
@@ -24,6 +24,7 @@ from tasks.index.encode import (
     remove_work,
     segments_of,
 )
+from tasks.index.place import index_place
 from tasks.params.load import load_params
 from tasks.registry.find_hasher import find_hasher
 
@@ -55,57 +56,61 @@ def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str
     print(f"{out}: {_videos(coded.videos)}, codes of {coded.bits} bits by {coded.hasher.name}")
 
 
-def make_index(content: Path, folder: Path, *, hasher: str | None) -> None:
+def make_index(content: Path, place: str | None, *, hasher: str | None) -> None:
     """Put a new index in the place of what is there.
 
     Raises:
         UserError: the file or the hasher is at fault.
     """
     prepare_environment()
-    videos = build_index(folder, content, load_params(), hasher=hasher, say=print_line, progress=shown)
-    _say_index(folder, videos)
+    params = load_params()
+    place = place or index_place(params)
+    videos = build_index(place, content, params, hasher=hasher, say=print_line, progress=shown)
+    _say_index(open_index(place), videos)
 
 
-def refresh_index(folder: Path, *, hasher: str | None) -> None:
+def refresh_index(place: str | None, *, hasher: str | None) -> None:
     """Encode an index's videos anew if its hasher is not the one in service.
 
     Raises:
         UserError: there is no index, or the hasher or the features are at fault.
     """
     prepare_environment()
-    made = open_snapshot(folder).hasher
-    if not tasks.index.refresh.refresh_index(
-        load_params(), hasher=hasher, folder=folder, say=print, progress=shown
-    ):
-        print(f"{folder}: its codes are by {made.name} already")
+    params = load_params()
+    index = open_index(place := place or index_place(params))
+    made = index.snapshot().hasher
+    if not tasks.index.refresh.refresh_index(params, hasher=hasher, place=place, say=print, progress=shown):
+        print(f"{index.name}: its codes are by {made.name} already")
 
 
-def add(places: Sequence[Path], folder: Path, *, hasher: str | None, label: str | None) -> None:
+def add(places: Sequence[Path], place: str | None, *, hasher: str | None, label: str | None) -> None:
     """Add videos to an index.
 
     Raises:
         UserError: the index, the videos or the hasher are at fault.
     """
     prepare_environment()
-    done = add_videos(
-        folder, places, load_params(), hasher=hasher, label=label, say=print_line, progress=shown
-    )
+    params = load_params()
+    place = place or index_place(params)
+    done = add_videos(place, places, params, hasher=hasher, label=label, say=print_line, progress=shown)
     _say_left_out(done.left_out)
     _say_videos("added", done.added)
     _say_videos("in the index already:", done.there)
-    print(f"{folder}: {_videos(open_snapshot(folder).videos)}")
+    _say_size(open_index(place))
 
 
-def remove(ids: Sequence[str], folder: Path) -> None:
+def remove(ids: Sequence[str], place: str | None) -> None:
     """Take videos out of an index.
 
     Raises:
         UserError: there is no index, or it never had such a video.
     """
-    removed = remove_videos(folder, ids, load_params(), say=print_line)
+    params = load_params()
+    place = place or index_place(params)
+    removed = remove_videos(place, ids, params, say=print_line)
     _say_videos("removed", removed)
     _say_videos("removed before:", [video for video in dict.fromkeys(ids) if video not in removed])
-    print(f"{folder}: {_videos(open_snapshot(folder).videos)}")
+    _say_size(open_index(place))
 
 
 def _say_videos(what: str, ids: Sequence[str]) -> None:
@@ -118,10 +123,15 @@ def _say_left_out(videos: Sequence[Video]) -> None:
         print(f"left out: /{printable(video.path)}: {printable(video.reason)}")
 
 
-def _say_index(folder: Path, videos: CodedVideos) -> None:
-    cells = open_snapshot(folder).cells
-    how = "exact search" if cells is None else f"search in {cells.probes} of {len(cells.ends)} cells"
-    print(f"{folder}: {_videos(videos.videos)}, codes of {videos.bits} bits by {videos.hasher.name}, {how}")
+def _say_index(index: Index, videos: CodedVideos) -> None:
+    how = index.snapshot().search
+    print(
+        f"{index.name}: {_videos(videos.videos)}, codes of {videos.bits} bits by {videos.hasher.name}, {how}"
+    )
+
+
+def _say_size(index: Index) -> None:
+    print(f"{index.name}: {_videos(index.snapshot().videos)}")
 
 
 def _videos(count: int) -> str:

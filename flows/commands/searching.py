@@ -15,17 +15,19 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads with nothing to do sleep
 
 from ssvh_model.errors import UserError
-from ssvh_model.index.searcher import Hit, Searcher
-from ssvh_model.index.snapshot import Snapshot, open_snapshot
+from ssvh_model.index.hit import Hit
+from ssvh_model.index.index import IndexSnapshot, open_index
+from ssvh_model.index.searcher import Searcher
 from ssvh_model.moments.matching import Group
 from ssvh_model.moments.rerank import Rerank
 from ssvh_model.texts import printable
+from tasks.index.place import local_folder, present_index_place
 from tasks.serving.decisions import Decisions, Verdict
 
 
 def search(
     video: Path,
-    folder: Path,
+    place: str | None,
     *,
     count: int,
     group: Group,
@@ -41,7 +43,7 @@ def search(
     """
     if not video.is_file():
         raise UserError(f"{video}: no such video")
-    searcher = Searcher(folder, trust_torchscript=trust_torchscript)
+    searcher = Searcher(place or present_index_place(), trust_torchscript=trust_torchscript)
     hits = searcher.nearest(video, count, group=group, rerank=rerank)
     if sheet is not None:
         _draw(sheet, video, searcher, hits)
@@ -98,7 +100,9 @@ class Verification:
     mirrored: bool
 
 
-def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verification | None = None) -> None:
+def duplicates(
+    place: str | None, *, radius: int, as_json: bool, verification: Verification | None = None
+) -> None:
     """Print groups of near-duplicates: by codes alone, or of those that by their frames, or as somebody decided, show one recording.
 
     Raises:
@@ -110,7 +114,8 @@ def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verifi
     from ssvh_model.copies.verify import verify
     from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs, groups_of_pairs
 
-    snapshot = open_snapshot(folder)
+    place = place or present_index_place()
+    snapshot = open_index(place).snapshot(loaded=True)
     looked_for: dict[str, Any] = {
         "radius": radius,
         "first_rows": snapshot.first_rows,
@@ -119,7 +124,7 @@ def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verifi
     if verification is None:
         groups, matches = duplicate_groups(snapshot.words, **looked_for), []
     else:
-        decided = _decided(folder, snapshot)
+        decided = _decided(place, snapshot)
         same = [rows for rows, verdict in decided.items() if verdict == "duplicate"]
         pairs = duplicate_pairs(snapshot.words, **looked_for)
         undecided = np.array([tuple(rows) not in decided for rows in pairs.tolist()], dtype=bool)
@@ -163,7 +168,7 @@ def duplicates(folder: Path, *, radius: int, as_json: bool, verification: Verifi
     )
 
 
-def _decided(folder: Path, snapshot: Snapshot) -> dict[tuple[int, int], Verdict]:
+def _decided(place: str, snapshot: IndexSnapshot) -> dict[tuple[int, int], Verdict]:
     """What was decided about pairs of videos that are in the index, by their rows, the smaller first."""
     row_of: dict[str, int] = {}
     for row, video in enumerate(snapshot.ids()):
@@ -171,12 +176,12 @@ def _decided(folder: Path, snapshot: Snapshot) -> dict[tuple[int, int], Verdict]
             row_of[video] = row
     return {
         (min(rows), max(rows)): decision.decision
-        for (first, second), decision in Decisions(folder).read().items()
+        for (first, second), decision in Decisions(local_folder(place)).read().items()
         if first in row_of and second in row_of and (rows := (row_of[first], row_of[second]))
     }
 
 
-def _pair(snapshot: Snapshot, first: int, second: int, match: Match) -> dict[str, Any]:
+def _pair(snapshot: IndexSnapshot, first: int, second: int, match: Match) -> dict[str, Any]:
     """A pair that shows one recording, for JSON."""
     return {
         "first": snapshot.text("ids", first),

@@ -7,7 +7,6 @@ import os
 import secrets
 import socket
 import sys
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads with nothing to do sleep
 
@@ -16,7 +15,8 @@ import uvicorn
 from flows.servers.search.app import search_app
 from flows.servers.search.guards import is_loopback
 from ssvh_model.errors import UserError
-from ssvh_model.index.snapshot import open_snapshot
+from ssvh_model.index.index import open_index
+from tasks.index.place import present_index_place
 from tasks.serving.limits import Limits
 from tasks.serving.service import SearchService
 
@@ -24,13 +24,14 @@ TOKEN = "SSVH_TOKEN"
 SECONDS_TO_FINISH = 10  # what is being answered when the service is to end
 
 
-def serve(folder: Path, *, host: str, port: int, limits: Limits, trust_torchscript: bool) -> None:
+def serve(place: str | None, *, host: str, port: int, limits: Limits, trust_torchscript: bool) -> None:
     """Answer searches until ctrl-C.
 
     Raises:
         UserError: there is no index, no token is set for a service that others reach, or the address can't be had.
     """
-    open_snapshot(folder)
+    place = place or present_index_place()
+    open_index(place).snapshot()
     loopback, token = is_loopback(host), os.environ.get(TOKEN, "")
     if not token and not loopback:
         raise UserError(
@@ -46,7 +47,7 @@ def serve(folder: Path, *, host: str, port: int, limits: Limits, trust_torchscri
             token = secrets.token_urlsafe(24)
             print(f"token           {token}  (for changes; {TOKEN} sets another)")
         print("ctrl-C ends it", flush=True)
-        service = SearchService(folder, limits, trust_torchscript=trust_torchscript)
+        service = SearchService(place, limits, trust_torchscript=trust_torchscript)
         app = search_app(service, token=token, only_loopback=loopback)
         config = uvicorn.Config(
             app,

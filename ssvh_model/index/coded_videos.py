@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import numpy as np
@@ -43,6 +44,15 @@ class HasherIdentity:
         """For a person."""
         known = f"{self.model} version {self.version}" if self.model else "an unregistered hasher"
         return f"{known} ({self.sha256[:12]})"
+
+
+class Facts(NamedTuple):
+    """What is known of a row's video: texts as in `CodedVideos`, and its length in seconds."""
+
+    id: str
+    label: str
+    path: str
+    duration: float
 
 
 @dataclass(frozen=True)
@@ -225,6 +235,20 @@ class CodesFile:
         """All ids, in the order of the rows."""
         with damage_reported(self.path, "codes file"):
             return read_texts(self.file, "ids")
+
+    def facts(self, rows: Sequence[int]) -> dict[int, Facts]:
+        """What is known of some rows, in a few reads for all of them.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        places = np.unique(np.asarray(rows, dtype=np.int64))
+        if not len(places):
+            return {}
+        with damage_reported(self.path, "codes file"):
+            texts = [map(as_text, self.file[name][places]) for name in TEXTS]
+            known = list(zip(*texts, self.file["durations"][places].tolist(), strict=True))
+        return {row: Facts(*one) for row, one in zip(places.tolist(), known, strict=True)}
 
     def text(self, name: str, row: int) -> str:
         """One entry of `ids`, `labels` or `paths`."""

@@ -6,7 +6,7 @@ index/000002/hasher/        a copy of the hasher that made them, with the image 
                             model card if there is one
 index/000002/removed.json   ids of videos that were taken out before
 index/000002/changes-000005.h5   what was added and removed since, as a whole
-index/added/                features of videos that were added one by one, for the next hasher
+index/added/000003.h5       features of videos that were added one by one, for the next hasher
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path, check_regular, remove_temporaries
+from ssvh_model.hdf5 import open_hdf5, read_texts
 from ssvh_model.index.cells import Cells, cells_as_data, into_cells, make_cells
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
+from ssvh_model.index.known import Known
+from ssvh_model.index.settings import IndexSettings
 from ssvh_model.index.snapshot import (
     CARD,
     CODES,
@@ -36,6 +39,7 @@ from ssvh_model.index.snapshot import (
     REMOVED_BEFORE,
     Pointer,
     Snapshot,
+    consistently,
     open_snapshot,
     read_card,
 )
@@ -44,24 +48,14 @@ from ssvh_model.model.hasher_file import hasher_files
 
 SETTINGS = "settings.json"
 LOCK = "lock"
+ADDED = "added"
 # A changes file is written as a whole at every change. Above this size, or share of the generation, a new generation takes it in.
 CHANGES_AT_ONCE = 10_000
 CHANGES_SHARE = 0.1
 
-
-@dataclass(frozen=True)
-class IndexSettings:
-    """How an index searches.
-
-    Attributes:
-        exact_up_to: rows; an index that is made of more looks into some cells only. What is added or removed later does not change that.
-        cells: number of cells then.
-        probes: cells that a query looks into.
-    """
-
-    exact_up_to: int
-    cells: int
-    probes: int
+Loaded = TypeVar("Loaded")
+# Writes feature files, each to a path that it asks for.
+KeepFeatures = Callable[[Callable[[], Path]], None]
 
 
 class IndexFolder:
@@ -69,10 +63,14 @@ class IndexFolder:
 
     Args:
         folder: of the index; made at the first `replace`.
+
+    Attributes:
+        name: the folder, for people.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.name = str(folder)
 
     @contextlib.contextmanager
     def alone(self, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
@@ -89,11 +87,80 @@ class IndexFolder:
 
         with hold_lock(self.folder / LOCK, waiting):
             self._remove_leftovers()
+            self._remove_useless_features()
             yield
 
     def exists(self) -> bool:
         """True if there is an index to change."""
         return (self.folder / POINTER).is_file()
+
+    def version(self) -> object:
+        """What counts now; equal to an earlier one only if nothing has changed since.
+
+        Raises:
+            UserError: there is no index, or it is damaged.
+        """
+        pointer = Pointer.read(self.folder)
+        try:
+            # An index that was removed and made anew begins to count anew.
+            return pointer, (self.folder / POINTER).stat().st_mtime_ns
+        except OSError:
+            return pointer, 0
+
+    def snapshot(self, *, loaded: bool = False) -> Snapshot:
+        """The index as it stands now; it goes on working when the index is changed, whether `loaded` or not.
+
+        Raises:
+            UserError: there is no index, or it is damaged.
+        """
+        return open_snapshot(self.folder)
+
+    def load(self, work: Callable[[Snapshot, Path], Loaded]) -> Loaded:
+        """Do something with one version of the index.
+
+        Args:
+            work: takes the snapshot, and the folder of the hasher that made its codes. It is called again if the index is changed meanwhile.
+
+        Raises:
+            UserError: there is no index, or a file of it is missing or damaged.
+        """
+        return consistently(
+            self.folder,
+            lambda pointer: work(Snapshot(self.folder, pointer), pointer.folder(self.folder) / HASHER),
+        )
+
+    def known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """What the index says of videos, those that it has.
+
+        Raises:
+            UserError: there is no index, or it is damaged.
+        """
+        snapshot, wanted = open_snapshot(self.folder), set(ids)
+        rows = {video: row for row, video in enumerate(snapshot.ids()) if video in wanted}
+        digests = self._digests(set(rows))
+        return {
+            video: Known(snapshot.text("labels", row), snapshot.text("paths", row), digests.get(video))
+            for video, row in rows.items()
+        }
+
+    def _digests(self, ids: set[str]) -> dict[str, str]:
+        """SHA-256 of the files that videos were added from, where it is known."""
+        found: dict[str, str] = {}
+        for path in reversed(self.kept_features()):
+            if ids <= found.keys():
+                break
+            try:
+                with open_hdf5(path, "feature file") as file:
+                    if "sha256" in file:
+                        videos, digests = read_texts(file, "ids"), read_texts(file, "sha256")
+                        found = {**dict(zip(videos, digests, strict=True)), **found}
+            except FileNotFoundError:  # `ssvh index` has just made all of them useless
+                continue
+        return found
+
+    def kept_features(self) -> list[Path]:
+        """The feature files of videos that were added to the index, the oldest first."""
+        return sorted(path for path in (self.folder / ADDED).glob("*.h5") if path.stem.isdigit())
 
     def settings(self) -> IndexSettings:
         """How the present generation searches. For whoever holds the lock: it may be gone the next moment otherwise.
@@ -104,10 +171,7 @@ class IndexFolder:
         path = Pointer.read(self.folder).folder(self.folder) / SETTINGS
         try:
             check_regular(path)
-            settings = IndexSettings(**json.loads(path.read_text()))
-            if not all(type(value) is int and value >= 1 for value in vars(settings).values()):
-                raise ValueError("allowed are whole numbers from 1")
-            return settings
+            return IndexSettings(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not readable ({error}); `ssvh index` makes the index anew") from error
 
@@ -124,6 +188,7 @@ class IndexFolder:
         seed: int,
         removed: Collection[str] = (),
         card: str = "",
+        keep_features: bool = True,
     ) -> None:
         """Put a new generation in the place of all that there is.
 
@@ -134,7 +199,15 @@ class IndexFolder:
             seed: of the cells.
             removed: ids that were taken out, and are to stay out when the videos are encoded again.
             card: the hasher's model card, Markdown; "" if it has none.
+            keep_features: of videos that were added one by one.
+
+        Raises:
+            UserError: the settings ask for what only PostgreSQL has.
         """
+        if len(videos) > settings.exact_up_to and settings.approximate != "cells":
+            raise UserError(
+                f"index.approximate is {settings.approximate!r}, which an index in a folder can't do; allowed is 'cells'"
+            )
         cells: Cells | None = None
         if len(videos) > settings.exact_up_to and len(videos) >= settings.cells:
             order, cells = make_cells(
@@ -142,6 +215,8 @@ class IndexFolder:
             )
             videos = videos.rows(order)
         self._replace(videos, cells, hasher, settings, removed, card)
+        if not keep_features:
+            shutil.rmtree(self.folder / ADDED, ignore_errors=True)
 
     def _replace(
         self,
@@ -168,8 +243,26 @@ class IndexFolder:
         os.replace(temporary, self.folder / generation)
         self._switch(Pointer(generation, 0))
 
-    def add(self, videos: CodedVideos) -> None:
+    def keep(self, write: KeepFeatures) -> None:
+        """Keep feature files of videos for the next hasher, and for a finer order of what is found.
+
+        Args:
+            write: writes them, each to a path that it asks for.
+        """
+
+        def next_path() -> Path:
+            (self.folder / ADDED).mkdir(exist_ok=True)
+            number = 1 + max((int(path.stem) for path in self.kept_features()), default=0)
+            return self.folder / ADDED / f"{number:06d}.h5"
+
+        write(next_path)
+
+    def add(self, videos: CodedVideos, keep: KeepFeatures | None = None) -> None:
         """Add videos, all rows of each.
+
+        Args:
+            videos: that are not in the index.
+            keep: writes their feature files, which say the digests of the videos' files: see `keep`. None to keep none.
 
         Raises:
             UserError: there is no index, it has a video of the same id, or its codes are by another hasher.
@@ -186,6 +279,9 @@ class IndexFolder:
                 raise UserError(
                     f"{self.folder}: has a video {video!r} already; `ssvh remove {video}` takes it out"
                 )
+        if keep is not None:
+            # Before the codes: features that belong to no video do no harm, a video without them would be lost to the next hasher.
+            self.keep(keep)
         added = snapshot.added.whole().followed_by(videos) if snapshot.added is not None else videos
         self._change(snapshot, added, snapshot.removed)
 
@@ -261,6 +357,20 @@ class IndexFolder:
         for path in generation.glob("changes-*.h5"):
             if path != changes:
                 path.unlink(missing_ok=True)
+
+    def _remove_useless_features(self) -> None:
+        """Remove features that a call kept which was killed before it added the videos."""
+        remove_temporaries(self.folder / ADDED)
+        newest_first = self.kept_features()[::-1]
+        if newest_first and self.exists():
+            with contextlib.suppress(UserError):  # what is damaged is left to whoever needs it
+                known = set(open_snapshot(self.folder).ids())
+                for path in newest_first:
+                    with open_hdf5(path, "feature file") as file:
+                        useless = not known.intersection(read_texts(file, "ids"))
+                    if not useless:
+                        break
+                    path.unlink()
 
     def _generations(self) -> list[str]:
         return [path.name for path in self.folder.iterdir() if path.is_dir() and path.name.isdigit()]

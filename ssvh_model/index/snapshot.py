@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +16,13 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular
 from ssvh_model.hdf5 import checked_data_set, damage_reported, read_texts
 from ssvh_model.index.cells import Cells, load_cells
-from ssvh_model.index.coded_videos import CodedVideos, CodesFile, HasherIdentity, count_videos
+from ssvh_model.index.coded_videos import CodedVideos, CodesFile, Facts, HasherIdentity, count_videos
+from ssvh_model.index.hit import Hit, hits_of
 from ssvh_model.index.scan import nearest
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
-from ssvh_model.moments.film_rows import FilmRows
+from ssvh_model.moments.film_rows import FilmRows, first_rows_of
+from ssvh_model.moments.matching import Group, Moment, Rows, find_moments
+from ssvh_model.moments.query import Query
 from ssvh_model.retrieval.hamming import as_words
 
 if TYPE_CHECKING:
@@ -112,6 +115,10 @@ def consistently(folder: Path, load: Callable[[Pointer], Loaded]) -> Loaded:
     raise UserError(f"{folder}: the index changes faster than it can be read")
 
 
+class Overtaken(UserError):
+    """The index was replaced before a snapshot of it could answer: ask the next one."""
+
+
 class Snapshot:
     """The rows of an index: those of the generation that were not removed since, then those that were added since.
 
@@ -183,11 +190,7 @@ class Snapshot:
     @cached_property
     def first_rows(self) -> np.ndarray | None:
         """Of each row's video, the row that starts at 0, [n] int64; None if each video has one row."""
-        if self.videos == len(self):
-            return None
-        ids, starts = self.ids(), self.spans[:, 0].tolist()
-        first = {video: row for row, (video, start) in enumerate(zip(ids, starts, strict=True)) if start == 0}
-        return np.array([first[video] for video in ids], dtype=np.int64)
+        return None if self.videos == len(self) else first_rows_of(self.ids(), self.spans)
 
     @cached_property
     def films(self) -> FilmRows | None:
@@ -220,6 +223,45 @@ class Snapshot:
         if self.cells is None or exact:
             return nearest(query, self.words, count=count)
         return self.cells.nearest(query, self.words, kept=self._kept, base=self._from_base, count=count)
+
+    def hits(self, codes: np.ndarray, count: int, group: Group) -> list[list[Hit]]:
+        """What is nearest to each code.
+
+        Args:
+            codes: [q, ceil(bits / 8)] uint8.
+            count: how many, at least 1; less where the index is smaller.
+            group: video (the best row of each video) | none (several of one, too).
+
+        Returns:
+            A list for each code, nearest first; equally near ones in the order of the rows.
+        """
+        if self.films is not None:
+            rows = Rows(self.nearest, self.words, self.spans, self.films)
+            found = [find_moments(Query(0.0, code), rows, count, group) for code in codes]
+        else:
+            # All codes in one go through the index, which is faster.
+            spans = self.spans
+            found = [
+                [Moment(row, bits, *spans[row].tolist()) for row, bits in zip(*both, strict=True) if row >= 0]
+                for both in zip(*(part.tolist() for part in self.nearest(codes, count)), strict=True)
+            ]
+        return hits_of(self, found)
+
+    @property
+    def search(self) -> str:
+        """How it is searched, for a person."""
+        if self.cells is None:
+            return "exact search"
+        return f"search in {self.cells.probes} of {len(self.cells.ends)} cells"
+
+    def facts(self, rows: Sequence[int]) -> dict[int, Facts]:
+        """What is known of some rows."""
+        places = {row: self._place(row) for row in rows}
+        read = {
+            file: file.facts([place for other, place in places.values() if other is file])
+            for file in {file for file, _ in places.values()}
+        }
+        return {row: read[file][place] for row, (file, place) in places.items()}
 
     def text(self, name: str, row: int) -> str:
         """One entry of `ids`, `labels` or `paths`."""
@@ -311,15 +353,18 @@ class OpenHasher(NamedTuple):
     model: bytes | None
 
 
-def open_hasher(folder: Path, snapshot: Snapshot) -> OpenHasher:
-    """The hasher that made the codes of a snapshot. For `consistently`.
+def open_hasher(hasher: Path, made: HasherIdentity) -> OpenHasher:
+    """The hasher that made the codes of an index. For `load` of the index.
+
+    Args:
+        hasher: folder of its files.
+        made: which one it must be.
 
     Raises:
         OSError, UserError: it is missing, damaged, or another one.
     """
-    hasher = snapshot.pointer.folder(folder) / HASHER
-    if hasher_digest(hasher) != snapshot.hasher.sha256:
-        raise UserError(f"{hasher}: not the hasher that made the codes of this index, {snapshot.hasher.name}")
+    if hasher_digest(hasher) != made.sha256:
+        raise UserError(f"{hasher}: not the hasher that made the codes of this index, {made.name}")
     network, features = load_saved_hasher(hasher)
     return OpenHasher(network, features, read_carried_model(hasher, features))
 

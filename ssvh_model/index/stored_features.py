@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ssvh_model.features import FeatureFile, FeatureMeta
-from ssvh_model.index.snapshot import Snapshot
+from ssvh_model.index.index import IndexSnapshot
 from ssvh_model.moments.film_features import FilmFile, is_film_file
 from ssvh_model.moments.rerank import TimedFeatures
-
-ADDED = "added"  # folder in the index's, with the features of videos that were added to it
-
-
-def kept_files(folder: Path) -> list[Path]:
-    """The files with features of videos that were added to the index in `folder`, the oldest first."""
-    return sorted(path for path in (folder / ADDED).glob("*.h5") if path.stem.isdigit())
 
 
 class StoredFeatures:
     """Features of the videos of a snapshot, made as its hasher wants them.
 
     Args:
-        folder: of the index.
-        snapshot: of it.
+        kept: the feature files that the index keeps (`Index.kept_features`).
+        snapshot: of the index.
         meta: how the features that its hasher takes are made.
         shape: of a video's, (M, D).
 
@@ -30,12 +24,14 @@ class StoredFeatures:
         UserError: a file is damaged. One that is gone by now is not missed.
     """
 
-    def __init__(self, folder: Path, snapshot: Snapshot, meta: FeatureMeta, shape: tuple[int, int]) -> None:
+    def __init__(
+        self, kept: Sequence[Path], snapshot: IndexSnapshot, meta: FeatureMeta, shape: tuple[int, int]
+    ) -> None:
         self._snapshot, self._meta, self._shape = snapshot, meta, shape
         self._films: dict[str, FilmFile] = {}
         self._whole: dict[str, tuple[FeatureFile, int]] = {}
         # The newest first: a video that was removed and added again counts as it was added last.
-        for path in reversed(kept_files(folder)):
+        for path in reversed(kept):
             self._take(path)
         if snapshot.source:
             self._take(Path(snapshot.source))

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
 NEAR_SECONDS = 0.01  # two segments are of one length
 LENGTHS = 4  # of segments that a query is cut into; the most frequent ones of an index
+
+
+def first_rows_of(ids: Sequence[str], spans: np.ndarray) -> np.ndarray:
+    """Of each row's video, the row that starts at 0.
+
+    Args:
+        ids: of the rows' videos, n.
+        spans: seconds at which the rows start and end, [n, 2].
+
+    Returns:
+        Rows, [n] int64.
+    """
+    starts = spans[:, 0].tolist()
+    first = {video: row for row, (video, start) in enumerate(zip(ids, starts, strict=True)) if start == 0}
+    return np.array([first[video] for video in ids], dtype=np.int64)
 
 
 class FilmRows:

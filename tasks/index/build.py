@@ -13,12 +13,14 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
-from ssvh_model.files import atomic_path, remove_temporaries
-from ssvh_model.hdf5 import damage_reported, open_hdf5, read_texts
+from ssvh_model.files import atomic_path
+from ssvh_model.hdf5 import damage_reported, open_hdf5
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile
-from ssvh_model.index.index_folder import IndexFolder, IndexSettings
-from ssvh_model.index.snapshot import HASHER, Pointer, Snapshot, consistently, open_hasher, open_snapshot
-from ssvh_model.index.stored_features import ADDED, kept_files
+from ssvh_model.index.index import Index, IndexSnapshot, open_index
+from ssvh_model.index.index_folder import KeepFeatures
+from ssvh_model.index.known import Known
+from ssvh_model.index.settings import IndexSettings
+from ssvh_model.index.snapshot import open_hasher
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile
 from ssvh_model.progress import Progress
@@ -43,16 +45,17 @@ Progresses = Callable[[str], Progress]
 
 def settings_of(params: Params) -> IndexSettings:
     """How a new index is to search."""
-    return IndexSettings(params.index.exact_up_to, params.index.cells, params.index.probes)
+    index = params.index
+    return IndexSettings(index.exact_up_to, index.cells, index.probes, index.approximate, index.reach)
 
 
 def build_index(
-    folder: Path, content: Path, params: Params, *, hasher: str | None, say: Say, progress: Progresses
+    place: str | Path, content: Path, params: Params, *, hasher: str | None, say: Say, progress: Progresses
 ) -> CodedVideos:
     """Put an index of a codes file's videos, or a feature file's, in the place of what is there.
 
     Args:
-        folder: of the index.
+        place: of the index, as `open_index` has it.
         content: the codes file or feature file.
         params: params.yaml; its section `index`.
         hasher: that makes the codes, or made those of the codes file; None for that of params.yaml, or the one that the codes file names.
@@ -80,10 +83,16 @@ def build_index(
     else:
         source = find_hasher(hasher or params.index.hasher, model=params.register_.model)
         videos = encode_features(FeatureFile(content), source, params, progress=progress("videos encoded"))
-    index = IndexFolder(folder)
+    index = open_index(place)
     with index.alone(say):
-        index.replace(videos, source.folder, settings_of(params), seed=params.seed, card=source.card)
-        shutil.rmtree(folder / ADDED, ignore_errors=True)
+        index.replace(
+            videos,
+            source.folder,
+            settings_of(params),
+            seed=params.seed,
+            card=source.card,
+            keep_features=False,
+        )
     return videos
 
 
@@ -132,7 +141,7 @@ class Addition:
 
 
 def add_videos(
-    folder: Path,
+    place: str | Path,
     places: Sequence[Path],
     params: Params,
     *,
@@ -146,7 +155,7 @@ def add_videos(
     After a kill at any time the same call does what is left to do: a video that was added from the same file is not added again.
 
     Args:
-        folder: of the index.
+        place: of the index, as `open_index` has it.
         places: video files and folders.
         params: params.yaml.
         hasher: that the caller expects the index to have; None for any.
@@ -158,7 +167,7 @@ def add_videos(
         UserError: there is no index, its codes are by another hasher than expected, it has another video of the same id, or no video can
             be read.
     """
-    index = IndexFolder(folder)
+    index = open_index(place)
     source = hasher_of_index(index)
     expected = find_hasher(hasher, model=params.register_.model) if hasher is not None else None
     if expected is not None:
@@ -176,7 +185,6 @@ def add_videos(
         encoded, left_out = None, error.videos
     added: list[str] = []
     with index.alone(say):  # with nothing to add, too: it removes what a killed call has left
-        remove_leftovers(folder, open_snapshot(folder))
         if encoded is not None:
             now = hasher_of_index(index)
             if now.sha256 != source.sha256:
@@ -192,35 +200,36 @@ def add_videos(
     return Addition(added, there, left_out)
 
 
-def _add(index: IndexFolder, encoded: EncodedVideos, videos: Sequence[Video]) -> list[str]:
+def _add(index: Index, encoded: EncodedVideos, videos: Sequence[Video]) -> list[str]:
     """Add what another process has not added meanwhile; returns its ids. The lock must be held."""
     new = {video.id: video for video in new_videos(index, videos)}
     rows = [row for row, video in enumerate(encoded.coded.ids) if video in new]
     if not rows:
         return []
     coded = encoded.coded.rows(rows)
-    # Before the codes: features that belong to no video do no harm, a video without them would be lost to the next hasher.
-    keep_features(index.folder, encoded, new)
-    index.add(coded)
+    index.add(coded, features_to_keep(encoded, new))
     return list(dict.fromkeys(coded.ids))
 
 
-def keep_features(folder: Path, encoded: EncodedVideos, videos: Mapping[str, Video]) -> None:
-    """Keep the features of some of the videos that were encoded, for the next hasher. The index's lock must be held.
+def features_to_keep(encoded: EncodedVideos, videos: Mapping[str, Video]) -> KeepFeatures:
+    """What writes the features of some of the videos that were encoded, for the index to keep.
 
     Args:
-        folder: of the index.
         encoded: the videos.
         videos: which of them, by id.
     """
-    if encoded.features is not None:
-        made = FeatureFile(encoded.features)
-        rows = [row for row, video in enumerate(made.ids) if video in videos]
-        if rows:
-            _write_kept(made, rows, [videos[made.ids[row]].sha256 for row in rows], _next_kept(folder))
-    for film in encoded.films:
-        if FilmFile(film).facts.id in videos:
-            _link_or_copy(film, _next_kept(folder))
+
+    def write(next_path: Callable[[], Path]) -> None:
+        if encoded.features is not None:
+            made = FeatureFile(encoded.features)
+            rows = [row for row, video in enumerate(made.ids) if video in videos]
+            if rows:
+                _write_kept(made, rows, [videos[made.ids[row]].sha256 for row in rows], next_path())
+        for film in encoded.films:
+            if FilmFile(film).facts.id in videos:
+                _link_or_copy(film, next_path())
+
+    return write
 
 
 def _link_or_copy(film: Path, path: Path) -> None:
@@ -246,7 +255,7 @@ def _write_kept(made: FeatureFile, rows: Sequence[int], digests: Sequence[str], 
     )
 
 
-def add_encoded(index: IndexFolder, video: Video, one: CodedVideos, features: Features) -> None:
+def add_encoded(index: Index, video: Video, one: CodedVideos, features: Features) -> None:
     """Add one video that was decoded and encoded elsewhere, and keep its features for the next hasher. The index's lock must be held.
 
     Args:
@@ -256,77 +265,41 @@ def add_encoded(index: IndexFolder, video: Video, one: CodedVideos, features: Fe
         features: that the code was made of.
 
     Raises:
-        UserError: as `IndexFolder.add`.
+        UserError: as `Index.add`.
     """
-    write_feature_file(
-        _next_kept(index.folder),
-        features.values[None],
-        ids=[video.id],
-        labels=[video.labels],
-        splits=[video.split],
-        meta=features.meta,
-        frame_indices=features.frame_indices[None],
-        sha256=[video.sha256],
-    )
-    index.add(one)
+
+    def keep(next_path: Callable[[], Path]) -> None:
+        write_feature_file(
+            next_path(),
+            features.values[None],
+            ids=[video.id],
+            labels=[video.labels],
+            splits=[video.split],
+            meta=features.meta,
+            frame_indices=features.frame_indices[None],
+            sha256=[video.sha256],
+        )
+
+    index.add(one, keep)
 
 
-def _next_kept(folder: Path) -> Path:
-    """Path of the next file with features of added videos."""
-    (folder / ADDED).mkdir(exist_ok=True)
-    number = 1 + max((int(path.stem) for path in kept_files(folder)), default=0)
-    return folder / ADDED / f"{number:06d}.h5"
-
-
-def remove_leftovers(folder: Path, snapshot: Snapshot) -> None:
-    """Remove features that a call kept which was killed before it added the videos. The index's lock must be held."""
-    remove_temporaries(folder / ADDED)
-    known = set(snapshot.ids())
-    for path in reversed(kept_files(folder)):
-        with open_hdf5(path, "feature file") as file:
-            useless = not known.intersection(read_texts(file, "ids"))
-        if not useless:
-            break
-        path.unlink()
-
-
-def new_videos(index: IndexFolder, videos: Sequence[Video]) -> list[Video]:
+def new_videos(index: Index, videos: Sequence[Video]) -> list[Video]:
     """Those that are not in the index, said before anything is decoded.
 
     Raises:
         UserError: the index has another video of the same id.
     """
-    snapshot = open_snapshot(index.folder)
-    rows = {video: row for row, video in enumerate(snapshot.ids())}
-    known = [video for video in videos if video.id in rows]
-    digests = _digests(index.folder, {video.id for video in known})
-    for video in known:
-        row = rows[video.id]
-        wanted = ("|".join(video.labels), path_in_index(Path("/") / video.path), video.sha256)
-        if (snapshot.text("labels", row), snapshot.text("paths", row), digests.get(video.id)) != wanted:
+    known = index.known([video.id for video in videos])
+    for video in videos:
+        wanted = Known("|".join(video.labels), path_in_index(Path("/") / video.path), video.sha256)
+        if video.id in known and known[video.id] != wanted:
             raise UserError(
-                f"{index.folder}: has a video {video.id!r} already; `ssvh remove {video.id}` takes it out"
+                f"{index.name}: has a video {video.id!r} already; `ssvh remove {video.id}` takes it out"
             )
-    return [video for video in videos if video.id not in rows]
+    return [video for video in videos if video.id not in known]
 
 
-def _digests(folder: Path, ids: set[str]) -> dict[str, str]:
-    """SHA-256 of the files that videos were added from, where it is known."""
-    found: dict[str, str] = {}
-    for path in reversed(kept_files(folder)):
-        if ids <= found.keys():
-            break
-        try:
-            with open_hdf5(path, "feature file") as file:
-                if "sha256" in file:
-                    videos, digests = read_texts(file, "ids"), read_texts(file, "sha256")
-                    found = {**dict(zip(videos, digests, strict=True)), **found}
-        except FileNotFoundError:  # `ssvh index` has just made all of them useless
-            continue
-    return found
-
-
-def remove_videos(folder: Path, ids: Sequence[str], params: Params, *, say: Say) -> list[str]:
+def remove_videos(place: str | Path, ids: Sequence[str], params: Params, *, say: Say) -> list[str]:
     """Take videos out of the index. Those that were taken out before stay out.
 
     Returns:
@@ -335,39 +308,36 @@ def remove_videos(folder: Path, ids: Sequence[str], params: Params, *, say: Say)
     Raises:
         UserError: there is no index, or it never had such a video.
     """
-    index = IndexFolder(folder)
-    open_snapshot(folder)
+    index = open_index(place)
+    index.snapshot()
     with index.alone(say):
         return index.remove(ids)
 
 
-def hasher_of_index(index: IndexFolder) -> HasherSource:
+def hasher_of_index(index: Index) -> HasherSource:
     """The index's copy of the hasher that made its codes, loaded: the index may have another one the next moment.
 
     Raises:
         UserError: there is no index, or the copy is not what it was.
     """
 
-    def load(pointer: Pointer) -> HasherSource:
-        snapshot = Snapshot(index.folder, pointer)
-        loaded = open_hasher(index.folder, snapshot)
+    def load(snapshot: IndexSnapshot, hasher: Path) -> HasherSource:
         made = snapshot.hasher
-        return HasherSource(
-            pointer.folder(index.folder) / HASHER, made.model, made.version, made.sha256, loaded=loaded
-        )
+        loaded = open_hasher(hasher, made)
+        return HasherSource(hasher, made.model, made.version, made.sha256, loaded=loaded)
 
-    return consistently(index.folder, load)
+    return index.load(load)
 
 
-def refuse_other(index: IndexFolder, hasher: HasherSource) -> None:
+def refuse_other(index: Index, hasher: HasherSource) -> None:
     """Make sure that the index's codes are by a hasher.
 
     Raises:
         UserError: they are by another one.
     """
-    made = open_snapshot(index.folder).hasher
+    made = index.snapshot().hasher
     if made.sha256 != hasher.sha256:
         raise UserError(
-            f"{index.folder}: its codes are by {made.name}, not by {hasher.name} ({hasher.sha256[:12]}); codes of different hashers "
+            f"{index.name}: its codes are by {made.name}, not by {hasher.name} ({hasher.sha256[:12]}); codes of different hashers "
             "can't be compared, `ssvh index` encodes all videos anew"
         )

@@ -13,14 +13,11 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos, whole_spans
-from ssvh_model.index.index_folder import IndexFolder
-from ssvh_model.index.snapshot import Snapshot, open_snapshot
-from ssvh_model.index.stored_features import kept_files
+from ssvh_model.index.index import Index, IndexSnapshot, open_index
 from ssvh_model.manifest import Video
 from ssvh_model.moments.film_features import FilmFile, is_film_file
 from ssvh_model.moments.segments import EvenSegments
-from tasks import paths
-from tasks.index.build import Progresses, keep_features, remove_leftovers
+from tasks.index.build import Progresses, features_to_keep
 from tasks.index.encode import (
     encode_features,
     encode_film,
@@ -29,6 +26,7 @@ from tasks.index.encode import (
     joined_codes,
     remove_work,
 )
+from tasks.index.place import index_place
 from tasks.registry.find_hasher import HasherSource, find_hasher
 
 if TYPE_CHECKING:
@@ -43,7 +41,7 @@ def refresh_index(
     say: Callable[[str], None],
     progress: Progresses,
     hasher: str | None = None,
-    folder: Path = paths.INDEX,
+    place: str | Path | None = None,
 ) -> bool:
     """Encode an index's videos with another hasher. Queries are answered by the old codes and the old hasher until all is done, then by the new.
 
@@ -55,7 +53,7 @@ def refresh_index(
         say: takes a line.
         progress: makes a progress for something that is counted.
         hasher: as `find_hasher` has it; None for `index.hasher`, which is the champion if nobody has changed that.
-        folder: of the index.
+        place: of the index, as `open_index` has it; None for that of params.yaml.
 
     Returns:
         True if the index was switched, False if there is none or it has codes of this hasher already.
@@ -63,21 +61,20 @@ def refresh_index(
     Raises:
         UserError: the hasher or the feature file is not there, or they do not fit. The index stays as it was.
     """
-    index = IndexFolder(folder)
+    index = open_index(place or index_place(params))
     if not index.exists():
         return False
     source = find_hasher(hasher or params.index.hasher, model=params.register_.model)
     with index.alone(say):
-        snapshot = open_snapshot(folder)
-        remove_leftovers(folder, snapshot)
+        snapshot = index.snapshot(loaded=True)
         if snapshot.hasher.sha256 == source.sha256:
             return False
         removed = snapshot.removed_ids()
-        videos = _Encoding(folder, snapshot, source, params, say, progress).run(removed)
+        videos = _Encoding(index, snapshot, source, params, say, progress).run(removed)
         index.replace(
             videos, source.folder, index.settings(), seed=params.seed, removed=removed, card=source.card
         )
-    say(f"{folder}: {videos.videos} videos now have codes by {source.name}")
+    say(f"{index.name}: {videos.videos} videos now have codes by {source.name}")
     return True
 
 
@@ -86,14 +83,14 @@ class _Encoding:
 
     def __init__(
         self,
-        folder: Path,
-        snapshot: Snapshot,
+        index: Index,
+        snapshot: IndexSnapshot,
         hasher: HasherSource,
         params: Params,
         say: Callable[[str], None],
         progress: Progresses,
     ) -> None:
-        self._folder, self._snapshot, self._hasher = folder, snapshot, hasher
+        self._index, self._snapshot, self._hasher = index, snapshot, hasher
         self._params, self._say, self._progress = params, say, progress
         self._known = snapshot.whole()
         self._row = {video: row for row, video in enumerate(self._known.ids)}
@@ -102,7 +99,7 @@ class _Encoding:
         parts = []
         left = set(self._known.ids)
         # The newest first: a video that was removed and added again counts as it was added last.
-        for path in reversed(kept_files(self._folder)):
+        for path in reversed(self._index.kept_features()):
             if is_film_file(path):
                 film = FilmFile(path)
                 if film.facts.id in left and self._fits(film.facts.meta, film.facts.frames, film.size):
@@ -128,7 +125,7 @@ class _Encoding:
         if left:
             parts += self._from_videos(sorted(left))
         if not parts:
-            raise UserError(f"{self._folder}: not one of its videos can be encoded again")
+            raise UserError(f"{self._index.name}: not one of its videos can be encoded again")
         return replace(joined_codes(parts), source=self._snapshot.source)
 
     def _fits(self, meta: FeatureMeta, frames: int, size: int) -> bool:
@@ -185,7 +182,7 @@ class _Encoding:
             encoded = encode_videos(
                 alike, self._hasher, self._params, segments=segments, progress=self._progress
             )
-            keep_features(self._folder, encoded, {video.id: video for video in alike})
+            self._index.keep(features_to_keep(encoded, {video.id: video for video in alike}))
             remove_work(encoded.work)
             parts.append(self._described(encoded.coded))
         return parts

@@ -17,6 +17,7 @@ from ssvh_model.video.backbone_names import (
     is_own_model,
     packaged_names,
 )
+from tasks.machine.services import without_passwords
 from tasks.paths import BACKBONES
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def check_together(params: Params, path: Path) -> None:
         _splits_searched(params),
         _splits_published(params),
         _probes(params),
+        _index_in_folder(params),
+        _index_password(params),
         _training_bits(params),
         _selection(params),
     ):
@@ -210,3 +213,19 @@ def _probes(params: Params) -> str | None:
     if index.probes <= index.cells:
         return None
     return f"index.probes is {index.probes}; allowed is up to index.cells, which is {index.cells}"
+
+
+def _index_in_folder(params: Params) -> str | None:
+    index = params.index
+    if index.approximate == "cells" or index.backend == "postgres":
+        return None
+    return f"index.approximate is {index.approximate!r}, which needs index.backend 'postgres'; with 'folder', allowed is 'cells'"
+
+
+def _index_password(params: Params) -> str | None:
+    if without_passwords(params.index.url) == params.index.url:
+        return None
+    return (
+        "index.url holds a password, which this file is not for; allowed is an address without it, with the password in "
+        "~/.pgpass or PGPASSWORD, or a whole address in SSVH_INDEX_URL"
+    )

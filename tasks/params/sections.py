@@ -269,9 +269,13 @@ class Index(Section):
         Annotated[Literal["whole"], Tag(WHOLE)] | Annotated[Segments, Tag(IN_SEGMENTS)],
         Discriminator(lambda value: IN_SEGMENTS if isinstance(value, dict | Segments) else WHOLE),
     ]
+    backend: Literal["folder", "postgres"]
+    url: str
     exact_up_to: int = Field(ge=1)
+    approximate: Literal["cells", "hnsw"]
     cells: int = Field(ge=2, le=1_000_000)
     probes: int = Field(ge=1)
+    reach: int = Field(ge=1, le=1000)
 
 
 class Ablation(Section):

@@ -16,19 +16,12 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
 from ssvh_model.index.coded_videos import CodedVideos, whole_spans
 from ssvh_model.index.hex_codes import code_to_hex
-from ssvh_model.index.index_folder import IndexFolder
-from ssvh_model.index.snapshot import (
-    HASHER,
-    POINTER,
-    Pointer,
-    Snapshot,
-    consistently,
-    open_snapshot,
-    read_card,
-)
+from ssvh_model.index.index import IndexSnapshot, open_index
+from ssvh_model.index.snapshot import read_card
 from ssvh_model.manifest import Video
-from tasks.index.build import Features, add_encoded, remove_leftovers
+from tasks.index.build import Features, add_encoded
 from tasks.index.encode import path_in_index
+from tasks.index.place import local_folder
 from tasks.serving.decisions import Decisions
 from tasks.serving.decoding import Decoding, Look
 from tasks.serving.encoding import EncodedClip, Encoding, HasherGone
@@ -39,7 +32,7 @@ from tasks.serving.worker import WorkerEnded
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SWITCHES = 5  # of the index while one clip is searched for
-UPLOADS = "uploads"  # folder in the index's, with the files of videos that were added here
+UPLOADS = "uploads"  # folder in the index's, or beside where that would be, with the files of videos that were added here
 SUFFIXES = {"mov": ".mp4", "matroska": ".mkv", "avi": ".avi", "mpegts": ".ts", "flv": ".flv", "ogg": ".ogv"}
 
 Result = TypeVar("Result")
@@ -65,13 +58,13 @@ class ClipHits:
 
 
 class SearchService:
-    """An index, open to be searched and changed; the index's folder is what it has in common with other commands.
+    """An index, open to be searched and changed; the index is what it has in common with other commands.
 
     A new version of the index is taken over once its codes and its hasher are loaded. Until then, the version
     before answers.
 
     Args:
-        folder: of the index.
+        place: of the index, as `open_index` has it.
         limits: on what clips may cost.
         trust_torchscript: whether an image model that is TorchScript, a program, may run.
         say: takes a line for the log.
@@ -79,18 +72,18 @@ class SearchService:
 
     def __init__(
         self,
-        folder: Path,
+        place: str | Path,
         limits: Limits,
         *,
         trust_torchscript: bool = False,
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
     ) -> None:
-        self.folder, self.limits = folder, limits
-        self.decoding, self.decisions = Decoding(limits), Decisions(folder)
+        self.index, self.folder, self.limits = open_index(place), local_folder(place), limits
+        self.decoding, self.decisions = Decoding(limits), Decisions(self.folder)
         self._encoding = Encoding(trust_torchscript=trust_torchscript)
         self._say = say
         self._view: IndexView | None = None
-        self._written_before = 0
+        self._version: object = None
         self._taking_over, self._changing, self._ended = threading.Lock(), threading.Lock(), threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="index-watcher", daemon=True)
         self._complaint = ""
@@ -142,29 +135,19 @@ class SearchService:
             WorkerEnded: the encoder process does not start.
         """
         with self._taking_over:
-            written = self._written()
-            same = written == self._written_before
-            if self._view is not None and same and Pointer.read(self.folder) == self._view.snapshot.pointer:
+            index_version = self.index.version()
+            if self._view is not None and index_version == self._version:
                 return
 
-            def load(pointer: Pointer) -> IndexView:
-                snapshot = Snapshot(self.folder, pointer)
-                hasher = pointer.folder(self.folder) / HASHER
+            def load(snapshot: IndexSnapshot, hasher: Path) -> IndexView:
                 loaded = self._encoding.load(hasher, snapshot.hasher.sha256)
-                view = IndexView(self.folder, snapshot, loaded, read_card(hasher))
+                view = IndexView(self.index, snapshot, loaded, read_card(hasher))
                 view.make_ready()
                 return view
 
-            self._view, self._written_before = consistently(self.folder, load), written
+            self._view, self._version = self.index.load(load), index_version
             version = self._view.version
             self._say(f"index version {version.version}: {version.videos} videos by {version.hasher.name}")
-
-    def _written(self) -> int:
-        """When the index was last switched: one that was removed and made anew begins to count its versions anew."""
-        try:
-            return (self.folder / POINTER).stat().st_mtime_ns
-        except OSError:
-            return 0
 
     def search_clip(self, clip: Path, wanted: Wanted, filters: Filters) -> ClipHits:
         """The videos nearest to a video file.
@@ -254,13 +237,11 @@ class SearchService:
         digest = sha256_of(clip)
         suffix = SUFFIXES.get(encoded.decoded.format.partition(",")[0], "")
         kept = self.folder / UPLOADS / f"{digest}{suffix}"
-        index = IndexFolder(self.folder)
-        with self._changing, index.alone(_refuse_to_wait):
-            snapshot = open_snapshot(self.folder)
-            remove_leftovers(self.folder, snapshot)
+        with self._changing, self.index.alone(_refuse_to_wait):
+            snapshot = self.index.snapshot()
             if snapshot.hasher.sha256 != view.version.hasher.sha256:
                 raise HasherGone(view.version.hasher.name)
-            if video.id in snapshot.ids():
+            if self.index.known([video.id]):
                 raise Problem(ID_TAKEN, f"the index has a video {video.id!r} already")
             decoded = encoded.decoded
             durations = np.array([decoded.seconds], dtype=np.float32)
@@ -278,11 +259,11 @@ class SearchService:
             described = Video(
                 video.id, "", video.labels, split=video.split, duration=decoded.seconds, sha256=digest
             )
-            kept.parent.mkdir(exist_ok=True)
+            kept.parent.mkdir(parents=True, exist_ok=True)
             there = kept.exists()  # another video of the same bytes has it
             shutil.move(clip, kept)
             try:
-                add_encoded(index, described, one, features)
+                add_encoded(self.index, described, one, features)
             except BaseException:
                 if not there:
                     kept.unlink(missing_ok=True)
@@ -299,11 +280,10 @@ class SearchService:
         """
         view = self.view
         path = view.videos.paths[view.row(video)]
-        index = IndexFolder(self.folder)
-        with self._changing, index.alone(_refuse_to_wait):
-            index.remove([video])
+        with self._changing, self.index.alone(_refuse_to_wait):
+            self.index.remove([video])
             kept = self.folder / UPLOADS / Path(path).name
-            if path_in_index(kept) == path and path not in open_snapshot(self.folder).whole().paths:
+            if path_in_index(kept) == path and path not in self.index.snapshot(loaded=True).whole().paths:
                 kept.unlink(missing_ok=True)
         return self._changed()
 

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,8 +16,8 @@ from ssvh_model.errors import UserError
 from ssvh_model.index.code_map import map_codes
 from ssvh_model.index.duplicates import duplicate_groups
 from ssvh_model.index.hex_codes import code_from_hex, code_to_hex
+from ssvh_model.index.index import Index, IndexSnapshot
 from ssvh_model.index.scan import nearest
-from ssvh_model.index.snapshot import Snapshot
 from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.moments.matching import Group, Rows, find_moments
 from ssvh_model.moments.query import Query
@@ -136,14 +135,14 @@ class IndexView:
     """Videos, codes and the hasher of one version.
 
     Args:
-        folder: of the index.
+        index: that it is a version of.
         snapshot: of it.
         hasher: that made its codes, as the encoder process has it.
         card: the hasher's model card, Markdown; "" if there is none.
     """
 
-    def __init__(self, folder: Path, snapshot: Snapshot, hasher: LoadedHasher, card: str) -> None:
-        self._folder = folder
+    def __init__(self, index: Index, snapshot: IndexSnapshot, hasher: LoadedHasher, card: str) -> None:
+        self._index = index
         self.snapshot, self.hasher, self.card = snapshot, hasher, card
         self.videos = snapshot.whole()
         self.first_rows = np.flatnonzero(self.videos.spans[:, 0] == 0)
@@ -254,7 +253,7 @@ class IndexView:
     @cached_property
     def _stored(self) -> StoredFeatures:
         shape = (self.hasher.frames, len(self.hasher.mean))
-        return StoredFeatures(self._folder, self.snapshot, self.hasher.meta, shape)
+        return StoredFeatures(self._index.kept_features(), self.snapshot, self.hasher.meta, shape)
 
     def _centred(self, features: Tensor) -> Tensor:
         """As `VideoHasher.center`, which is in the encoder process."""

@@ -17,6 +17,7 @@ from PIL import Image
 from flows.cli.app import app, exit_status
 from ssvh_model.features import FeatureMeta
 from ssvh_model.index.coded_videos import CodesFile
+from ssvh_model.index.index import open_index
 from ssvh_model.index.searcher import Hit, Searcher
 from ssvh_model.model.hasher_file import load_saved_hasher, save_hasher
 from ssvh_model.progress import no_progress
@@ -27,6 +28,7 @@ from ssvh_model.video.backbones import load_backbone
 from ssvh_model.video.encoding import write_video
 from ssvh_model.video.extraction import decode_for
 from tasks.index.build import build_index
+from tasks.index.place import ADDRESS
 from tasks.params.load import load_params
 from tasks.serving.decisions import Decisions
 from tests.conftest import REPOSITORY
@@ -70,12 +72,19 @@ def ssvh(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
     return run
 
 
-def test_from_videos_to_what_is_found(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("kept", ["folder", "postgres"])
+def test_from_videos_to_what_is_found(  # type: ignore[no-untyped-def]
+    project: Path, ssvh, kept: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = "index" if kept == "folder" else request.getfixturevalue("vector_database")
+    if kept == "postgres":
+        monkeypatch.setenv(ADDRESS, place)
+        place = open_index(place).name
     out = ssvh("encode", "clips", "--hasher", "./hasher", "-o", "mine.h5")
     assert out.startswith("mine.h5: 6 videos, codes of 32 bits by an unregistered hasher (")
     assert CodesFile(project / "mine.h5").codes.shape == (6, 4)
     out = ssvh("index", "mine.h5", "--hasher", "./hasher")
-    assert out.startswith("index: 6 videos, codes of 32 bits by") and out.endswith("exact search\n")
+    assert out.startswith(f"{place}: 6 videos, codes of 32 bits by") and out.endswith("exact search\n")
 
     lines = ssvh("search", "clips/cats/0.mp4", "-k", "3").splitlines()
     assert lines[0].split() == ["distance", "label", "seconds", "video", "path"]
@@ -110,10 +119,13 @@ def test_from_videos_to_what_is_found(project: Path, ssvh) -> None:  # type: ign
     (project / "clips/dogs/3.mp4").write_bytes(b"no video")
     assert "2 of 6 videos are in 1 groups" in ssvh(*far, "--verify")
 
-    assert ssvh("remove", "cats/0").endswith("index: 5 videos\n")
+    assert ssvh("remove", "cats/0").endswith(f"{place}: 5 videos\n")
     assert ssvh("search", "clips/cats/0.mp4", "-k", "1").splitlines()[1].split()[3] == "dogs/3"
-    assert ssvh("add", "clips/cats/0.mp4", "--label", "again").endswith("index: 6 videos\n")
+    assert ssvh("add", "clips/cats/0.mp4", "--label", "again").endswith(f"{place}: 6 videos\n")
     assert "again" in ssvh("search", "clips/cats/0.mp4", "-k", "2")
+    assert ssvh("index", "--refresh", "--hasher", "./hasher").startswith(f"{place}: its codes are by ")
+    # The folder of decisions is this machine's; the index is where it was said to be.
+    assert (project / "index/current.json").exists() == (kept == "folder")
 
 
 def test_a_search_is_answered_by_one_version_of_an_index_that_is_switched_meanwhile(

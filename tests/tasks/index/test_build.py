@@ -17,6 +17,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.index import snapshot
 from ssvh_model.index.coded_videos import CodesFile, write_coded_videos
+from ssvh_model.index.index import open_index
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.snapshot import open_snapshot
@@ -31,6 +32,7 @@ from tasks.params.sections import Params
 from tasks.registry.find_hasher import find_hasher
 from tests.conftest import REPOSITORY
 from tests.hashers import register_hasher
+from tests.index_places import in_both
 
 SIZE, FRAMES = 64, 4
 
@@ -91,21 +93,21 @@ def clip(path: Path, seed: int) -> Path:
     return path
 
 
-def codes_by_id(folder: Path = paths.INDEX) -> dict[str, bytes]:
-    whole = open_snapshot(folder).whole()
+def codes_by_id(place: str | Path = paths.INDEX) -> dict[str, bytes]:
+    whole = open_index(place).snapshot(loaded=True).whole()
     return {video: code.tobytes() for video, code in zip(whole.ids, whole.codes, strict=True)}
 
 
 @pytest.fixture
-def indexed(registry: Any, params: Params, meta: FeatureMeta) -> Callable[[], None]:
+def indexed(registry: Any, params: Params, meta: FeatureMeta, place: str) -> Callable[[], None]:
     """An index of five videos, one of them taken out and one added as a file."""
 
     def make() -> None:
         write_features(meta, "abcde")
-        build_index(paths.INDEX, paths.FEATURE_FILE, params, hasher=None, say=print, progress=silent)
-        remove_videos(paths.INDEX, ["b"], params, say=print)
+        build_index(place, paths.FEATURE_FILE, params, hasher=None, say=print, progress=silent)
+        remove_videos(place, ["b"], params, say=print)
         add_videos(
-            paths.INDEX,
+            place,
             [clip(Path("new/x.mp4"), 1)],
             params,
             hasher="champion",
@@ -117,11 +119,16 @@ def indexed(registry: Any, params: Params, meta: FeatureMeta) -> Callable[[], No
     return make
 
 
+@in_both
 def test_a_new_champion_takes_over_all_videos_at_once(
-    indexed: Callable[[], None], registry: Any, params: Params, meta: FeatureMeta
+    indexed: Callable[[], None],
+    registry: Any,
+    params: Params,
+    meta: FeatureMeta,
+    place: str,
 ) -> None:
     indexed()
-    before, searcher = codes_by_id(), Searcher()
+    before, searcher = codes_by_id(place), Searcher(place)
     assert sorted(before) == ["a", "c", "d", "e", "x"]
     assert searcher.nearest("new/x.mp4", 1)[0].distance == 0
     lines: list[str] = []
@@ -130,10 +137,10 @@ def test_a_new_champion_takes_over_all_videos_at_once(
     registry.set_registered_model_alias("video-hasher", "champion", "2")
     write_features(meta, "abcdef")  # f came into the corpus since
     assert refresh_index(params, say=lines.append, progress=silent)
-    assert lines == ["index: 6 videos now have codes by video-hasher version 2"]
+    assert lines == [f"{open_index(place).name}: 6 videos now have codes by video-hasher version 2"]
     second = find_hasher("2", model="video-hasher")
     expected = encode_features(FeatureFile(paths.FEATURE_FILE), second, params, progress=no_progress)
-    after = codes_by_id()
+    after = codes_by_id(place)
     assert sorted(after) == ["a", "c", "d", "e", "f", "x"], "b was taken out and stays out"
     for video, code in zip(expected.ids, expected.codes, strict=True):
         assert video == "b" or after[video] == code.tobytes()
@@ -164,25 +171,34 @@ def test_a_video_without_stored_features_is_decoded_again_or_left_out(
     assert sorted(codes_by_id()) == ["a", "c", "d", "e"]
 
 
+@in_both
 def test_a_refresh_that_fails_leaves_the_index_as_it_was(
-    indexed: Callable[[], None], registry: Any, params: Params
+    indexed: Callable[[], None],
+    registry: Any,
+    params: Params,
+    place: str,
 ) -> None:
     indexed()
-    before = codes_by_id()
+    before = codes_by_id(place)
     registry.set_registered_model_alias("video-hasher", "champion", "2")
     paths.FEATURE_FILE.unlink()
     with pytest.raises(UserError, match="no such feature file"):
         refresh_index(params, say=print, progress=silent)
-    assert codes_by_id() == before and Searcher().hasher.version == "1"
+    assert codes_by_id(place) == before and Searcher(place).hasher.version == "1"
 
 
-def test_another_hasher_than_the_indexs_is_refused(indexed: Callable[[], None], params: Params) -> None:
+@in_both
+def test_another_hasher_than_the_indexs_is_refused(
+    indexed: Callable[[], None],
+    params: Params,
+    place: str,
+) -> None:
     indexed()
     with pytest.raises(
         UserError, match=r"its codes are by video-hasher version 1 .*, not by video-hasher version 2"
     ):
         add_videos(
-            paths.INDEX,
+            place,
             [clip(Path("new/y.mp4"), 2)],
             params,
             hasher="2",
@@ -192,15 +208,18 @@ def test_another_hasher_than_the_indexs_is_refused(indexed: Callable[[], None], 
         )
 
 
+@in_both
 def test_what_was_added_from_the_same_file_is_there_and_another_of_its_name_is_refused(
-    indexed: Callable[[], None], params: Params
+    indexed: Callable[[], None],
+    params: Params,
+    place: str,
 ) -> None:
     indexed()
-    before = codes_by_id()
+    before = codes_by_id(place)
 
     def add(*places: str, label: str = "own") -> Addition:
         return add_videos(
-            paths.INDEX, list(map(Path, places)), params, hasher=None, label=label, say=print, progress=silent
+            place, list(map(Path, places)), params, hasher=None, label=label, say=print, progress=silent
         )
 
     assert add("new/x.mp4") == Addition([], ["x"], [])
@@ -214,11 +233,11 @@ def test_what_was_added_from_the_same_file_is_there_and_another_of_its_name_is_r
     for other in (Path("elsewhere/x.mp4"), clip(Path("new/x.mp4"), 2)):
         with pytest.raises(UserError, match="has a video 'x' already; `ssvh remove x` takes it out"):
             add(str(other))
-    assert codes_by_id() == before
+    assert codes_by_id(place) == before
     clip(Path("new/y.mp4"), 3)
     with pytest.raises(UserError, match="has a video 'a' already"):
         add(str(clip(Path("new/a.mp4"), 4)), "new/y.mp4")
-    assert codes_by_id() == before, "all of a call's videos are added, or none"
+    assert codes_by_id(place) == before, "all of a call's videos are added, or none"
 
 
 def test_an_index_that_is_switched_while_videos_are_encoded_gets_them_by_its_new_hasher(

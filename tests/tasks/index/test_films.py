@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 
 from flows.cli.app import app, exit_status
+from ssvh_model.index.index import open_index
 from ssvh_model.index.searcher import Hit, Searcher
-from ssvh_model.index.snapshot import open_snapshot
-from ssvh_model.index.stored_features import kept_files
 from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher
 from ssvh_model.moments.film_features import FilmFile, is_film_file
@@ -25,6 +25,7 @@ from tasks.index.refresh import refresh_index
 from tasks.params.changes import with_changes
 from tasks.params.sections import Params
 from tests.films import FRAMES, RATE, SCENE, SCENES, cut, make_films, silent, start_index
+from tests.index_places import in_both
 
 
 @dataclass
@@ -32,10 +33,11 @@ class Project:
     """A project with films, two hashers in folders, and an index by the first with one whole clip."""
 
     params: Params
+    place: str
 
     def add(self, *places: str) -> Addition:
         return add_videos(
-            paths.INDEX,
+            self.place,
             [Path(place) for place in places],
             self.params,
             hasher=None,
@@ -53,13 +55,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(made: Path, project: Path) -> Project:
+def project(made: Path, project: Path, place: str) -> Project:
     shutil.copytree(made, project, dirs_exist_ok=True)
-    return Project(start_index())
+    return Project(start_index(place), place)
 
 
-def codes(folder: Path = paths.INDEX) -> dict[tuple[str, float], bytes]:
-    whole = open_snapshot(folder).whole()
+def codes(place: str) -> dict[tuple[str, float], bytes]:
+    whole = open_index(place).snapshot(loaded=True).whole()
     starts = whole.spans[:, 0].tolist()
     return {
         (video, start): code.tobytes()
@@ -84,18 +86,19 @@ def apart(one: bytes, other: bytes) -> int:
     return sum((a ^ b).bit_count() for a, b in zip(one, other, strict=True))
 
 
+@in_both
 def test_films_are_found_by_what_is_cut_out_of_them(project: Project) -> None:
     assert project.add("films").added == ["film-0", "film-1", "film-2"]
-    snapshot = open_snapshot(paths.INDEX)
+    snapshot = open_index(project.place).snapshot(loaded=True)
     assert (len(snapshot), snapshot.videos) == (3 * 11 + 1, 4)
-    found = codes()
+    found = codes(project.place)
     for film in range(3):
         naive = by_each_segment(Path("hasher-1"), film)
         mine = {key: code for key, code in found.items() if key[0] == f"film-{film}"}
         assert mine.keys() == naive.keys()
         # Batches of other sizes give other last digits, which may turn a bit over.
         assert all(apart(mine[key], naive[key]) <= 2 for key in naive)
-    searcher = Searcher()
+    searcher = Searcher(project.place)
     right, finely = [], []
     for film in range(3):
         for start, seconds in ((1.0, 4.0), (4.5, 4.0), (7.25, 4.0), (0.0, 6.0)):
@@ -109,9 +112,10 @@ def test_films_are_found_by_what_is_cut_out_of_them(project: Project) -> None:
     assert all(abs(hit.start - start) <= 0.3 and hit.likeness is not None for _, hit, start in finely)
 
 
+@in_both
 def test_a_short_query_finds_a_segment_and_a_video_comes_once(project: Project) -> None:
     project.add("films")
-    searcher = Searcher()
+    searcher = Searcher(project.place)
     clip = cut(Path(), 1, 6.0, 2.0)  # as long as a segment, and where one begins
     hits = searcher.nearest(clip, 10)
     assert (hits[0].id, hits[0].start, hits[0].end) == ("film-1", 6.0, 8.0)
@@ -129,6 +133,7 @@ def test_a_short_query_finds_a_segment_and_a_video_comes_once(project: Project) 
     assert (whole.id, whole.start, whole.end) == ("clip", 0.0, 1.5)
 
 
+@in_both
 def test_the_command_prints_where_in_a_film(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
     def ssvh(*arguments: str) -> str:
         status = exit_status(lambda: app(list(arguments), standalone_mode=True))
@@ -136,7 +141,8 @@ def test_the_command_prints_where_in_a_film(project: Project, capsys: pytest.Cap
         assert status == 0, captured.err
         return captured.out
 
-    assert ssvh("add", "films").splitlines() == ["added film-0, film-1, film-2", "index: 4 videos"]
+    name = open_index(project.place).name
+    assert ssvh("add", "films").splitlines() == ["added film-0, film-1, film-2", f"{name}: 4 videos"]
     clip = str(cut(Path(), 1, 4.5, 4.0))
     lines = ssvh("search", clip, "-k", "2", "--rerank", "features").splitlines()
     assert lines[0].split() == ["distance", "likeness", "label", "seconds", "found", "at", "video", "path"]
@@ -150,46 +156,54 @@ def test_the_command_prints_where_in_a_film(project: Project, capsys: pytest.Cap
     assert {"id", "start", "end", "duration", "likeness", "distance"} <= found["hits"][0].keys()
     assert found["hits"][0]["likeness"] is None
     assert Path("sheet.png").stat().st_size > 1000
-    assert ssvh("remove", "film-1").endswith("index: 3 videos\n")
+    assert ssvh("remove", "film-1").endswith(f"{name}: 3 videos\n")
     groups = ssvh("duplicates", "--radius", "0")
     assert "of 3 videos are in" in groups
 
 
+@in_both
 def test_films_come_and_go_as_a_whole_and_are_known(project: Project) -> None:
     project.add("films/film-0.mp4")
-    before = codes()
+    before = codes(project.place)
     assert project.add("films") == Addition(["film-1", "film-2"], ["film-0"], [])
-    assert {key: code for key, code in codes().items() if key in before} == before
-    assert remove_videos(paths.INDEX, ["film-1"], project.params, say=print) == ["film-1"]
-    assert {video for video, _ in codes()} == {"clip", "film-0", "film-2"}
-    assert remove_videos(paths.INDEX, ["film-1"], project.params, say=print) == []
+    assert {key: code for key, code in codes(project.place).items() if key in before} == before
+    assert remove_videos(project.place, ["film-1"], project.params, say=print) == ["film-1"]
+    assert {video for video, _ in codes(project.place)} == {"clip", "film-0", "film-2"}
+    assert remove_videos(project.place, ["film-1"], project.params, say=print) == []
     assert project.add("films/film-1.mp4").added == ["film-1"]
-    assert len(codes()) == 34
+    assert len(codes(project.place)) == 34
     Path("films/film-3.mp4").write_bytes(b"no video")
     done = project.add("films")
     assert [video.id for video in done.left_out] == ["film-3"] and len(done.there) == 3
     assert not (paths.WORK / "encode").exists() or not list((paths.WORK / "encode").iterdir())
 
 
-@pytest.mark.parametrize("features", ["kept", "gone"])
+@pytest.mark.parametrize(
+    ("features", "place"),
+    [("kept", "folder"), ("gone", "folder"), ("kept", "postgres"), ("gone", "postgres")],
+    indirect=["place"],
+)
 def test_another_hasher_takes_over_the_films_segment_by_segment(project: Project, features: str) -> None:
     project.add("films")
-    if features == "gone":
+    if features == "gone" and Path("index/added").is_dir():
         shutil.rmtree("index/added")
+    elif features == "gone":
+        with psycopg.connect(project.place) as connection:
+            connection.execute("DELETE FROM ssvh.feature_files")
     # From now on videos are added as a whole; what is there stays cut as it is.
     params = with_changes(project.params, {"index.segments": "whole"}, where="test")
     assert refresh_index(params, hasher="./hasher-2", say=print, progress=silent)
-    snapshot = open_snapshot(paths.INDEX)
+    snapshot = open_index(project.place).snapshot(loaded=True)
     assert snapshot.hasher.sha256 == hasher_digest(Path("hasher-2"))
     assert (len(snapshot), snapshot.videos) == (34, 4)
-    found = codes()
+    found = codes(project.place)
     for film in range(3):
         naive = by_each_segment(Path("hasher-2"), film)
         mine = {key: code for key, code in found.items() if key[0] == f"film-{film}"}
         assert mine.keys() == naive.keys() and all(apart(mine[key], naive[key]) <= 2 for key in naive)
     row = snapshot.ids().index("film-2")
     assert snapshot.text("paths", row) == "films/film-2.mp4" and snapshot.duration(row) == SCENES * SCENE
-    hit = Searcher().nearest(cut(Path(), 0, 4.5, 4.0), 1, rerank="features")[0]
+    hit = Searcher(project.place).nearest(cut(Path(), 0, 4.5, 4.0), 1, rerank="features")[0]
     assert hit.id == "film-0" and abs(hit.start - 4.5) <= 0.3 and hit.likeness is not None, (
         "also what was decoded again"
     )
@@ -197,18 +211,21 @@ def test_another_hasher_takes_over_the_films_segment_by_segment(project: Project
 
 def test_features_of_films_that_never_came_into_the_index_are_removed(project: Project) -> None:
     project.add("films")
-    kept = kept_files(paths.INDEX)[1:]
+    kept = open_index(project.place).kept_features()[1:]
     assert [is_film_file(path) for path in kept] == [True, True, True]
     assert [FilmFile(path).facts.id for path in kept] == ["film-0", "film-1", "film-2"]
     # As after a kill between keeping features and adding codes.
-    remove_videos(paths.INDEX, ["film-1", "film-2"], project.params, say=print)
+    remove_videos(project.place, ["film-1", "film-2"], project.params, say=print)
     shutil.copy("films/film-0.mp4", "films/film-9.mp4")
     project.add("films/film-9.mp4")
-    assert [FilmFile(path).facts.id for path in kept_files(paths.INDEX)[1:]] == ["film-0", "film-9"]
+    assert [FilmFile(path).facts.id for path in open_index(project.place).kept_features()[1:]] == [
+        "film-0",
+        "film-9",
+    ]
 
 
 def test_a_search_without_stored_features_says_so_by_none(project: Project) -> None:
     project.add("films")
     shutil.rmtree("index/added")
-    hits: list[Hit] = Searcher().nearest(cut(Path(), 2, 4.0, 4.0), 3, rerank="features")
+    hits: list[Hit] = Searcher(project.place).nearest(cut(Path(), 2, 4.0, 4.0), 3, rerank="features")
     assert [hit.likeness for hit in hits] == [None] * 3
