@@ -185,7 +185,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--films", type=int, default=40)
-    parser.add_argument("--cuts", type=int, default=100, help="queries of each length")
+    parser.add_argument("--cuts", type=int, default=50, help="queries of each length")
     parser.add_argument("--seconds", type=float, nargs="+", default=[4.0, 10.0], help="lengths of queries")
     parser.add_argument("--name", default="moments", help="of the file in benchmarks/results")
     arguments = parser.parse_args()

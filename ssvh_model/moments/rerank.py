@@ -125,7 +125,7 @@ def align(
         centred: takes off features what all of them have.
 
     Returns:
-        The mean cosine along the line times the root of the share of the shorter one that lies on it, at most 1, and the second
+        The mean cosine along the line times the root of the share of the first video that lies on it, at most 1, and the second
         of the second video at which the first begins.
     """
     cosines = _directions(first, centred) @ _directions(second, centred).T
@@ -137,7 +137,7 @@ def align(
     )
     # A frame stands for the time around it: frame 0 is half a step after the start of its share.
     begin = second.start + line.offset + second.step / 2 - line.speed * first.step / 2
-    return line.likeness * line.shared**0.5, begin
+    return line.likeness * (len(line.first) / len(cosines)) ** 0.5, begin
 
 
 def _timed(query: Query, moment: Moment) -> TimedFeatures | None:
