@@ -26,11 +26,12 @@ from rich.console import Console
 from rich.table import Table
 from trained_index import make_trained_index
 
+from ssvh_model.copies.groups import consistent_groups
 from ssvh_model.copies.verify import verify
 from ssvh_model.corpus.arcade import render_arcade
 from ssvh_model.corpus.arcade_plan import ArcadeSpec
 from ssvh_model.features import FeatureFile
-from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs, groups_of_pairs
+from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs
 from ssvh_model.index.snapshot import open_snapshot
 from ssvh_model.index.video_encoder import VideoEncoder, backbone_of
 from ssvh_model.model.hasher_file import load_saved_hasher
@@ -45,8 +46,8 @@ from tasks.params.load import load_params
 from tasks.params.sections import Params
 
 RADII = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16)
-VERIFIED_RADII = (3, 8, 12)
-LEAST = (0.5, 0.65, 0.8)  # scores from which on `ssvh duplicates --verify` counts a pair
+VERIFIED_RADII = (3, 8, 12, 16)
+LEAST = (0.5, 0.6, 0.65, 0.8)  # scores from which on `ssvh duplicates --verify` counts a pair
 
 
 def figures(found: np.ndarray, true: np.ndarray) -> dict[str, float | int | None]:
@@ -111,16 +112,19 @@ def verified(words: np.ndarray, paths: list[str], recordings: np.ndarray) -> lis
     distances = hamming_distances(words, words)
     pairs = duplicate_pairs(words, radius=max(VERIFIED_RADII))
     started = processor_seconds()
-    found = verify(pairs, paths.__getitem__, least=min(LEAST), progress=ShownProgress("pairs", print)).pairs
+    compared = verify(pairs, paths.__getitem__, least=min(LEAST), progress=ShownProgress("pairs", print))
     seconds = processor_seconds() - started
-    scores = np.zeros(true.shape)
-    for first, second, match in found:
-        scores[first, second] = match.score
+    near_enough = distances[pairs[:, 0], pairs[:, 1]]
+    none = np.empty((0, 2), dtype=np.int64)
     rows = []
     for radius, least in itertools.product(VERIFIED_RADII, LEAST):
-        near = (scores >= least) & (distances <= radius)
-        grouped = of_groups(groups_of_pairs(np.argwhere(near), len(words)), len(words))
-        for what, kept in (("groups", grouped), ("pairs", near)):
+        within = near_enough <= radius
+        near, scores = pairs[within], compared.scores[within]
+        groups = consistent_groups(near, scores, least=least, same=none, videos=len(words))
+        grouped = of_groups(groups, len(words))
+        found = np.zeros(true.shape, dtype=bool)
+        found[tuple(near[scores >= least].T)] = True
+        for what, kept in (("groups", grouped), ("pairs", grouped & found)):
             rows.append({"radius": radius, "what": f"{what}, verified, {least}", **figures(kept, true)})
     print(f"{1000 * seconds / max(1, len(pairs)):.0f} ms of one core a pair, decoding included")
     return rows

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from ssvh_model.errors import UserError
 from tasks import paths
 
 Index = Annotated[
@@ -140,8 +142,11 @@ def duplicates(
         ),
     ] = False,
     least: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="With --verify: the score from which on a pair counts.")
-    ] = 0.5,
+        str,
+        typer.Option(
+            help="With --verify: the score from which on a pair counts, 0 to 1, or `decided`: what was decided on the page says which."
+        ),
+    ] = "0.5",
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="With --verify: mirror images count, too; takes twice as long.")
     ] = False,
@@ -149,11 +154,21 @@ def duplicates(
     as_json: Json = False,
 ) -> None:
     """List groups of videos whose codes are nearly the same."""
-    from flows.commands.searching import Verification
-    from flows.commands.searching import duplicates as run
+    from flows.commands.duplicates import Verification
+    from flows.commands.duplicates import duplicates as run
 
-    verification = Verification(least, mirrored) if verify else None
+    verification = Verification(_least_score(least), mirrored) if verify else None
     run(place, radius=radius, as_json=as_json, verification=verification)
+
+
+def _least_score(text: str) -> float | None:
+    """A number from 0 to 1, or None for `decided`."""
+    if text == "decided":
+        return None
+    with contextlib.suppress(ValueError):
+        if 0 <= (score := float(text)) <= 1:
+            return score
+    raise UserError(f"--least is {text!r}; allowed are numbers from 0 to 1, and decided")
 
 
 def serve(

@@ -24,15 +24,13 @@ class Verified:
 
     Attributes:
         pairs: rows of those that show one recording, and what the comparison found; the likeliest first.
+        scores: of all pairs, in their order, [n] float64; 0 for those that could not be compared.
         unreadable: rows that could not be compared, and why.
     """
 
     pairs: list[tuple[int, int, Match]]
+    scores: np.ndarray
     unreadable: dict[int, str]
-
-    def rows(self) -> np.ndarray:
-        """The pairs' rows, [pairs, 2] int64."""
-        return np.array([pair[:2] for pair in self.pairs], dtype=np.int64).reshape(-1, 2)
 
 
 def verify(
@@ -67,6 +65,7 @@ def verify(
             return None
 
     found = []
+    scores = np.zeros(len(pairs))
     first_row, first = -1, None
     for done, (row, other) in enumerate(pairs.tolist(), start=1):
         if row != first_row:
@@ -76,7 +75,8 @@ def verify(
         second = frames_of(other)
         if first is not None and second is not None:
             match = compare(first, PlacedVideo(second), mirrored=mirrored)
+            scores[done - 1] = match.score
             if match.score >= least:
                 found.append((row, other, match))
         progress(done, len(pairs))
-    return Verified(sorted(found, key=lambda pair: -pair[2].score), unreadable)
+    return Verified(sorted(found, key=lambda pair: -pair[2].score), scores, unreadable)

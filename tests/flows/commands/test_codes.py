@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from flows.cli.app import app, exit_status
+from ssvh_model.copies import threshold
 from ssvh_model.features import FeatureMeta
 from ssvh_model.index.coded_videos import CodesFile
 from ssvh_model.index.index import open_index
@@ -155,6 +156,28 @@ def test_a_search_is_answered_by_one_version_of_an_index_that_is_switched_meanwh
     assert found["videos"] == len(found["hits"]) == 6
     found = json.loads(ssvh("search", "clips/cats/0.mp4", "--json"))
     assert found["videos"] == len(found["hits"]) == 3
+
+
+def test_decisions_say_from_which_score_on_a_pair_counts(  # type: ignore[no-untyped-def]
+    project: Path, ssvh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssvh("encode", "clips", "--hasher", "./hasher")
+    ssvh("index", "codes.h5", "--hasher", "./hasher")
+    asked = ("duplicates", "--radius", "32", "--verify", "--least")
+    assert "--least is '1.5'; allowed are numbers from 0 to 1, and decided" in ssvh(*asked, "1.5", status=2)
+    Decisions(project / "index").decide("dogs/3", "cats/0", "duplicate")  # which it is
+    Decisions(project / "index").decide("cats/4", "dogs/1", "not a duplicate")
+    few = "10 decided pairs of either kind; 1 were called duplicates and 1 were called no duplicates"
+    assert few in ssvh(*asked, "decided", status=2)
+    monkeypatch.setattr(threshold, "FEWEST", 1)
+    found = json.loads(ssvh(*asked, "decided", "--json"))
+    scores = {
+        (pair["first"], pair["second"]): pair["score"]
+        for pair in json.loads(ssvh(*asked, "0", "--json"))["pairs"]
+    }
+    assert not {("cats/4", "dogs/1"), ("cats/0", "dogs/3")} & set(scores), "what is decided is not compared"
+    assert 0 < found["least"] < 1
+    assert [[one["id"] for one in group] for group in found["groups"]] == [["cats/0", "dogs/3"]]
 
 
 @pytest.mark.parametrize(

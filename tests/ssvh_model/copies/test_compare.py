@@ -79,10 +79,10 @@ def test_pairs_of_files(record: Recorder, tmp_path: Path) -> None:
         pairs, paths.__getitem__, least=0.5, progress=lambda so_far, total: done.append((so_far, total))
     )
     assert [pair[:2] for pair in verified.pairs] == [(0, 1)]
-    assert verified.rows().tolist() == [[0, 1]]
+    assert [pair[:2] for pair in verified.pairs] == [(0, 1)]
     assert set(verified.unreadable) == {3, 4} and verified.unreadable[4] == "its file is not known"
     assert done == [(number, 5) for number in range(1, 6)]
-    assert verify(pairs[:0], paths.__getitem__, least=0.5).rows().shape == (0, 2)
+    assert verify(pairs[:0], paths.__getitem__, least=0.5).scores.shape == (0,)
 
 
 def test_a_clip_of_a_few_frames_is_compared(record: Recorder, tmp_path: Path) -> None:
