@@ -62,7 +62,7 @@ class StoredFeatures:
             step = film.facts.step
             first = min(max(0, int(start / step)), len(film) - 1)
             count = max(1, min(len(film), int(end / step) + 1) - first)
-            return TimedFeatures(film.read(first, count), step, first * step)
+            return TimedFeatures(film.read(first, count), step, first * step, film.facts.seconds)
         if video in self._whole:
             file, place = self._whole[video]
             seconds = self._snapshot.duration(row) or 1.0

@@ -119,6 +119,7 @@ class FilmFile:
                 and len(firsts) > 0
                 and frames > 0
                 and 0 < step < float("inf")
+                and 0 < self.facts.seconds < float("inf")
                 and firsts[0] == 0
                 and bool((np.diff(firsts) > 0).all())
                 and firsts[-1] + frames <= len(self._features)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-NEAR_SECONDS = 0.01  # two segments are of one length
+NEAR_SECONDS = 0.01  # up to which two segments are of one length
 LENGTHS = 4  # of segments that a query is cut into; the most frequent ones of an index
 
 
@@ -63,9 +63,10 @@ class FilmRows:
 
     @cached_property
     def lengths(self) -> list[float]:
-        """Seconds of a segment, the most frequent ones of the index, longest first."""
-        spans = self.spans[self.is_segment]
-        rounded = np.round((spans[:, 1] - spans[:, 0]) / NEAR_SECONDS) * NEAR_SECONDS
-        lengths, counts = np.unique(np.round(rounded, 6), return_counts=True)
+        """Seconds of a segment, those by which most films are cut, longest first."""
+        # A film's first segment tells it exactly; later ones end at numbers whose last digits are rounded away.
+        firsts = np.unique(self.first_rows[self.is_segment])
+        ends = self.spans[firsts, 1].astype(np.float64)
+        lengths, counts = np.unique(np.round(ends, 4), return_counts=True)
         frequent = np.argsort(-counts, kind="stable")[:LENGTHS]
         return sorted((float(lengths[place]) for place in frequent), reverse=True)

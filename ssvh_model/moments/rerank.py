@@ -27,12 +27,14 @@ class TimedFeatures:
         features: [n, D] float16.
         step: seconds between two frames.
         start: second of the video at which the first one's share of the time begins.
+        seconds: of the video; infinite if it does not matter.
         whole: whether these are all frames of a whole video, which may be faster or slower than another of the same recording.
     """
 
     features: np.ndarray
     step: float
     start: float = 0.0
+    seconds: float = float("inf")
     whole: bool = False
 
 
@@ -109,8 +111,8 @@ def rerank_moments(
         if known.whole:
             compared.append(replace(moment, likeness=likeness))
         else:
-            begin = max(0.0, begin)
-            compared.append(replace(moment, likeness=likeness, start=begin, end=begin + query.seconds))
+            end = min(begin + query.seconds, known.seconds)
+            compared.append(replace(moment, likeness=likeness, start=max(0.0, begin), end=end))
     compared.sort(key=lambda moment: (-(moment.likeness or 0.0), moment.distance, moment.row))
     return compared + others
 

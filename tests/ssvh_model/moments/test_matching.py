@@ -133,3 +133,14 @@ def test_a_code_finds_the_nearest_rows(group: Group) -> None:
         order.sort(key=lambda row: (distance[row], row))
     found = find_moments(Query(0.0, code), films.rows, 9, group)
     assert [(moment.row, moment.distance) for moment in found] == [(row, distance[row]) for row in order[:9]]
+
+
+def test_a_length_is_exact_however_long_the_film() -> None:
+    step, firsts = 7.125 / 25, np.arange(0, 400_000, 12)
+    starts = firsts * step
+    spans = np.stack([starts, starts + 7.125], axis=1).astype(np.float32)
+    films = FilmRows(
+        np.concatenate([spans, [[0, 4]]]), np.append(np.zeros(len(firsts), np.int64), len(firsts))
+    )
+    assert films.lengths == [7.125]
+    assert films.are_segments_of(7.125).tolist() == [True] * len(firsts) + [False]
