@@ -177,7 +177,7 @@ def main() -> int:
     parser.add_argument("--queries", type=int, default=50)
     parser.add_argument("--name", default="postgres", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
-    programs = find_programs()
+    programs = find_programs(pgvector=True)
     if programs is None:
         print("PostgreSQL's programs initdb and postgres are not on this machine: nothing measured")
         return 0

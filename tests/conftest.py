@@ -18,7 +18,12 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from tests.postgresql import postgresql, vector_database  # noqa: F401 - fixtures for all folders
+from tests.postgresql import (  # noqa: F401 - fixtures for all folders
+    postgresql,
+    prefect_postgresql,
+    vector_database,
+    vector_server,
+)
 
 # Programs that tests start inherit what a shell does for those in its background: ignoring ctrl-C, by which tests end them.
 with contextlib.suppress(ValueError):  # not the main thread

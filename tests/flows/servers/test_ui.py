@@ -90,12 +90,14 @@ def test_an_mlflow_server_elsewhere_is_shown_and_none_started(
 
 
 def test_no_password_of_a_database_shows_among_the_processes(
-    stub_project: Project, postgresql: PostgreSQL
+    stub_project: Project, prefect_postgresql: PostgreSQL
 ) -> None:
     addresses = {
-        "MLFLOW_TRACKING_URI": postgresql.create("ui_mlflow"),
-        "OPTUNA_STORAGE": postgresql.create("ui_optuna"),
-        "PREFECT_API_DATABASE_CONNECTION_URL": postgresql.create("ui_prefect").replace("psycopg", "asyncpg"),
+        "MLFLOW_TRACKING_URI": prefect_postgresql.create("ui_mlflow"),
+        "OPTUNA_STORAGE": prefect_postgresql.create("ui_optuna"),
+        "PREFECT_API_DATABASE_CONNECTION_URL": prefect_postgresql.create("ui_prefect").replace(
+            "psycopg", "asyncpg"
+        ),
     }
     secret = {name: value.replace("postgres@", f"postgres:{SECRET}@") for name, value in addresses.items()}
     assert all(SECRET in value for value in secret.values())

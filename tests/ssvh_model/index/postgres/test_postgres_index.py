@@ -29,6 +29,7 @@ from ssvh_model.index.settings import IndexSettings
 from ssvh_model.model.hasher_file import hasher_digest
 from tests.conftest import REPOSITORY
 from tests.hashers import META, write_hasher
+from tests.postgresql import PostgreSQL
 
 Coded = Callable[..., CodedVideos]
 EXACT = IndexSettings(exact_up_to=10**6, cells=8, probes=4)
@@ -456,28 +457,23 @@ def test_approximate_searches_find_nearly_all(vector_database: str, tmp_path: Pa
         assert len(filtered) == 12 and all(int(video) % 100 == 0 for (video,) in filtered)
 
 
-def test_a_searcher_outlives_its_server(postgresql, coded: Coded, hasher: Path) -> None:  # type: ignore[no-untyped-def]
-    url = postgresql.create("restarted").replace("+psycopg", "")
-    with psycopg.connect(url) as connection:
-        if (
-            connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'").fetchone()
-            is None
-        ):
-            pytest.skip("needs pgvector")
+def test_a_searcher_outlives_its_server(vector_server: PostgreSQL, coded: Coded, hasher: Path) -> None:
+    url = vector_server.create("restarted").replace("+psycopg", "")
     with (index := PostgresIndex(url)).alone():
         index.replace(coded(9), hasher, EXACT, seed=1)
     searcher = Searcher(url)
     query = coded(9).codes[[2]]
     before = searcher.nearest_to_codes(query, 3)
-    postgresql.stop()
+    vector_server.stop()
     with pytest.raises(
-        UserError, match=rf"^postgresql://postgres@127\.0\.0\.1:{postgresql.port}/restarted: can't be reached"
+        UserError,
+        match=rf"^postgresql://postgres@127\.0\.0\.1:{vector_server.port}/restarted: can't be reached",
     ):
         searcher.nearest_to_codes(query, 3)
-    postgresql.start()
+    vector_server.start()
     assert searcher.nearest_to_codes(query, 3) == before
-    postgresql.stop()
-    postgresql.start()  # without a question in between
+    vector_server.stop()
+    vector_server.start()  # without a question in between
     assert searcher.nearest_to_codes(query, 3) == before
 
 
