@@ -212,6 +212,7 @@ def test_answers_are_of_one_state_while_the_hasher_changes(
         ended.set()
         reader.join()
     assert wrong == [] and kinds == {"narrow", "wide"}
+    assert {hit.id.partition("-")[0] for hit in searcher.nearest_to_features(features, 300)[0]} == {"narrow"}
     assert searcher.bits == 16 and searcher.hasher.sha256 == hasher_digest(hasher)
     with psycopg.connect(vector_database) as connection:
         tables = connection.execute(
