@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -102,6 +103,15 @@ def test_a_round_by_two_processes_ends_where_one_ends(file: FeatureFile) -> None
         )
 
 
+def commands_below() -> dict[psutil.Process, list[str]]:
+    """What the processes that this one has started run; earlier tests may have left some that have ended."""
+    found = {}
+    for one in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found[one] = one.cmdline()
+    return found
+
+
 @pytest.mark.parametrize("killed", ["a trainer", "torchrun"])
 def test_a_process_that_is_killed_ends_the_others_and_the_phase_goes_on_from_its_checkpoint(
     file: FeatureFile, killed: str
@@ -127,9 +137,9 @@ def test_a_process_that_is_killed_ends_the_others_and_the_phase_goes_on_from_its
             time.sleep(0.1)
         order = str((Path("warmup") / "together.json").resolve())
         editor = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)", order])
-        of_phase = psutil.Process().children(recursive=True)
-        started = [one for one in of_phase if order in one.cmdline() and one.pid != editor.pid]
-        of_torchrun = {one: "torch.distributed.run" in one.cmdline() for one in started}
+        commands = commands_below()
+        started = [one for one, command in commands.items() if order in command and one.pid != editor.pid]
+        of_torchrun = {one: "torch.distributed.run" in commands[one] for one in started}
         assert sorted(of_torchrun.values()) == [False, False, True]
         next(one for one, is_it in of_torchrun.items() if is_it == (killed == "torchrun")).kill()
         with pytest.raises(UserError, match="one of 2 processes has ended"):
