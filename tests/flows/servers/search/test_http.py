@@ -505,6 +505,7 @@ def kill_encoder(server: Server) -> None:
     pytest.fail("no encoder is at work")
 
 
+@pytest.mark.slow
 def test_new_versions_a_rollback_and_killed_encoders_cost_no_failed_or_mixed_answer_under_load(
     searchable: Searchable,
 ) -> None:

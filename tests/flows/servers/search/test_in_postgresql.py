@@ -10,6 +10,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ssvh_model.index.index import open_index
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.settings import IndexSettings
@@ -31,6 +33,7 @@ def about(server: Server) -> dict[str, Any]:
     return index
 
 
+@pytest.mark.slow
 def test_it_searches_changes_and_takes_over_what_others_change(
     searchable: Searchable, vector_database: str, tmp_path: Path
 ) -> None:

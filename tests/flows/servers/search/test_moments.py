@@ -89,6 +89,7 @@ def test_a_picture_of_a_moment_is_what_the_film_shows_then(server: Server) -> No
     assert server.client.get("/thumbnails/film-1", params={"at": -1}).status_code == 422
 
 
+@pytest.mark.slow
 def test_the_page_plays_from_the_moment(server: Server, films: Path) -> None:
     if (program := find_browser()) is None:
         pytest.skip("needs Chromium, which is not installed")
