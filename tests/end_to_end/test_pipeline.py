@@ -13,7 +13,7 @@ from ssvh_model.manifest import read_manifest
 from ssvh_model.retrieval.gmap import MAP_KS
 from tests.projects import STAGES, TINY, Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = pytest.mark.timeout(1500)
 Clone = Callable[[], Project]
 
 
@@ -143,6 +143,7 @@ def test_a_second_run_has_nothing_to_do(clone: Clone) -> None:
     assert project.run_ids() == before
 
 
+@pytest.mark.slow
 def test_a_change_in_round_2_runs_round_2_and_what_follows(clone: Clone) -> None:
     project = clone()
     before = project.run_ids()
@@ -154,6 +155,7 @@ def test_a_change_in_round_2_runs_round_2_and_what_follows(clone: Clone) -> None
     assert project.json("registry/version.json")["version"] == "2"
 
 
+@pytest.mark.slow
 def test_a_new_round_runs_alone_and_its_removal_evaluates_the_round_before(clone: Clone) -> None:
     project = clone()
     before, first = project.run_ids(), project.json("metrics/evaluation.json")
@@ -176,6 +178,7 @@ def test_a_new_round_runs_alone_and_its_removal_evaluates_the_round_before(clone
     assert project.json("metrics/evaluation.json") == first
 
 
+@pytest.mark.slow
 def test_videos_of_a_folder_without_labels_say_what_cannot_be_measured(clone: Clone) -> None:
     project = clone()
     videos = project.folder / "videos"

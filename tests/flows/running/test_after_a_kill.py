@@ -18,6 +18,7 @@ from tests.flows.conftest import Project
 pytestmark = pytest.mark.timeout(900)
 
 SECONDS = 300
+slow = pytest.mark.slow  # one of each kind is enough for `make test`
 
 
 def start_and_wait_for_the_stage(project: Project, *command: str, **extra: str) -> subprocess.Popen[str]:
@@ -39,8 +40,9 @@ def below(process: psutil.Process, *words: str) -> psutil.Process:
     return next(one for one in process.children(recursive=True) if set(words) <= set(one.cmdline()))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("survivor", ["all the others", "the flow", "dvc"])
+@pytest.mark.parametrize(
+    "survivor", ["all the others", pytest.param("the flow", marks=slow), pytest.param("dvc", marks=slow)]
+)
 def test_run_typed_again_at_once_takes_over_from_one_that_was_killed(
     stub_project: Project, prefect_api: str, survivor: str
 ) -> None:
