@@ -29,22 +29,20 @@ def consistent_groups(
     """
     from scipy.cluster.hierarchy import fcluster, linkage
 
-    known = groups_of_pairs(same, videos)
     group_of = np.arange(videos)
-    for group in known:
+    for group in groups_of_pairs(same, videos):
         group_of[group] = group[0]
     score_of = {
         tuple(sorted(pair)): score for pair, score in zip(pairs.tolist(), scores.tolist(), strict=True)
     }
     near = pairs[scores >= least]
     found = []
-    for rows in groups_of_pairs(np.concatenate([near, same.reshape(-1, 2)]), videos):
+    for rows in groups_of_pairs(np.concatenate([near, same]), videos):
         first, second = np.triu_indices(len(rows), 1)
         together = zip(rows[first].tolist(), rows[second].tolist(), strict=True)
         distances = 1 - np.array([score_of.get(pair, 0.0) for pair in together])
-        distances[group_of[rows[first]] == group_of[rows[second]]] = (
-            0  # what is known comes first, and as one
-        )
+        # What is known comes first, and as one.
+        distances[group_of[rows[first]] == group_of[rows[second]]] = 0
         # A little more than the distance, which is a difference of rounded numbers.
         which = fcluster(linkage(distances, "average"), 1 - least + 1e-9, "distance")
         found += [rows[which == number] for number in range(1, which.max() + 1)]

@@ -197,7 +197,7 @@ class Snapshot:
         """Which rows are segments of which video; None if each video has one row."""
         return None if self.first_rows is None else FilmRows(self.spans, self.first_rows)
 
-    @property
+    @cached_property
     def videos(self) -> int:
         """Number of videos."""
         return count_videos(self.spans)
