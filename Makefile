@@ -15,6 +15,9 @@ export DVC_NO_ANALYTICS := 1
 export DVC_STUDIO_OFFLINE := true
 export GIT_PYTHON_REFRESH := quiet
 
+# Some machines forbid compiled modules; each of the pipeline's processes would compile all of them anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Threads that wait sleep instead of spinning, which costs others the cores.
 export OMP_WAIT_POLICY := PASSIVE
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -35,8 +38,7 @@ help:  ## this list
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 found; say which with make PYTHON=/path/to/python" >&2; exit 2; }
 	@test -x $(VENV)/bin/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@VENV=$(VENV) .ci/install
 	@touch $@
 
 run: $(STAMP)  ## set up if needed, then the pipeline: from videos to a registered hasher
