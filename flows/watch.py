@@ -29,6 +29,7 @@ from tasks.extraction.new_videos import (
 )
 from tasks.params.load import load_params
 from tasks.params.sections import Params
+from tasks.records.looks import log_look
 from tasks.records.prefect_page import show_table
 
 if TYPE_CHECKING:
@@ -72,13 +73,23 @@ def _look(params: Params) -> RetrainDecision:
     if new.usable:
         new = NewVideos(tuple(features(params, new)), new.known, new.gone)
     if not new.usable:
+        _log(params, new, None)
         gone = f", {new.gone} are gone" if new.gone else ""
         unreadable = f", {len(new.videos)} can't be read" if new.videos else ""
         return RetrainDecision(False, f"no new videos beside the {new.known} known ones{gone}{unreadable}")
     enough = len(new.usable) >= params.watch.least_videos
     trained = paths.state(params.last_state).is_dir()
     drift = codes(params) if enough and trained else None
+    _log(params, new, drift)
     return decide(params, new, drift)
+
+
+def _log(params: Params, new: NewVideos, drift: Drift | None) -> None:
+    """Keep the figures of this look beside those of earlier ones."""
+    figures = {"videos.new": float(len(new.usable)), "videos.new_share": new.share}
+    if drift is not None:
+        figures |= {"drift.bit_shift": drift.bit_shift, "drift.unseen_more": drift.unseen_more}
+    log_look(figures, {f"watch.{name}": value for name, value in params.watch}, get_run_logger().info)
 
 
 @task(name="new videos", task_run_name="new videos", cache_policy=NO_CACHE, persist_result=False)

@@ -12,6 +12,7 @@ MOST_CHARACTERS = 5000  # of a description or a tag, in some of the databases th
 GIT_COMMIT_TAG = "ssvh.git_commit"
 FLOW_RUN_TAG = "ssvh.prefect_flow_run"
 TASK_RUN_TAG = "ssvh.prefect_task_run"
+WATCHED_TAG = "ssvh.watched_version"  # of the run of looks at the folder: the version that was newest then
 TRAINING_TAG = "ssvh.training"  # of a training's run: the key under which it is found again
 PARENT_RUN_TAG = "ssvh.parent_run_id"
 BITS_TAG = "ssvh.bits"

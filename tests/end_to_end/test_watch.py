@@ -22,6 +22,15 @@ def decoded(project: Project) -> float:
     return project.client().get_run(project.run_ids()["features"]).data.metrics["videos.new"]
 
 
+def figures(project: Project) -> dict[str, object]:
+    """What MLflow shows of the looks while the newest version was version 2."""
+    client = project.client()
+    (run,) = client.search_runs(["1"], "tags.`ssvh.watched_version` = '2'")
+    new = [one.value for one in client.get_metric_history(run.info.run_id, "videos.new")]
+    drifts = client.get_metric_history(run.info.run_id, "drift.bit_shift")
+    return {"videos.new": new, "drift.bit_shift": len(drifts)}
+
+
 def test_new_videos_lead_to_a_training_when_there_are_enough(
     clone: Callable[[], Project], prefect_api: str
 ) -> None:
@@ -51,6 +60,7 @@ def test_new_videos_lead_to_a_training_when_there_are_enough(
 
     add(project, clips[31:])
     assert "a training is due" in project.run("flows.cli", "watch", "--only-look")
+    assert figures(project) == {"videos.new": [0, 2, 5], "drift.bit_shift": 2}
     before = project.run_ids()
     assert "5 new of 34 videos, 14.7%; watch.retrain_share is 10.0%: trained again" in project.run(
         "flows.cli", "watch"
