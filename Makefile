@@ -30,7 +30,7 @@ MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu
 	$(if $(BUSY),--busy $(BUSY)) --) python $(PYTEST)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-busy test-full coverage crash fuzz lint format types docs sbom audit ui serve deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
+.PHONY: help run test test-busy test-full coverage crash fuzz lint format types docs sbom audit containers ui serve deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -85,6 +85,11 @@ sbom: $(STAMP) $(TOOLS)/.installed  ## write sbom.json: every package in .venv w
 
 audit: $(TOOLS)/.installed  ## look for known weaknesses of the locked packages; .ci/audit-exceptions.toml holds what is let pass
 	@$(TOOLS)/bin/python .ci/audit $(TOOLS)/bin/pip-audit
+
+containers: $(TOOLS)/.installed  ## check Dockerfile, compose.yaml and deploy/kubernetes against what Docker and Kubernetes allow
+	@$(TOOLS)/bin/hadolint Dockerfile
+	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml compose.gpu.yaml
+	@for file in project jobs servers workers; do $(TOOLS)/bin/kubernetes-validate --quiet --strict deploy/kubernetes/$$file.yaml || exit 1; done
 
 ui: $(STAMP)  ## the Prefect, MLflow and Optuna pages together; ctrl-C ends them
 	@ssvh ui

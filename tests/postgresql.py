@@ -93,6 +93,14 @@ class PostgreSQL:
             connection.execute(f'CREATE DATABASE "{database}"')
         return self.url(database)
 
+    def create_user(self, name: str) -> None:
+        """Make a user who may do everything, as the containers of PostgreSQL have one; any password is right."""
+        import psycopg
+
+        with psycopg.connect(self._maintenance, autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
+                connection.execute(f'CREATE ROLE "{name}" SUPERUSER LOGIN')
+
     def offers(self, extension: str) -> bool:
         """Whether databases can have an extension."""
         import psycopg

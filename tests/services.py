@@ -33,13 +33,21 @@ class Service:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> Service:
+        """Start the server and wait until it answers."""
+        self.begin()
+        self.await_answer()
+        return self
+
+    def begin(self) -> None:
+        """Start the server."""
         with open(self.log, "ab") as log:
             self.process = programs.start(self.command, extra=self.extra, output=log)
+
+    def await_answer(self) -> None:
         until = time.monotonic() + SECONDS_TO_START
         while not answers(self.health):
-            assert self.process.poll() is None and time.monotonic() < until, self.log.read_text()[-2000:]
+            assert self.runs and time.monotonic() < until, self.log.read_text()[-2000:]
             time.sleep(0.2)
-        return self
 
     def kill(self) -> None:
         """As a power cut would end it: all of its processes at once."""

@@ -182,6 +182,7 @@ def serve(
     uploads: Annotated[int, typer.Option(min=1, help="Uploads that are worked on at once.")] = 2,
     decode_seconds: Annotated[int, typer.Option(min=1, help="Processor time to decode one video.")] = 60,
     decode_megabytes: Annotated[int, typer.Option(min=64, help="Memory to decode one video.")] = 1024,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for an index, if there is none yet.")] = False,
     trust_torchscript: Trust = False,
 ) -> None:
     """Search, look around and review duplicates on a page, and by HTTP; ctrl-C ends it. A new version of the index is taken over at once."""
@@ -195,7 +196,7 @@ def serve(
         decode_seconds=decode_seconds,
         decode_megabytes=decode_megabytes,
     )
-    run(place, host=host, port=port, limits=limits, trust_torchscript=trust_torchscript)
+    run(place, host=host, port=port, limits=limits, wait=wait, trust_torchscript=trust_torchscript)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,10 +1,17 @@
-"""The commands of the pipeline as a service: deploy, worker, watch."""
+"""The commands of the pipeline as a service: setup, deploy, worker, watch."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 import typer
+
+
+def setup() -> None:
+    """Make the PostgreSQL databases and the bucket that the environment names (docs/outgrown.env), where they are not there yet."""
+    from flows.servers.setup import set_up
+
+    set_up()
 
 
 def deploy() -> None:
@@ -42,5 +49,5 @@ def watch(
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (deploy, worker, watch):
+    for command in (setup, deploy, worker, watch):
         app.command()(command)

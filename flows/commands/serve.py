@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 import sys
+import time
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads with nothing to do sleep
 
@@ -15,23 +16,37 @@ import uvicorn
 from flows.servers.search.app import search_app
 from flows.servers.search.guards import is_loopback
 from ssvh_model.errors import UserError
-from ssvh_model.index.index import open_index
+from ssvh_model.index.index import Index, open_index
 from tasks.index.place import present_index_place
 from tasks.serving.limits import Limits
 from tasks.serving.service import SearchService
 
 TOKEN = "SSVH_TOKEN"
+SECONDS_BETWEEN_LOOKS = 1.0  # for an index that is not there yet
 SECONDS_TO_FINISH = 10  # what is being answered when the service is to end
 
 
-def serve(place: str | None, *, host: str, port: int, limits: Limits, trust_torchscript: bool) -> None:
+def serve(
+    place: str | None, *, host: str, port: int, limits: Limits, wait: bool, trust_torchscript: bool
+) -> None:
     """Answer searches until ctrl-C.
+
+    Args:
+        place: of the index; None for that of the project.
+        host: address to listen on.
+        port: 0 for a free one.
+        limits: of uploads.
+        wait: for an index, if there is none yet.
+        trust_torchscript: run a backbone that is TorchScript.
 
     Raises:
         UserError: there is no index, no token is set for a service that others reach, or the address can't be had.
     """
     place = place or present_index_place()
-    open_index(place).snapshot()
+    index = open_index(place)
+    if wait:
+        _await(index)
+    index.snapshot()
     loopback, token = is_loopback(host), os.environ.get(TOKEN, "")
     if not token and not loopback:
         raise UserError(
@@ -61,6 +76,13 @@ def serve(place: str | None, *, host: str, port: int, limits: Limits, trust_torc
             uvicorn.Server(config).run(sockets=[listener])
         except KeyboardInterrupt:
             print("\nended")
+
+
+def _await(index: Index) -> None:
+    if not index.exists():
+        print(f"{index.name}: there is no index yet; waiting for `ssvh index` to make one", flush=True)
+    while not index.exists():
+        time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def listening(host: str, port: int) -> socket.socket:

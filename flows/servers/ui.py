@@ -70,13 +70,7 @@ def _mlflow(port: int) -> list[str]:
 
 
 def _optuna(port: int) -> list[str]:
-    # The storage object makes the tables where there are none yet; given an address, the page would not. The address stays out of
-    # the command, because it may hold a password.
-    start = (
-        "from optuna_dashboard import run_server; from tasks.tuning.storage import open_for_reading; "
-        f"run_server(open_for_reading(), host={HOST!r}, port={port})"
-    )
-    return [sys.executable, "-c", start]
+    return [sys.executable, "-m", "flows.servers.optuna_page", "--host", HOST, "--port", str(port)]
 
 
 def _wait(name: str, address: str, process: subprocess.Popen[bytes]) -> None:

@@ -1,0 +1,63 @@
+"""compose.yaml, the Dockerfile and deploy/kubernetes: what they say together."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tests.conftest import REPOSITORY
+
+COMPOSE = (REPOSITORY / "compose.yaml").read_text()
+SERVICES: dict[str, Any] = YAML(typ="safe").load(COMPOSE)["services"]
+KUBERNETES = [
+    one
+    for file in sorted((REPOSITORY / "deploy/kubernetes").glob("*.yaml"))
+    for one in YAML(typ="safe").load_all(file.read_text())
+]
+
+
+def pods() -> dict[str, Any]:
+    kinds = [one for one in KUBERNETES if one["kind"] in ("Deployment", "Job")]
+    return {one["metadata"]["name"]: one["spec"]["template"]["spec"] for one in kinds}
+
+
+def test_nothing_listens_beyond_this_machine() -> None:
+    ports = [port for service in SERVICES.values() for port in service.get("ports", ())]
+    assert len(ports) == 4
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+    assert not any("hostPort" in str(pod) or "hostNetwork" in str(pod) for pod in pods().values())
+    types = {one["spec"].get("type", "ClusterIP") for one in KUBERNETES if one["kind"] == "Service"}
+    assert types == {"ClusterIP"}
+
+
+def test_no_password_is_in_the_repository() -> None:
+    asked = set(re.findall(r"\$\{(\w+):\?", COMPOSE))
+    lines = (REPOSITORY / "docs/compose.env").read_text().splitlines()
+    known = dict(line.split("=", 1) for line in lines if re.match(r"\w+=", line))
+    assert known == dict.fromkeys(asked, "")
+    ignored = (REPOSITORY / ".gitignore").read_text().splitlines()
+    assert {"/.env", "/deploy/kubernetes/addresses.env"} <= set(ignored)
+    assert ".env" in (REPOSITORY / ".dockerignore").read_text().splitlines()
+
+
+def test_the_image_is_not_run_as_root() -> None:
+    assert re.findall(r"^USER (\w+)$", (REPOSITORY / "Dockerfile").read_text(), re.MULTILINE) == ["1000"]
+    assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods().values())
+
+
+def test_kubernetes_starts_what_compose_starts() -> None:
+    gpu = YAML(typ="safe").load((REPOSITORY / "compose.gpu.yaml").read_text())["services"]
+    ours = {name: {**service, **gpu.get(name, {})} for name, service in SERVICES.items()}
+    commands = {name: one["command"] for name, one in ours.items() if "autossvh" in one["image"]}
+    there = {name: pod["containers"][0]["command"] for name, pod in pods().items()}
+    assert {name: command for name, command in there.items() if name != "project"} == commands
+
+
+def test_settings_of_mlflow_are_the_same() -> None:
+    (mlflow,) = pods()["mlflow"]["containers"]
+    there = {one["name"]: one["value"] for one in mlflow["env"]}
+    ours = SERVICES["mlflow"]["environment"]
+    assert there["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == ours["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"]
+    assert there["MLFLOW_SERVER_ALLOWED_HOSTS"].startswith(ours["MLFLOW_SERVER_ALLOWED_HOSTS"])
