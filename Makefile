@@ -88,7 +88,7 @@ audit: $(TOOLS)/.installed  ## look for known weaknesses of the locked packages;
 
 containers: $(TOOLS)/.installed  ## check Dockerfile, compose.yaml and deploy/kubernetes against what Docker and Kubernetes allow
 	@$(TOOLS)/bin/hadolint Dockerfile
-	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml compose.gpu.yaml
+	@$(TOOLS)/bin/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose*.yaml
 	@for file in project jobs servers workers; do $(TOOLS)/bin/kubernetes-validate --quiet --strict deploy/kubernetes/$$file.yaml || exit 1; done
 
 ui: $(STAMP)  ## the Prefect, MLflow and Optuna pages together; ctrl-C ends them

@@ -1,12 +1,17 @@
-"""compose.yaml, the Dockerfile and deploy/kubernetes: what they say together."""
+"""compose.yaml, the Dockerfile and deploy: what they say together."""
 
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from ruamel.yaml import YAML
 
+from flows.servers.search.measuring import Measures
 from tests.conftest import REPOSITORY
 
 COMPOSE = (REPOSITORY / "compose.yaml").read_text()
@@ -61,3 +66,26 @@ def test_settings_of_mlflow_are_the_same() -> None:
     ours = SERVICES["mlflow"]["environment"]
     assert there["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == ours["MLFLOW_SERVER_ENABLE_JOB_EXECUTION"]
     assert there["MLFLOW_SERVER_ALLOWED_HOSTS"].startswith(ours["MLFLOW_SERVER_ALLOWED_HOSTS"])
+
+
+def test_every_alert_has_its_instructions_and_measures_what_there_is() -> None:
+    rules = YAML(typ="safe").load((REPOSITORY / "deploy/prometheus/alerts.yaml").read_text())
+    alerts = [rule for group in rules["groups"] for rule in group["rules"]]
+    headings = re.findall(r"^## (\w+)$", (REPOSITORY / "docs/how-to/alerts.md").read_text(), re.MULTILINE)
+    assert [rule["alert"] for rule in alerts] == headings
+    for rule in alerts:
+        assert rule["annotations"]["runbook"] == f"how-to/alerts/#{rule['alert'].lower()}"
+    named = set(re.findall(r"ssvh_\w+", " ".join(rule["expr"] for rule in alerts)))
+    service = Measures(SimpleNamespace(ready=False), SimpleNamespace(now=0))
+    measured = {sample.name for one in service.registry.collect() for sample in one.samples}
+    measured |= {f"{one.name}_total" for one in service.registry.collect() if one.type == "counter"}
+    measured |= {f"{one.name}_bucket" for one in service.registry.collect() if one.type == "histogram"}
+    assert named <= measured
+
+
+def test_alerts_are_raised_by_what_they_are_for() -> None:
+    if (promtool := shutil.which("promtool")) is None:
+        pytest.skip("promtool, which comes with Prometheus, is not installed")
+    rules = REPOSITORY / "deploy/prometheus/alerts_test.yaml"
+    tested = subprocess.run([promtool, "test", "rules", str(rules)], capture_output=True, text=True)
+    assert tested.returncode == 0, tested.stdout + tested.stderr

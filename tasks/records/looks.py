@@ -13,9 +13,7 @@ from tasks.records.tags import WATCHED_TAG
 COUNTED = "videos.new"
 
 
-def log_look(
-    figures: Mapping[str, float], thresholds: Mapping[str, Any], say: Callable[[str], None]
-) -> None:
+def log_look(figures: Mapping[str, float], thresholds: Mapping[str, Any], say: Callable[[str], None]) -> None:
     """Log what a look has found, so that MLflow's page shows how it changes while a hasher is the newest.
 
     Without MLflow, a look is not logged, which is said; the look counts all the same.
@@ -31,7 +29,9 @@ def log_look(
     try:
         store = Store()
         query = f"tags.`{WATCHED_TAG}` = '{version}'"
-        known = [run.info.run_id for run in store.client.search_runs([store.experiment], query, max_results=1)]
+        known = [
+            run.info.run_id for run in store.client.search_runs([store.experiment], query, max_results=1)
+        ]
         run = store.find_or_open(
             known[0] if known else None,
             f"watch, version {version}",
