@@ -76,7 +76,9 @@ def test_every_alert_has_its_instructions_and_measures_what_there_is() -> None:
     for rule in alerts:
         assert rule["annotations"]["runbook"] == f"how-to/alerts/#{rule['alert'].lower()}"
     named = set(re.findall(r"ssvh_\w+", " ".join(rule["expr"] for rule in alerts)))
-    service = Measures(SimpleNamespace(ready=False), SimpleNamespace(now=0))
+    service = Measures(
+        SimpleNamespace(ready=False, decoding=SimpleNamespace(deaths=0)), SimpleNamespace(now=0)
+    )
     measured = {sample.name for one in service.registry.collect() for sample in one.samples}
     measured |= {f"{one.name}_total" for one in service.registry.collect() if one.type == "counter"}
     measured |= {f"{one.name}_bucket" for one in service.registry.collect() if one.type == "histogram"}
