@@ -29,6 +29,7 @@ export function start(known) {
   const all = slider.value === slider.max;
   slider.max = about.index.bits;
   if (all) slider.value = slider.max;
+  $("moments-choice").hidden = !about.films;
   sayDistance();
 }
 
@@ -41,6 +42,7 @@ function filters() {
   }
   if (query && $("max-distance").value !== $("max-distance").max) params.set("max_distance", $("max-distance").value);
   if (query && $("rerank").checked) params.set("rerank", "features");
+  if (query && $("moments").checked) params.set("group", "none");
   return params;
 }
 
@@ -49,7 +51,7 @@ function sayDistance() {
   const all = slider.value === slider.max;
   $("max-distance-said").textContent = all ? "any distance" : count(Number(slider.value), "bit");
   slider.disabled = query === null;
-  $("rerank").disabled = query === null;
+  $("rerank").disabled = $("moments").disabled = query === null;
 }
 
 export async function run({ more = false } = {}) {
@@ -222,7 +224,7 @@ $("query").addEventListener("submit", (event) => {
   }
 });
 const again = debounced(run);
-for (const name of ["label", "min-seconds", "max-seconds", "max-distance", "rerank"]) {
+for (const name of ["label", "min-seconds", "max-seconds", "max-distance", "rerank", "moments"]) {
   $(name).addEventListener("input", () => { sayDistance(); again(); });
 }
 $("query").addEventListener("reset", () => setTimeout(() => {

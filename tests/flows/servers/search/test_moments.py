@@ -108,6 +108,13 @@ def test_the_page_plays_from_the_moment(server: Server, films: Path) -> None:
         first = tab.locator("#results .card").first
         assert first.locator("h3").inner_text() == "film-1"
         assert first.locator(".facts span", has_text=" to ").inner_text().startswith("0:04.")
+        names = tab.locator("#results .card h3")
+        assert names.all_inner_texts().count("film-1") == 1
+        tab.uncheck("#rerank")
+        tab.check("#moments")
+        tab.wait_for_function(
+            "() => [...document.querySelectorAll('#results .card h3')].filter((one) => one.innerText === 'film-1').length > 1"
+        )
         first.locator(".screen").click()
         tab.locator("#details dt", has_text="found at").wait_for()
         tab.wait_for_function(
