@@ -11,6 +11,7 @@ PRESETS = Path("presets")
 PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 
+CODE = Path("code")  # digests of the installed code (tasks/project/code.py); a clone has the code itself
 BACKBONES = Path("backbones")  # image models of the user's own
 
 CORPUS = Path("data/corpus")

@@ -42,6 +42,7 @@ from tasks.pipeline.definition import read_definitions
 from tasks.pipeline.flow_folder import BAD_INPUT, BEGAN, ENDED, FAILED, SERVICE_AWAY, WELL, FlowFolder
 from tasks.pipeline.open_stage import definition_of
 from tasks.pipeline.stage_task import StageTask
+from tasks.project.code import check_code_file
 
 # Before torch is imported: threads that have nothing to do sleep instead of spinning. Where another process wants the cores too,
 # spinning made training several times slower.
@@ -60,7 +61,7 @@ def run_stage(name: str) -> None:
     if (starter := pipeline_process()) is not None:
         end_with(starter, lambda text: print(text, flush=True))
     end_with_root()
-    definition_of(read_definitions(), name)
+    check_code_file(definition_of(read_definitions(), name))
     load_params()  # its stage asks again, after imports that take seconds
     address = None if FlowFolder.given() else os.environ.get("PREFECT_API_URL")
     if address:

@@ -119,12 +119,13 @@ class Project:
 
 
 def copy_file(source: Path, target: Path) -> None:
+    """A link stays a link."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copy2(source, target)
+    shutil.copy2(source, target, follow_symlinks=False)
 
 
-def copy_project(folder: Path) -> Project:
-    """What git would clone, with tiny parameters and a commit; beside it what Python has compiled of it, which takes seconds."""
+def copy_repository(folder: Path) -> None:
+    """What git would clone, with changes that are not committed; beside it what Python has compiled of it, which takes seconds."""
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
@@ -133,10 +134,15 @@ def copy_project(folder: Path) -> Project:
         check=True,
     ).stdout
     for name in filter(None, names.split("\0")):
-        if (REPOSITORY / name).is_file():
+        if (REPOSITORY / name).exists():
             copy_file(REPOSITORY / name, folder / name)
         if name.endswith(".py") and (compiled := Path(cache_from_source(str(REPOSITORY / name)))).is_file():
             copy_file(compiled, Path(cache_from_source(str(folder / name))))
+
+
+def copy_project(folder: Path) -> Project:
+    """The repository with tiny parameters and a commit."""
+    copy_repository(folder)
     project = Project(folder, environment_in(folder))
     project.set(**{key.replace(".", "__"): value for key, value in TINY.items()})
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "start"]):

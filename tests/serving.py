@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -174,14 +174,28 @@ def environment(**more: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, *options: str, token: str = TOKEN) -> Iterator[Server]:
-    """The service in front of the index of a folder, ready, on a free port; ended with the block."""
+def serving(
+    folder: Path,
+    *options: str,
+    token: str = TOKEN,
+    ssvh: Sequence[str] = (sys.executable, "-m", "flows.cli"),
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Server]:
+    """The service in front of the index of a folder, ready, on a free port; ended with the block.
+
+    Args:
+        folder: in which it is started.
+        options: of the command.
+        token: for changes.
+        ssvh: the program.
+        variables: of its environment; None for those in which the repository is found.
+    """
     log = folder / "serve.log"
     with open(log, "w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "serve", "--port", "0", *options],
+            [*ssvh, "serve", "--port", "0", *options],
             cwd=folder,
-            env=environment(SSVH_TOKEN=token),
+            env=environment(SSVH_TOKEN=token) if variables is None else {**variables, "SSVH_TOKEN": token},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

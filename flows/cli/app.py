@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
-from flows.cli import codes, experiments, extract, models, params, pipeline, presets, records, service, tune
+from flows.cli import (
+    codes,
+    experiments,
+    extract,
+    models,
+    new,
+    params,
+    pipeline,
+    presets,
+    records,
+    service,
+    tune,
+)
 from ssvh_model.errors import UserError
 from tasks.machine.last_line import print_last
 
@@ -18,6 +31,29 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from tasks.project.code import installed_package
+
+        print(installed_package())
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the installed version."
+        ),
+    ] = False,
+) -> None:
+    """What can be said without a command."""
+
+
+new.add_to(app)
 app.add_typer(params.app, name="params")
 app.add_typer(presets.app, name="preset")
 pipeline.add_to(app)

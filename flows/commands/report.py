@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from tasks import paths
 
 NEXT = (
     ("make ui", "every run, curve and picture in the browser"),
-    (
-        ".venv/bin/dvc metrics diff",
-        "what a change did, once a result is committed: git add dvc.lock && git commit",
-    ),
-    (".venv/bin/ssvh promote", "put it into service, if it is better than what is there"),
-    (".venv/bin/ssvh --help", "everything else; params.yaml holds what can be changed"),
+    ("dvc metrics diff", "what a change did, once a result is committed: git add dvc.lock && git commit"),
+    ("ssvh promote", "put it into service, if it is better than what is there"),
+    ("ssvh --help", "everything else; params.yaml holds what can be changed"),
 )
+SCRIPTS = Path(".venv/bin")  # a clone's environment; a project without a clone may use any
 
 
 def short_report() -> str:
@@ -82,4 +81,10 @@ def _places() -> list[str]:
 
 
 def _next() -> list[str]:
-    return [f"  {command:<28}{what}" for command, what in NEXT]
+    shown = [(_found(command), what) for command, what in NEXT]
+    return [f"  {command:<28}{what}" for command, what in shown]
+
+
+def _found(command: str) -> str:
+    """The command as it can be typed in the project's folder."""
+    return str(SCRIPTS / command) if (SCRIPTS / command.partition(" ")[0]).is_file() else command

@@ -13,6 +13,7 @@ from tasks import paths
 from tasks.machine import programs
 from tasks.pipeline.dvc_files import await_others, keep_lock, lock_is_cut_off, restore_lock
 from tasks.pipeline.work import hold_work_lock
+from tasks.project.code import write_code_files
 
 DVC = (sys.executable, "-m", "dvc")
 
@@ -66,6 +67,7 @@ def reproducing() -> Iterator[None]:
 
     with hold_work_lock("reproduce", waiting):
         await_others(_say)
+        write_code_files(_say)
         yield
 
 

@@ -21,6 +21,7 @@ from tasks.params.reading import read_yaml
 from tasks.params.sections import Params
 from tasks.pipeline.definition import read_definitions
 from tasks.pipeline.work import open_work, use_work
+from tasks.project.code import check_code_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,6 +68,7 @@ def extract_share(say: Callable[[str], None]) -> Share:
             f"{paths.PARAMS}: corpus.source is 'published'; only features of videos are extracted"
         )
     definition = next(one for one in read_definitions() if one.name == STAGE)
+    check_code_file(definition)
     use_work()
     work = open_work(definition, read_yaml(paths.PARAMS))
     extraction = open_extraction(params, work.folder / STAGE)

@@ -12,6 +12,7 @@ from typing import Any
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from tasks import paths
+from tasks.params.commented_yaml import commented_yaml
 from tasks.params.load import check_params
 from tasks.params.reading import read_text, read_yaml
 from tasks.params.sections import Params
@@ -76,14 +77,16 @@ def apply_presets(names: Sequence[str], *, changes: dict[str, Any]) -> list[str]
     Raises:
         UserError: a preset is not there, is no YAML or has an unknown key, or params.yaml would not be in order; then nothing was written.
     """
+    from ruamel.yaml import YAML
+
     before = read_yaml(paths.PARAMS)
-    content = _yaml().load(paths.PARAMS.read_text(encoding="utf-8"))
+    content = commented_yaml().load(paths.PARAMS.read_text(encoding="utf-8"))
     _merge(content, names, changes)
 
     stream = io.StringIO()
-    _yaml().dump(content, stream)
+    commented_yaml().dump(content, stream)
     text = stream.getvalue()
-    after = _yaml(kind="safe").load(text)
+    after = YAML(typ="safe").load(text)
     check_params(after, _where(names))
     with atomic_path(paths.PARAMS) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -105,7 +108,7 @@ def _merge(content: Any, names: Sequence[str], changes: dict[str, Any]) -> None:
     """Put presets, then changes, into the content of params.yaml."""
     for preset in [find_preset(name) for name in names]:
         read_yaml(preset.path)
-        _put(content, _yaml().load(preset.text), preset.path, prefix="")
+        _put(content, commented_yaml().load(preset.text), preset.path, prefix="")
     for key, value in changes.items():
         *sections, last = key.split(".")
         place = content
@@ -169,17 +172,3 @@ def _differences(before: Any, after: Any, *, prefix: str) -> list[str]:
         elif value != old:
             lines.append(f"{name}: {old} -> {value}")
     return lines
-
-
-def _yaml(kind: str = "rt") -> Any:
-    """A reader and writer that leaves comments, quotes and the lengths of lines alone."""
-    from ruamel.yaml import YAML
-
-    yaml = YAML(typ=kind)
-    if kind == "rt":
-        yaml.preserve_quotes = True
-        yaml.width = 4096
-        yaml.representer.add_representer(
-            type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
-        )
-    return yaml

@@ -23,8 +23,9 @@ from tasks.pipeline.dvc_files import keep_lock
 from tasks.pipeline.flow_folder import LINE, FlowFolder
 from tasks.pipeline.stage import Stage
 from tasks.pipeline.work import Work, only_one, open_work, remove_committed_work
+from tasks.project.code import installed_package
 from tasks.records.prefect_run import PrefectIds, in_a_run, present_ids
-from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, TASK_RUN_TAG
+from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, PACKAGE_TAG, TASK_RUN_TAG
 
 if TYPE_CHECKING:
     from tasks.records.store import StageRun
@@ -140,6 +141,7 @@ def _lineage(definition: Definition, ids: PrefectIds) -> dict[str, str]:
     return {
         "ssvh.stage": definition.name,
         GIT_COMMIT_TAG: git_commit(),
+        PACKAGE_TAG: installed_package(),
         FLOW_RUN_TAG: ids.flow_run,
         TASK_RUN_TAG: ids.task_run,
         **{f"{INPUT_TAG}{path}": digest for path, digest in digests.items()},

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import ssvh_model
-from tasks import paths
 from tasks.params.keys import flatten
-from tasks.params.reading import read_yaml
+from tasks.project.code import code_digest, is_code, package_stages
 
-# The file that lies beside this code, whatever project is worked on.
-CODE = Path(ssvh_model.__file__).parents[1]
 WARMUP = ("warmup",)
 WHOLE_TRAINING = ("warmup", "clusters", "p2set")
 
@@ -46,7 +41,7 @@ class TrainedBy:
 
     def code_digest(self) -> str:
         """16 hex digits of the code."""
-        return _code_digest(self.code)
+        return code_digest(self.code)
 
 
 @cache
@@ -56,22 +51,10 @@ def trained_by(*stages: str) -> TrainedBy:
     Raises:
         UserError: dvc.yaml can't be read.
     """
-    templates = read_yaml(CODE / paths.PIPELINE)["stages"]
     parameters: dict[str, None] = {}
     code: dict[Path, None] = {}
     for stage in stages:
-        template = templates[stage].get("do", templates[stage])
+        template = package_stages()[stage]
         parameters |= dict.fromkeys(key.partition(".${")[0] for key in template["params"])
-        code |= dict.fromkeys(Path(path) for path in template["deps"] if path.startswith("ssvh_model/"))
+        code |= dict.fromkeys(Path(path) for path in template["deps"] if is_code(path))
     return TrainedBy(tuple(parameters), tuple(code))
-
-
-@cache
-def _code_digest(code: tuple[Path, ...]) -> str:
-    found = hashlib.sha256()
-    files = {
-        file for path in code for file in ([CODE / path] if path.suffix else (CODE / path).rglob("*.py"))
-    }
-    for file in sorted(files):
-        found.update(str(file.relative_to(CODE)).encode() + file.read_bytes())
-    return found.hexdigest()[:16]

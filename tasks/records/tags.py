@@ -10,6 +10,7 @@ HASH_TAG = "ssvh.hasher_sha256"  # of a version: what its files must give (`hash
 ROLLED_BACK_TAG = "ssvh.rolled_back"
 MOST_CHARACTERS = 5000  # of a description or a tag, in some of the databases that MLflow runs on
 GIT_COMMIT_TAG = "ssvh.git_commit"
+PACKAGE_TAG = "ssvh.package"  # such as "autossvh 0.2.0"
 FLOW_RUN_TAG = "ssvh.prefect_flow_run"
 TASK_RUN_TAG = "ssvh.prefect_task_run"
 WATCHED_TAG = "ssvh.watched_version"  # of the run of looks at the folder: the version that was newest then

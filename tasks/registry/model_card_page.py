@@ -11,7 +11,14 @@ from urllib.parse import urlencode
 
 from ssvh_model.files import atomic_path
 from tasks import paths
-from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, MOST_CHARACTERS, PARENT_RUN_TAG
+from tasks.records.tags import (
+    FLOW_RUN_TAG,
+    GIT_COMMIT_TAG,
+    INPUT_TAG,
+    MOST_CHARACTERS,
+    PACKAGE_TAG,
+    PARENT_RUN_TAG,
+)
 from tasks.registry.model_card import PICTURES, SHOWN_PICTURES, Facts, model_card
 
 if TYPE_CHECKING:
@@ -79,6 +86,7 @@ def lineage_links(tags: Mapping[str, str], *, experiment: str, run: str) -> dict
         "registered by": _link(experiment, run),
         "pipeline run": _link(experiment, tags[PARENT_RUN_TAG]),
         "commit": f"`{tags['ssvh.git_commit']}`" if GIT_COMMIT_TAG in tags else "",
+        "package": tags.get(PACKAGE_TAG, ""),
         "Prefect flow run": tags.get(FLOW_RUN_TAG, ""),
         **{
             f"`{name.removeprefix('ssvh.input.')}`": f"`{digest}`"

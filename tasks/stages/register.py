@@ -24,6 +24,7 @@ from tasks.records.tags import (
     HASH_TAG,
     INPUT_TAG,
     NONE_RAISED,
+    PACKAGE_TAG,
     PARENT_RUN_TAG,
     RAISED_TAG,
     SELECTED_TAG,
@@ -240,7 +241,7 @@ def _headline(evaluation: dict[str, Any]) -> dict[str, str]:
 def _lineage(stage: Stage) -> dict[str, str]:
     """From a version back to its commit, its data and its runs."""
     tags = stage.run.store.client.get_run(stage.run.id).data.tags
-    kept = (GIT_COMMIT_TAG, FLOW_RUN_TAG, TASK_RUN_TAG)
+    kept = (GIT_COMMIT_TAG, PACKAGE_TAG, FLOW_RUN_TAG, TASK_RUN_TAG)
     digests = Lock.read().outputs()
     data = (paths.CORPUS, paths.FEATURES, paths.state(stage.params.last_state))
     return {

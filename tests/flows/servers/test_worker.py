@@ -19,7 +19,7 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventResourceFi
 from prefect.states import Cancelling
 
 from flows.servers.deploy import zombie_automation
-from tests.flows.conftest import ROOT, Project
+from tests.flows.conftest import Project
 
 pytestmark = pytest.mark.timeout(1200)
 
@@ -45,14 +45,13 @@ pull:
       directory: "{{{{ $SSVH_PROJECT }}}}"
 deployments:
   - {{name: probe, entrypoint: "probe.py:probe", work_pool: {{name: gpu, job_variables: {{env: {{PREFECT_FLOWS_HEARTBEAT_FREQUENCY: "30"}}}}}}, parameters: {{number: 0}}}}
-  - {{name: train, entrypoint: "flows/pipeline.py:pipeline", work_pool: {{name: gpu}}}}
+  - {{name: train, entrypoint: flows.pipeline.pipeline, work_pool: {{name: gpu}}}}
 """
 
 
 @pytest.fixture
 def service(stub_project: Project, prefect_api: str, tmp_path: Path) -> Project:
     """A project of two short stages that is deployed, and a flow that says which GPU it sees."""
-    (tmp_path / "flows").symlink_to(ROOT / "flows")
     (tmp_path / "probe.py").write_text(PROBE)
     (tmp_path / "prefect.yaml").write_text(SERVICE.format(tag=tmp_path.name))
     stub_project.environment |= {"PREFECT_API_URL": prefect_api, "PREFECT_WORKER_QUERY_SECONDS": "1"}

@@ -1,0 +1,30 @@
+"""The command `ssvh new`."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def new(
+    project: Annotated[Path, typer.Argument(help="Its folder: a new or an empty one.")],
+    videos: Annotated[
+        Path | None,
+        typer.Option(help="Folder of your videos, which stay there; otherwise put them into PROJECT/videos."),
+    ] = None,
+) -> None:
+    """Lay out a project for your own videos: what the pipeline needs beside the installed package."""
+    from tasks.project.layout import lay_out_project
+
+    lay_out_project(project, videos)
+    where = videos or project / "videos"
+    print(f"{project}: laid out for the videos in {where}, as CLASS/CLIP.mp4 or without classes; next")
+    print(f"  cd {shlex.quote(str(project))}", "  ssvh run", sep="\n")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(new)
