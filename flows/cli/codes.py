@@ -21,7 +21,7 @@ Index = Annotated[
 Hasher = Annotated[
     str | None,
     typer.Option(
-        help="Alias, version number, models:/<model>/<version>, or a folder written with a slash; params.yaml (index.hasher) has the default."
+        help="Alias, version number, models:/<model>/<version>, or a folder written with a slash, of a hasher or an index; params.yaml (index.hasher) has the default."
     ),
 ]
 Label = Annotated[

@@ -25,7 +25,7 @@ from tasks.index.encode import (
     segments_of,
 )
 from tasks.index.place import index_place
-from tasks.params.load import load_params
+from tasks.params.load import load_params_anywhere
 from tasks.registry.find_hasher import find_hasher
 
 
@@ -36,7 +36,7 @@ def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str
         UserError: the videos, the features or the hasher are at fault.
     """
     prepare_environment()
-    params = load_params()
+    params = load_params_anywhere()
     source = find_hasher(hasher or params.index.hasher, model=params.register_.model)
     encoded: EncodedVideos | None = None
     if any(path.suffix in FEATURE_SUFFIXES for path in content):
@@ -63,7 +63,7 @@ def make_index(content: Path, place: str | None, *, hasher: str | None) -> None:
         UserError: the file or the hasher is at fault.
     """
     prepare_environment()
-    params = load_params()
+    params = load_params_anywhere()
     place = place or index_place(params)
     videos = build_index(place, content, params, hasher=hasher, say=print_line, progress=shown)
     _say_index(open_index(place), videos)
@@ -76,7 +76,7 @@ def refresh_index(place: str | None, *, hasher: str | None) -> None:
         UserError: there is no index, or the hasher or the features are at fault.
     """
     prepare_environment()
-    params = load_params()
+    params = load_params_anywhere()
     index = open_index(place := place or index_place(params))
     made = index.snapshot().hasher
     if not tasks.index.refresh.refresh_index(params, hasher=hasher, place=place, say=print, progress=shown):
@@ -90,7 +90,7 @@ def add(places: Sequence[Path], place: str | None, *, hasher: str | None, label:
         UserError: the index, the videos or the hasher are at fault.
     """
     prepare_environment()
-    params = load_params()
+    params = load_params_anywhere()
     place = place or index_place(params)
     done = add_videos(place, places, params, hasher=hasher, label=label, say=print_line, progress=shown)
     _say_left_out(done.left_out)
@@ -105,7 +105,7 @@ def remove(ids: Sequence[str], place: str | None) -> None:
     Raises:
         UserError: there is no index, or it never had such a video.
     """
-    params = load_params()
+    params = load_params_anywhere()
     place = place or index_place(params)
     removed = remove_videos(place, ids, params, say=print_line)
     _say_videos("removed", removed)

@@ -68,7 +68,9 @@ class Pointer:
             pointer = cls(content["generation"], content["changes"])
             known = content["format"] == FORMAT
         except FileNotFoundError:
-            raise UserError(f"{folder}: there is no index; `ssvh index` makes one") from None
+            raise UserError(
+                f"{folder}: there is no index; `ssvh index` makes one, --index names another"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: not readable ({error}); `ssvh index` makes the index anew") from None
         # It comes from a file, so that it must not lead out of the folder.

@@ -16,11 +16,10 @@ from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.files import atomic_path
 from ssvh_model.hdf5 import damage_reported, open_hdf5
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile
-from ssvh_model.index.index import Index, IndexSnapshot, open_index
+from ssvh_model.index.index import Index, open_index
 from ssvh_model.index.index_folder import KeepFeatures
 from ssvh_model.index.known import Known
 from ssvh_model.index.settings import IndexSettings
-from ssvh_model.index.snapshot import open_hasher
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile
 from ssvh_model.progress import Progress
@@ -35,7 +34,7 @@ from tasks.index.encode import (
     work_of,
 )
 from tasks.machine.progress import Say
-from tasks.registry.find_hasher import HasherSource, find_hasher
+from tasks.registry.find_hasher import HasherSource, find_hasher, hasher_of_index
 
 if TYPE_CHECKING:
     from tasks.params.sections import Params
@@ -312,21 +311,6 @@ def remove_videos(place: str | Path, ids: Sequence[str], params: Params, *, say:
     index.snapshot()
     with index.alone(say):
         return index.remove(ids)
-
-
-def hasher_of_index(index: Index) -> HasherSource:
-    """The index's copy of the hasher that made its codes, loaded: the index may have another one the next moment.
-
-    Raises:
-        UserError: there is no index, or the copy is not what it was.
-    """
-
-    def load(snapshot: IndexSnapshot, hasher: Path) -> HasherSource:
-        made = snapshot.hasher
-        loaded = open_hasher(hasher, made)
-        return HasherSource(hasher, made.model, made.version, made.sha256, loaded=loaded)
-
-    return index.load(load)
 
 
 def refuse_other(index: Index, hasher: HasherSource) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from tasks import paths
 from tasks.params.cross_checks import check_together
 from tasks.params.reading import read_yaml, validate
 from tasks.params.sections import Params
+from tasks.project.template import PARAMS
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:
@@ -18,6 +20,15 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
             or together with others. One line that names the key, what was found and what is allowed.
     """
     return check_params(read_yaml(path), path)
+
+
+def load_params_anywhere() -> Params:
+    """params.yaml of the folder; where it has none, that of the package, for commands that need no project.
+
+    Raises:
+        UserError: as `load_params`.
+    """
+    return load_params(paths.PARAMS if paths.PARAMS.is_file() else PARAMS)
 
 
 def check_params(content: dict[str, Any], path: Path) -> Params:

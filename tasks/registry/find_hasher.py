@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
-from ssvh_model.index.snapshot import read_card
+from ssvh_model.index.index import Index, IndexSnapshot, open_index
+from ssvh_model.index.snapshot import POINTER, open_hasher, read_card
 from ssvh_model.model.hasher_file import (
     DESCRIPTION,
     WEIGHTS,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 PLACE_IN_MODEL = "artifacts/hasher"  # the hasher's folder within a logged model
 ALLOWED = (
     "an alias such as champion, a version number, models:/<model>@<alias>, models:/<model>/<version>, "
-    f"or a folder with {WEIGHTS} and {DESCRIPTION}"
+    f"or a folder with {WEIGHTS} and {DESCRIPTION}, or with an index"
 )
 
 
@@ -80,7 +81,8 @@ def find_hasher(what: str, *, model: str) -> HasherSource:
 
     Args:
         what: an alias ("champion"), a version number ("3"), "models:/<model>@<alias>", "models:/<model>/<version>", a folder, or one of
-            the two files in it. A folder of that name wins over an alias only if it is written as a path, with a slash.
+            the two files in it. A folder of that name wins over an alias only if it is written as a path, with a slash. That of an index
+            stands for the hasher that made its codes.
         model: the registered model that a bare alias or number belongs to.
 
     Raises:
@@ -108,14 +110,33 @@ def find_hasher(what: str, *, model: str) -> HasherSource:
 
 
 def local_hasher(folder: Path) -> HasherSource:
-    """The hasher in a folder.
+    """The hasher in a folder, or that of the index in it.
 
     Raises:
         UserError: the folder has none.
     """
+    if (folder / POINTER).is_file():
+        return hasher_of_index(open_index(folder))
     if not (folder / WEIGHTS).is_file() or not (folder / DESCRIPTION).is_file():
         raise UserError(f"{folder}: holds no hasher; allowed is {ALLOWED}")
     return HasherSource(folder, "", "", _digest(folder), read_card(folder))
+
+
+def hasher_of_index(index: Index) -> HasherSource:
+    """The index's copy of the hasher that made its codes, loaded: the index may have another one the next moment.
+
+    Raises:
+        UserError: there is no index, or the copy is not what it was.
+    """
+
+    def load(snapshot: IndexSnapshot, hasher: Path) -> HasherSource:
+        made = snapshot.hasher
+        card = read_card(hasher)
+        return HasherSource(
+            hasher, made.model, made.version, made.sha256, card, loaded=open_hasher(hasher, made)
+        )
+
+    return index.load(load)
 
 
 def _digest(folder: Path) -> str:
@@ -148,7 +169,8 @@ def _client() -> MlflowClient:
     uri = tracking_uri()
     if uri.startswith("sqlite:") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise UserError(
-            f"no hasher has been registered: {uri.removeprefix('sqlite:///')} is not there; `make run` makes and registers one"
+            f"no hasher has been registered: {uri.removeprefix('sqlite:///')} is not there; `ssvh run` in a project makes and "
+            "registers one, --hasher can name a folder instead"
         )
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with reported(uri):

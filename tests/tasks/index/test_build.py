@@ -24,12 +24,12 @@ from ssvh_model.index.snapshot import open_snapshot
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.video.encoding import write_video
 from tasks import paths
-from tasks.index.build import Addition, add_videos, build_index, hasher_of_index, remove_videos
+from tasks.index.build import Addition, add_videos, build_index, remove_videos
 from tasks.index.encode import EncodedVideos, encode_features, encode_videos, find_given_videos
 from tasks.index.refresh import refresh_index
 from tasks.params.load import load_params
 from tasks.params.sections import Params
-from tasks.registry.find_hasher import find_hasher
+from tasks.registry.find_hasher import find_hasher, hasher_of_index
 from tests.conftest import REPOSITORY
 from tests.hashers import register_hasher
 from tests.index_places import in_both
