@@ -1,8 +1,8 @@
 # `make help` lists what there is. Everything runs in .venv, made from requirements.lock at the first need.
 
-# The first of these that is Python 3.11 or 3.12; `make run PYTHON=/path/to/python` takes another.
-PYTHON ?= $(shell for candidate in python3.11 python3.12 python3 python; do \
-	$$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$candidate && break; done)
+# The first of these that is Python 3.11 to 3.13; `make run PYTHON=/path/to/python` takes another.
+PYTHON ?= $(shell for candidate in python3.11 python3.12 python3.13 python3 python; do \
+	$$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$candidate && break; done)
 VENV := .venv
 STAMP := $(VENV)/.installed
 TOOLS := .venv-tools
@@ -36,7 +36,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
 
 $(STAMP): requirements.lock pyproject.toml
-	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 or 3.12 found; say which with make PYTHON=/path/to/python" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11 to 3.13 found; say which with make PYTHON=/path/to/python" >&2; exit 2; }
 	@test -x $(VENV)/bin/python || { echo "making $(VENV) with $(PYTHON)"; $(PYTHON) -m venv $(VENV); }
 	@VENV=$(VENV) .ci/install
 	@touch $@
