@@ -25,6 +25,7 @@ SAME = [
     ".gitignore",
     "backbones/.gitignore",
     "backbones/README.md",
+    "docs/outgrown.env",
     "prefect.yaml",
     *(f"presets/{preset.name}" for preset in (REPOSITORY / "presets").iterdir()),
     "published/.gitignore",
