@@ -29,6 +29,7 @@ from tasks.extraction.new_videos import (
 )
 from tasks.params.load import load_params
 from tasks.params.sections import Params
+from tasks.project.code import write_code_files
 from tasks.records.looks import log_look
 from tasks.records.prefect_page import show_table
 
@@ -51,6 +52,9 @@ def watch(train: bool = True) -> State[Any]:
     try:
         refuse_nested()
         params = load_params()
+        write_code_files(
+            logger.info
+        )  # what new videos' features are kept under tells the code that makes them
         with only_look(logger.info):
             decision = _look(params)
     except UserError as error:

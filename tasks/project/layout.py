@@ -29,13 +29,13 @@ def lay_out_project(folder: Path, videos: Path | None) -> None:
     Raises:
         UserError: the folder is not empty or can't be written, there is no such folder of videos, or git is missing.
     """
-    if videos is not None and not videos.is_dir():
-        raise UserError(f"--videos {videos}: no such folder")
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder}: is not empty; allowed is a new folder or an empty one")
     if (git := shutil.which("git")) is None:
-        raise UserError("git is not installed; DVC keeps versions with it")
+        raise UserError("git is not installed; a project's versions are kept with it")
     try:
+        if videos is not None and not videos.is_dir():
+            raise UserError(f"--videos {videos}: no such folder")
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UserError(f"{folder}: is not empty; allowed is a new folder or an empty one")
         _write_files(folder, videos)
     except OSError as error:
         raise UserError(f"{error.filename or folder}: can't be written ({error.strerror})") from error

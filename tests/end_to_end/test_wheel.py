@@ -8,12 +8,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.projects import SECONDS_TO_END, TINY, Project, copy_repository, environment_in
+from tests.projects import REPOSITORY, SECONDS_TO_END, TINY, Project, copy_repository, environment_in
 from tests.serving import serving
 from tests.ssvh_model.video.odd_videos import video_maker
 
@@ -90,6 +91,8 @@ def test_a_project_from_nothing_to_a_service_and_commands_elsewhere(
         tmp_path, "python", "-c", "import flows, ssvh_model, tasks.project as p; print(p.__file__)"
     )
     assert Path(where.strip()).is_relative_to(installed.scripts.parent)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert installed.run(tmp_path, "ssvh", "--version") == f"autossvh {project['version']}\n"
     make = video_maker(tmp_path / "clips")
     for number in range(12):
         make(f"{'ab'[number % 2]}/{number:02d}.mp4", frames=6 + number, width=48, height=40)

@@ -180,6 +180,23 @@ def test_decisions_say_from_which_score_on_a_pair_counts(  # type: ignore[no-unt
     assert [[one["id"] for one in group] for group in found["groups"]] == [["cats/0", "dogs/3"]]
 
 
+def test_a_folder_without_parameters_is_enough(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
+    ssvh("encode", "clips", "--hasher", "./hasher", "-o", "mine.h5")
+    (project / "params.yaml").unlink()
+    ssvh("encode", "clips", "--hasher", "./hasher")
+    ssvh("index", "codes.h5", "--hasher", "./hasher", "--index", "first")
+    assert ssvh("encode", "clips/cats", "--hasher", "first/", "--label", "cats", "-o", "cats.h5").startswith(
+        "cats.h5: 3 videos, codes of 32 bits by an unregistered hasher ("
+    )
+    ssvh("index", "cats.h5", "--hasher", "first/", "--index", "second")
+    mine, cats = CodesFile(project / "mine.h5").whole(), CodesFile(project / "cats.h5").whole()
+    assert {f"cats/{video}": code.tolist() for video, code in zip(cats.ids, cats.codes, strict=True)} == {
+        video: code.tolist() for video, code in zip(mine.ids, mine.codes, strict=True) if "cats" in video
+    }
+    assert json.loads(ssvh("search", "clips/cats/0.mp4", "--json", "--index", "second"))["videos"] == 3
+    assert ssvh("remove", "0", "--index", "second") == "removed 0\nsecond: 2 videos\n"
+
+
 @pytest.mark.parametrize(
     ("command", "message"),
     [
