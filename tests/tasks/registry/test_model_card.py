@@ -58,6 +58,7 @@ def facts(project: Path) -> Any:
                 {
                     "ssvh.parent_run_id": "p" * 32,
                     "ssvh.git_commit": "abc",
+                    "ssvh.package": "autossvh 0.2.0",
                     "ssvh.input.data/features": "f.dir",
                 },
                 experiment="1",
@@ -86,6 +87,7 @@ def test_it_tells_quality_data_parameters_and_lineage(facts: Any) -> None:
         "3, 5 clusters for 2 epochs; 4 clusters for 1 epochs",
         "None of 1 failure checks was raised",
         "commit: `abc`",
+        "package: autossvh 0.2.0",
         "`data/features`: `f.dir`",
         f"[run pppppppp](#/experiments/1/runs/{'p' * 32})",
         "![MAP at K beside the yardsticks](map_at_k.png)",
