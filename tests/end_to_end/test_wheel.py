@@ -75,7 +75,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     python = folder / "e/bin/python"
     packages = folder / f"e/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     # Of a folder that is named so, Python reads no such files: the editable repository is not found through it.
-    (packages / "locked.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    locked = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    (packages / "locked.pth").write_text("".join(f"{path}\n" for path in sorted(locked)))
     install = ("install", "--quiet", "--no-deps", "--no-index", str(wheel))
     run(sys.executable, "-m", "pip", "--python", str(python), *install)
     shutil.rmtree(folder / "repository")
