@@ -425,6 +425,8 @@ def main() -> int:
                 params_with_presets(
                     presets,
                     changes={
+                        # Of a corpus it is known when it is read how many clusters it allows.
+                        "corpus.source": "folder",
                         **(parse_changes(arguments.changes) if setting == OWN else {}),
                         "model.bits": length,
                         "seed": seed,
