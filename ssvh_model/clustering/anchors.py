@@ -18,6 +18,8 @@ from ssvh_model.files import atomic_path, check_regular
 from ssvh_model.model.binarize import sign
 
 Centres = Literal["voting", "kmeans"]
+Points = Literal["values", "codes"]
+Temperatures = Literal["by_density", "equal"]
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,13 @@ def make_anchors(
     mean_concentration: float,
     centres: Centres,
     seed: int,
+    points: Points = "values",
+    temperatures: Temperatures = "by_density",
     last: Sequence[Granularity] = (),
 ) -> list[Granularity]:
     """Cluster the training set once for each of `cluster_counts` (method, section 5).
 
-    k-means on the L2-normalised soft codes, then component voting over the members' codes or the centroids as they are.
+    k-means on the L2-normalised soft codes or their signs, then component voting over the members' codes or the centroids as they are.
     Where `last` has as many clusters, one run begins with these instead of `restarts` runs with chance.
 
     Args:
@@ -68,6 +72,8 @@ def make_anchors(
         iterations, restarts, points_per_centroid, seed: of `kmeans`.
         mean_concentration: mean of the anchors' temperatures phi.
         centres: "voting", component voting; "kmeans", the L2-normalised centroids, which are no codes.
+        points: what k-means clusters: "values", the soft codes; "codes", their signs.
+        temperatures: "by_density", smaller for denser clusters (`concentration`); "equal", the mean for all anchors.
         last: clusterings of the same videos by earlier codes.
 
     Raises:
@@ -75,7 +81,7 @@ def make_anchors(
     """
     soft_codes = soft_codes.detach().float().cpu()
     codes = sign(soft_codes)
-    points = torch.nn.functional.normalize(soft_codes, dim=1)
+    clustered = torch.nn.functional.normalize(codes if points == "codes" else soft_codes, dim=1)
     earlier = {len(clusters.anchors): clusters for clusters in last}
     granularities = []
     for count in cluster_counts:
@@ -84,13 +90,13 @@ def make_anchors(
                 f"rounds: clusters {count} is more than the {len(soft_codes)} training videos; allowed are 1 to {len(soft_codes)}"
             )
         found = kmeans(
-            points,
+            clustered,
             count,
             iterations=iterations,
             restarts=restarts,
             points_per_centroid=points_per_centroid,
             seed=seed,
-            start=present_centres(points, earlier[count]) if count in earlier else None,
+            start=present_centres(clustered, earlier[count]) if count in earlier else None,
         )
         anchors = (
             vote(codes, found.assignments, found.centroids)
@@ -103,7 +109,9 @@ def make_anchors(
                 assignments=found.assignments,
                 concentration=concentration(
                     found.squared_distances, found.assignments, count, mean=mean_concentration
-                ),
+                )
+                if temperatures == "by_density"
+                else torch.full((count,), mean_concentration),
             )
         )
     return granularities

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from ssvh_model.clustering.anchors import Granularity
-from ssvh_model.losses.p2set import Negatives, p2set_loss
+from ssvh_model.losses.p2set import Negatives, Target, p2set_loss
 from ssvh_model.losses.reconstruction import reconstruction_loss
 from ssvh_model.losses.similarity import similarity_loss
 from ssvh_model.losses.view_contrastive import view_contrastive_loss
 from ssvh_model.model.autossvh import View
+
+Schedule = Literal["together", "cyclic"]
+# Terms that a pass over the videos leaves out.
+LeftOut = tuple[Literal["view_contrastive", "p2set"], ...]
 
 
 def _whole(rows: Tensor) -> Tensor:
@@ -50,9 +55,11 @@ class Objective:
         temperature, tau_plus: of the contrastive loss between views.
         negatives: of the point-to-set loss.
         gamma: weight of the similarity loss; 0, as in the paper, spares the codes of the start, too.
+        schedule: "together", all terms in every step, or "cyclic", one after the other (`passes`).
+        target: of the point-to-set loss.
 
     Raises:
-        ValueError: a negative weight, or nothing but the point-to-set loss has one, which the warm-up does not have.
+        ValueError: a negative weight, or nothing but the point-to-set loss has one, which the warm-up does not have; an unknown schedule.
     """
 
     reconstruction: float
@@ -62,6 +69,8 @@ class Objective:
     tau_plus: float
     negatives: Negatives
     gamma: float = 0.0
+    schedule: Schedule = "together"
+    target: Target = "cluster"
 
     def __post_init__(self) -> None:
         weights = (
@@ -71,6 +80,29 @@ class Objective:
             raise ValueError(f"{weights}; weights must not be negative")
         if self.reconstruction == self.alpha == self.gamma == 0:
             raise ValueError(f"{weights}; reconstruction, alpha or gamma must be above 0")
+        if self.schedule not in get_args(Schedule):
+            raise ValueError(f"schedule {self.schedule!r}; allowed are {' and '.join(get_args(Schedule))}")
+
+    def passes(self, *, warmup: bool, clustered: bool) -> tuple[LeftOut, ...]:
+        """What each pass over the videos leaves out that together are an epoch.
+
+        With the cyclic schedule (multi-task cyclic training of WSCH, anon271/WSCH@5ca3ff3), the warm-up has no contrast between views if it has
+        any other term. Later epochs are a pass without the contrast and a pass without the clusters.
+
+        Args:
+            warmup: whether it is an epoch of the warm-up.
+            clustered: whether there are clusters.
+        """
+        if self.schedule == "together":
+            return ((),)
+        if warmup:
+            return (("view_contrastive",),) if self.reconstruction or self.gamma else ((),)
+        cycle: list[LeftOut] = []
+        if clustered and self.beta:
+            cycle.append(("view_contrastive",))
+        if self.alpha:
+            cycle.append(("p2set",))
+        return tuple(cycle) or ((),)
 
     def __call__(
         self,
@@ -79,6 +111,7 @@ class Objective:
         granularities: Sequence[Granularity],
         first_codes: Tensor | None = None,
         gather: Callable[[Tensor], Tensor] = _whole,
+        left_out: LeftOut = (),
     ) -> LossBreakdown:
         """The loss of a batch.
 
@@ -89,6 +122,7 @@ class Objective:
             first_codes: [N, K'], codes of the training set at the start of the training; not needed without the similarity loss.
             gather: where the arguments are the part of a batch that one of several processes has, makes rows of all parts from
                 rows of this one; the loss is that of the whole batch then.
+            left_out: terms that are measured as if they had no weight.
         """
         first, second = (gather(view.soft_codes) for view in views)
         terms = {
@@ -103,7 +137,7 @@ class Objective:
             everything = gather(index)
             terms["p2set"] = torch.stack(
                 [
-                    p2set_loss(codes, everything, granularities, negatives=self.negatives)
+                    p2set_loss(codes, everything, granularities, negatives=self.negatives, target=self.target)
                     for codes in (first, second)
                 ]
             ).mean()
@@ -118,5 +152,6 @@ class Objective:
             "similarity": self.gamma,
         }
         # A term of weight 0 is left out, not multiplied by 0, so that it costs no backward pass and Adam does not see it.
-        total = torch.stack([weights[name] * term for name, term in terms.items() if weights[name]]).sum()
+        counted = [name for name in terms if weights[name] and name not in left_out]
+        total = torch.stack([weights[name] * terms[name] for name in counted]).sum()
         return LossBreakdown(total, terms)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,18 @@ from torch import Tensor
 from ssvh_model.clustering.anchors import Granularity
 
 Negatives = Literal["all", "repeated"]
+Target = Literal["cluster", "nearest"]
 
 
 def p2set_loss(
-    soft_codes: Tensor, index: Tensor, granularities: Sequence[Granularity], *, negatives: Negatives
+    soft_codes: Tensor,
+    index: Tensor,
+    granularities: Sequence[Granularity],
+    *,
+    negatives: Negatives,
+    target: Target = "cluster",
 ) -> Tensor:
-    """Cross-entropy of each video against all anchors with its own cluster's as target, a scalar (method, section 4).
+    """Cross-entropy of each video against all anchors with its own as target, a scalar (method, section 4).
 
     The logits are (code / |code|) . (anchor / |anchor|) / phi, with phi the anchor's concentration; the mean over granularities.
 
@@ -30,20 +36,25 @@ def p2set_loss(
         index: [B] int64, the videos' rows in the training set, to look their clusters up.
         granularities: at least one clustering of the training set.
         negatives: "all", every anchor once; "repeated", as released.
+        target: a video's own anchor: "cluster", that of the cluster in which the last clustering put it; "nearest", that to which its code is
+            nearest by now, by the cosine (WSCH, anon271/WSCH@5ca3ff3).
 
     Raises:
-        ValueError: no granularity.
+        ValueError: no granularity, or an unknown target.
     """
+    if target not in get_args(Target):
+        raise ValueError(f"target {target!r}; allowed are {' and '.join(get_args(Target))}")
     if not granularities:
         raise ValueError("the P2Set loss needs at least one granularity")
     codes = F.normalize(soft_codes, dim=1)
     losses = []
     for clusters in granularities:
-        logits = codes @ F.normalize(clusters.anchors, dim=1).T / clusters.concentration
-        target = clusters.assignments[index]
+        cosines = codes @ F.normalize(clusters.anchors, dim=1).T
+        logits = cosines / clusters.concentration
+        own = clusters.assignments[index] if target == "cluster" else cosines.argmax(dim=1)
         if negatives == "repeated":
-            logits, target = _repeat_positives(logits, target)
-        losses.append(F.cross_entropy(logits, target))
+            logits, own = _repeat_positives(logits, own)
+        losses.append(F.cross_entropy(logits, own))
     return torch.stack(losses).mean()
 
 

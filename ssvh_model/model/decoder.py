@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ssvh_model.model.frame_errors import FrameError, frame_errors
 from ssvh_model.model.head_errors import head_errors
 from ssvh_model.model.sampler import Selection
 from ssvh_model.model.transformer import Transformer
@@ -27,8 +28,10 @@ class FrameDecoder(nn.Module):
         layers: int,
         heads: int,
         mlp_ratio: float,
+        error: FrameError = "squared",
     ) -> None:
         super().__init__()
+        self.error = error
         self.code_embedding = nn.Linear(bits, width)
         self.mask_token = _small(width)
         self.positions = _small(frames, width)
@@ -40,7 +43,7 @@ class FrameDecoder(nn.Module):
         return self.head(self.decoded(frame_codes, selection))
 
     def errors(self, frame_codes: Tensor, selection: Selection, features: Tensor) -> Tensor:
-        """Mean squared error of each frame's reconstruction, [B, M]; that of hidden frames alone has a gradient.
+        """Error of each frame's reconstruction, [B, M]; of squared ones, those of hidden frames alone have a gradient.
 
         Args:
             frame_codes: [B, k, K], of the visible frames.
@@ -48,6 +51,8 @@ class FrameDecoder(nn.Module):
             features: what is to be reconstructed, [B / n, M, D], for n views of each video one after the other.
         """
         tokens = self.decoded(frame_codes, selection)
+        if self.error != "squared":
+            return frame_errors(self.head(tokens), features, self.error)
         return head_errors(tokens, self.head.weight, self.head.bias, features, selection.hidden)
 
     def decoded(self, frame_codes: Tensor, selection: Selection) -> Tensor:

@@ -11,9 +11,15 @@ from torch import Tensor, nn
 from ssvh_model.model.binarize import binarize, sign
 from ssvh_model.model.positions import sinusoidal_positions
 from ssvh_model.model.precision import Precision, arithmetic, full_precision
+from ssvh_model.model.state_space import StateSpaceEncoder
 from ssvh_model.model.transformer import Transformer
 
 Pooling = Literal["votes", "values"]
+EncoderKind = Literal["transformer", "state_space"]
+ENCODERS: dict[EncoderKind, type[Transformer | StateSpaceEncoder]] = {
+    "transformer": Transformer,
+    "state_space": StateSpaceEncoder,
+}
 
 
 @dataclass(frozen=True)
@@ -32,9 +38,10 @@ class HasherConfig:
         training_bits: K', length of the codes while training, of which `Compression` makes K bits; None for K, and no compression.
         precision: of the matrix products that make codes of stored or fresh features. It stands with the weights, so that all of a hasher's
             codes are made alike.
+        encoder: "transformer", or "state_space", the wide shallow one of WSCH, which takes each frame's features normalised.
 
     Raises:
-        ValueError: an unknown precision.
+        ValueError: an unknown precision or encoder.
     """
 
     feature_size: int
@@ -49,11 +56,16 @@ class HasherConfig:
     # So that hashers saved without them can be read.
     training_bits: int | None = None
     precision: Precision = "float32"
+    encoder: EncoderKind = "transformer"
 
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
             raise ValueError(
                 f"precision is {self.precision!r}; allowed are {' and '.join(get_args(Precision))}"
+            )
+        if self.encoder not in get_args(EncoderKind):
+            raise ValueError(
+                f"encoder is {self.encoder!r}; allowed are {' and '.join(get_args(EncoderKind))}"
             )
 
     @property
@@ -95,7 +107,7 @@ class Compression(nn.Module):
 
 
 class VideoHasher(nn.Module):
-    """Frame embedding, Transformer encoder over the frames it is shown, hash layer and, where codes are trained longer, compression."""
+    """Frame embedding, encoder over the frames it is shown, hash layer and, where codes are trained longer, compression."""
 
     positions: Tensor
     feature_mean: Tensor
@@ -107,10 +119,13 @@ class VideoHasher(nn.Module):
         # Identity until `learn_center` has seen the training set; part of the weights.
         self.register_buffer("feature_mean", torch.zeros(config.feature_size))
         self.register_buffer("feature_scale", torch.ones(()))
+        self.feature_norm: nn.Module = (
+            nn.LayerNorm(config.feature_size) if config.encoder == "state_space" else nn.Identity()
+        )
         self.embedding = nn.Linear(config.feature_size, config.width)
         positions = sinusoidal_positions(config.frames, config.width, config.position_scale)
         self.register_buffer("positions", positions, persistent=False)
-        self.encoder = Transformer(
+        self.encoder = ENCODERS[config.encoder](
             width=config.width, layers=config.layers, heads=config.heads, mlp_ratio=config.mlp_ratio
         )
         self.hash_layer = HashLayer(config.width, config.trained_bits)
@@ -122,9 +137,10 @@ class VideoHasher(nn.Module):
         """Frame features [B, M, D] less the training set's mean, over its scale; unchanged if these were not learnt."""
         return (features - self.feature_mean).div_(self.feature_scale)
 
-    def embed(self, features: Tensor) -> Tensor:
-        """Centred frame features [B, M, D] -> embedded frames with their positions [B, M, E]."""
-        return self.embedding(features) + self.positions
+    def embed(self, features: Tensor, at: Tensor | None = None) -> Tensor:
+        """Centred frame features [B, M, D] -> embedded frames with their positions [B, M, E]; of some frames, which are `at` [B, k] int64."""
+        positions = self.positions if at is None else self.positions[at]
+        return self.embedding(self.feature_norm(features)) + positions
 
     def frame_codes(self, embedded: Tensor, noise: Tensor | None = None) -> Tensor:
         """Embedded frames [B, T, E], any T >= 1 of them -> frame codes [B, T, K'] in {-1, +1}, as long as they are trained.

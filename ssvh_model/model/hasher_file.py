@@ -93,7 +93,10 @@ def _check_sizes(config: HasherConfig, weights: Mapping[str, Tensor]) -> None:
     for layer in range(config.layers):
         block = f"encoder.blocks.{layer}"
         described[f"{block}.attention.query_key_value.weight"] = (attended, config.width)
-        described[f"{block}.mlp.0.weight"] = (int(config.width * config.mlp_ratio), config.width)
+        if config.mlp_ratio:
+            described[f"{block}.mlp.0.weight"] = (int(config.width * config.mlp_ratio), config.width)
+        if config.encoder == "state_space":
+            described[f"encoder.state_spaces.{layer}.expand.weight"] = (4 * config.width, config.width)
     for name, shape in described.items():
         found = tuple(weights[name].shape)
         if found != shape:

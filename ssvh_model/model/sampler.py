@@ -1,4 +1,4 @@
-"""Which frames of a video the encoder is shown: the differentiable top-k Gumbel-Softmax sampler and uniform masks."""
+"""Which frames of a video the encoder is shown: the differentiable top-k Gumbel-Softmax sampler, uniform masks and shuffles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from torch import Tensor
 from ssvh_model.model.draws import Draws, normal, uniform
 from ssvh_model.model.gradient_reversal import reverse_gradient
 
-SamplerKind = Literal["random", "cooperative", "adversarial"]
+SamplerKind = Literal["random", "shuffled", "cooperative", "adversarial"]
+SCORED = ("cooperative", "adversarial")  # kinds with a Grade-Net
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class SamplerConfig:
 
     Attributes:
         kind: `adversarial` (Grade-Net raises the reconstruction loss, through gradient reversal), `cooperative` (Grade-Net
-            without reversal) or `random` (uniform masks, no Grade-Net).
+            without reversal), `random` (uniform masks, no Grade-Net) or `shuffled` (`select_from_shuffle`, no Grade-Net).
         mask_ratio: share of the frames that are hidden, in (0, 1).
         gumbel: scale of the Gumbel noise on the scores, which are in (0, 1); 1 is the standard Gumbel-Softmax.
         noise: delta, standard deviation of the Gaussian noise on the scores.
@@ -67,7 +68,8 @@ class Selection:
     """The frames that one view of each video shows.
 
     Attributes:
-        visible: [B, k] int64, positions of the visible frames, ascending, so that they keep temporal order.
+        visible: [B, k] int64, positions of the visible frames, ascending, so that they keep temporal order; of the shuffled sampler, in the
+            order of the shuffle.
         weights: [B, M] float, 1 at visible frames and 0 at hidden ones; its gradient leads to the scores.
     """
 
@@ -85,6 +87,17 @@ class Selection:
 def select_at_random(batch: int, frames: int, visible: int, generator: Draws) -> Selection:
     """Uniform selection of `visible` of `frames` frames for each of `batch` videos."""
     return _hard_selection(uniform(batch, frames, draws=generator), visible)
+
+
+def select_from_shuffle(rows: int, frames: int, visible: int, generator: Draws) -> Selection:
+    """Two views of `rows / 2` videos, one view after the other: the first and the last `visible` frames of one shuffle of each video.
+
+    Up to half of the frames, no frame is in both views, and frames come in the order of the shuffle (WSCH, anon271/WSCH@5ca3ff3).
+    """
+    order = uniform(rows, frames, draws=generator)[: rows // 2].argsort(dim=1)
+    positions = torch.cat([order[:, :visible], order[:, -visible:]])
+    weights = torch.zeros(rows, frames, device=order.device).scatter(1, positions, 1.0)
+    return Selection(positions, weights)
 
 
 def select_by_score(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal
 
-from ssvh_model.model.sampler import SamplerKind
+from ssvh_model.model.sampler import SCORED, SamplerKind
 
 CHECKS = (
     "grade_net_uniform",
@@ -173,7 +173,7 @@ def bounds(limits: Thresholds, *, sampler: SamplerKind, phase: str) -> list[Boun
                 "fewer epochs, fewer model.layers or a higher model.feature_dropout",
             )
         )
-    if sampler != "random":
+    if sampler in SCORED:
         found += [
             Bound(
                 "grade_net_uniform",

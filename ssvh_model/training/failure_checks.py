@@ -17,7 +17,7 @@ from ssvh_model.training.failure_bounds import CHECKS, WARMUP, Bound, Thresholds
 LEAST_GMAP = 1e-3
 
 # What the scores should have to do with the reconstruction error; an adversary shows the easy frames and hides the hard ones.
-WANTED_SIGN = {"adversarial": -1.0, "cooperative": 1.0, "random": 0.0}
+WANTED_SIGN = {"adversarial": -1.0, "cooperative": 1.0, "random": 0.0, "shuffled": 0.0}
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,12 @@ def start_from_itq(
         within_video: shrinkage of a whitening of what changes within videos, which comes first (`within_video_whitening`); None for none.
         seed: of ITQ's first rotation, which spreads fewer directions than bits over all bits.
         batch_size: videos in memory at a time.
+
+    Raises:
+        ValueError: the encoder is no Transformer.
     """
+    if hasher.config.encoder != "transformer":
+        raise ValueError(f"a start from ITQ needs a transformer; the encoder is {hasher.config.encoder}")
     means = _mean_features(hasher, videos, batch_size)
     centre = means.mean(axis=0, dtype=np.float64)
     if within_video is None:
@@ -150,7 +155,7 @@ def start_from_itq(
     hasher.hash_layer.linear.weight[:, :used] = _tensor(rotation.T)
     for block in hasher.encoder.blocks:
         assert isinstance(block, Block)
-        for last in (block.attention.project, block.mlp[-1]):
+        for last in block.last_layers():
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
 

@@ -88,7 +88,9 @@ def train_phase(
         began = time.perf_counter()
         if anchors and done and done % phase.refresh_every == 0:
             trainer.granularities = [clusters.to(trainer.device) for clusters in refresh(trainer)]
-        losses = trainer.train_epoch(part_of(progress, before=done * videos, total=phase.epochs * videos))
+        losses = trainer.train_epoch(
+            part_of(progress, before=done * videos, total=phase.epochs * videos), warmup=start is None
+        )
         row = {"epoch": trainer.epoch, "phase": phase.name, **losses, **beginning}
         beginning = {}
         last = done + 1 == phase.epochs

@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssvh_model.clustering.anchors import Centres, Granularity, make_anchors, possible_counts
+from ssvh_model.clustering.anchors import (
+    Centres,
+    Granularity,
+    Points,
+    Temperatures,
+    make_anchors,
+    possible_counts,
+)
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
 from ssvh_model.losses.objective import Objective
@@ -93,6 +100,8 @@ class ClusteringSettings:
     points_per_centroid: int
     mean_concentration: float
     centres: Centres
+    points: Points = "values"
+    temperatures: Temperatures = "by_density"
 
 
 @dataclass(frozen=True)

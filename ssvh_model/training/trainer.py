@@ -110,11 +110,12 @@ class Trainer:
         self._order = np.random.default_rng([seed, 0])
         self._noise = torch.Generator(device=device).manual_seed(seed)
 
-    def train_epoch(self, progress: Progress = no_progress) -> dict[str, float]:
-        """Train on every video once; the mean of each loss term over the videos, by name.
+    def train_epoch(self, progress: Progress = no_progress, *, warmup: bool = False) -> dict[str, float]:
+        """Train on every video once, or once in each pass of a cycle; the mean of each loss term over the videos and passes, by name.
 
         Args:
             progress: told the videos that are done in this epoch.
+            warmup: whether it is an epoch of the warm-up (`Objective.passes`).
 
         Raises:
             NonFiniteLossError: names the step, the term and the ids of the batch.
@@ -124,7 +125,8 @@ class Trainer:
             group["lr"] = self.optimization.learning_rate_at(self.epoch)
         sums: dict[str, float] = {}
         done = 0
-        for batch in self._batches():
+        passes = self.objective.passes(warmup=warmup, clustered=bool(self.granularities))
+        for left_out, batch in ((left_out, batch) for left_out in passes for batch in self._batches()):
             part = self.ranks.part(len(batch))
             own = batch[part]
             features = self.model.hasher.center(self.videos.fetch(own).to(self.device, non_blocking=True))
@@ -142,6 +144,7 @@ class Trainer:
                 self.granularities,
                 self.first_codes,
                 gather=partial(self.ranks.gather, part=part, whole=len(batch)),
+                left_out=left_out,
             )
             for name, value in self._checked(losses, batch).items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch)
@@ -151,9 +154,9 @@ class Trainer:
             self.optimizer.step()
             self.step += 1
             done += len(batch)
-            progress(done, len(self.videos))
+            progress(done // len(passes), len(self.videos))
         self.epoch += 1
-        return {name: value / len(self.videos) for name, value in sums.items()}
+        return {name: value / (len(self.videos) * len(passes)) for name, value in sums.items()}
 
     def _batches(self) -> list[np.ndarray]:
         # Evenly sized, because a last batch of one video has nothing to contrast with.

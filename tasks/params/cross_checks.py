@@ -46,6 +46,7 @@ def check_together(params: Params, path: Path) -> None:
         _index_in_folder(params),
         _index_password(params),
         _training_bits(params),
+        _encoder(params),
         _selection(params),
     ):
         if problem is not None:
@@ -123,6 +124,17 @@ def _training_bits(params: Params) -> str | None:
     return (
         f"model.training_bits is {longer}; allowed is from model.bits on, which is {bits}, by_length or null"
     )
+
+
+def _encoder(params: Params) -> str | None:
+    model = params.model
+    if model.encoder != "state_space":
+        return None
+    if model.width % 8:
+        return f"model.width is {model.width}; allowed with model.encoder state_space are multiples of 8"
+    if model.start == "itq":
+        return "model.start is itq, which writes the weights of a transformer; allowed with model.encoder state_space is random"
+    return None
 
 
 def _selection(params: Params) -> str | None:

@@ -115,13 +115,16 @@ class Model(Section):
 
     bits: int = Field(ge=8, le=4096, multiple_of=8)
     training_bits: Literal["by_length"] | Annotated[int, Field(ge=8, le=4096, multiple_of=8)] | None
+    encoder: Literal["transformer", "state_space"]
     width: int = Field(ge=1)
     layers: int = Field(ge=1)
     heads: int = Field(ge=1)
-    mlp_ratio: float = Field(gt=0)
+    mlp_ratio: float = Field(ge=0)
     decoder_layers: int = Field(ge=1)
     decoder_width: int = Field(ge=1)
     decoder_heads: int = Field(ge=1)
+    decoder_positions: bool
+    decoder_error: Literal["squared", "cosine"]
     feature_dropout: float = Field(ge=0, lt=1)
     code_noise: float = Field(ge=0, le=10)
     center_features: bool
@@ -135,7 +138,7 @@ class Model(Section):
 class Sampler(Section):
     """Which frames the encoder sees while training."""
 
-    kind: Literal["adversarial", "cooperative", "random"]
+    kind: Literal["adversarial", "cooperative", "random", "shuffled"]
     mask_ratio: float = Field(gt=0, lt=1)
     gumbel: float = Field(ge=0)
     noise: float = Field(ge=0)
@@ -154,6 +157,8 @@ class Losses(Section):
     temperature: float = Field(gt=0)
     tau_plus: float = Field(ge=0, lt=1)
     negatives: Literal["all", "repeated"]
+    target: Literal["cluster", "nearest"]
+    schedule: Literal["together", "cyclic"]
 
 
 class Training(Section):
@@ -191,6 +196,8 @@ class Clustering(Section):
     points_per_centroid: int = Field(ge=1)
     concentration: float = Field(gt=0)
     centres: Literal["voting", "kmeans"]
+    points: Literal["values", "codes"]
+    temperatures: Literal["by_density", "equal"]
 
 
 class Checks(Section):

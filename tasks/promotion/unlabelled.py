@@ -55,7 +55,9 @@ class UnlabelledVideos:
     @cached_property
     def _reference(self) -> Views:
         """The start of a training on these features, whatever hashers are to be measured."""
-        params = with_changes(self._params, {"model.start": "itq"}, where="params.yaml")
+        # At a start from ITQ any transformer passes frames on as they are.
+        changes = {"model.start": "itq", "model.encoder": "transformer"}
+        params = with_changes(self._params, changes, where="params.yaml")
         session = training_session(params, self._file)
         trainer = session.trainer()
         session.initialize(trainer)

@@ -168,7 +168,7 @@ def _parameters(facts: Facts) -> list[str]:
         for one in params.rounds.values()
     )
     lines = (
-        f"encoder: {model.layers} layer{'s' * (model.layers > 1)}, width {model.width}, {model.heads} heads; codes pooled by {model.pooling}; "
+        f"encoder: {model.encoder.replace('_', ' ')}, {model.layers} layer{'s' * (model.layers > 1)}, width {model.width}, {model.heads} heads; codes pooled by {model.pooling}; "
         f"start: {model.start}; {facts.megabytes:.1f} MB",
         f"sampler: {params.sampler.kind}, {params.sampler.mask_ratio:.0%} of the frames hidden",
         f"losses: reconstruction {losses.reconstruction:g}, alpha {losses.alpha:g}, beta {losses.beta:g}, gamma {losses.gamma:g}",

@@ -50,6 +50,7 @@ def hasher_config(
         if model.training_bits == "by_length"
         else model.training_bits,
         precision=precision,
+        encoder=model.encoder,
     )
 
 
@@ -59,7 +60,13 @@ def model_config(params: Params, file: FeatureFile, precision: Precision) -> Mod
     model, sampler = params.model, params.sampler
     return ModelConfig(
         hasher_config(params, frames=frames, feature_size=size, precision=precision),
-        DecoderConfig(width=model.decoder_width, layers=model.decoder_layers, heads=model.decoder_heads),
+        DecoderConfig(
+            width=model.decoder_width,
+            layers=model.decoder_layers,
+            heads=model.decoder_heads,
+            positions=model.decoder_positions,
+            error=model.decoder_error,
+        ),
         SamplerConfig(
             kind=sampler.kind,
             mask_ratio=sampler.mask_ratio,
@@ -101,6 +108,8 @@ def training_settings(params: Params, file: FeatureFile, device: torch.device) -
             points_per_centroid=clustering.points_per_centroid,
             mean_concentration=clustering.concentration,
             centres=clustering.centres,
+            points=clustering.points,
+            temperatures=clustering.temperatures,
         ),
         seed=params.seed,
     )

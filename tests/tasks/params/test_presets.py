@@ -126,7 +126,7 @@ def test_the_changes_are_told_and_rounds_are_replaced_whole() -> None:
 
 def test_the_list_has_a_line_each() -> None:
     presets = {preset.name: preset.description for preset in all_presets()}
-    assert set(presets) == {"few-recordings", "paper", *PUBLISHED_SETS}
+    assert set(presets) == {"few-recordings", "paper", "wsch", *PUBLISHED_SETS}
     assert presets["fcvid"].startswith("FCVID: 45,585 training videos")
     assert find_preset("paper").text == (ROOT / "presets/paper.yaml").read_text()
 
