@@ -213,11 +213,11 @@ def measure(training: Training) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
         file = as_feature_file(corpus.file, folder, labels=corpus.labels)
-        began = time.perf_counter()
+        began, spent = time.perf_counter(), time.process_time()
         session = training_session(params, file)
         warm = train_warmup(session, params, folder / "warmup", lambda row, seconds: None)
         state = train_rounds(session, params, warm, folder, lambda row, seconds: None)
-        seconds = time.perf_counter() - began
+        seconds, spent = time.perf_counter() - began, time.process_time() - spent
         evaluation = measure_hasher(params, selected_hasher(params, state), file, "query", fine=True)
         parts = {"label": evaluation.coarse, "fine label": evaluation.fine}
         measured = {name: part for name, part in parts.items() if part is not None}
@@ -234,6 +234,7 @@ def measure(training: Training) -> None:
         content = {
             "training_videos": len(session.videos),
             "training_seconds": round(seconds, 1),
+            "processor_seconds": round(spent, 1),  # of all threads; hardly longer on a machine that has other work
             "labels": {name: figures(part) for name, part in measured.items()},
         }
         with atomic_path(training.result) as temporary:
@@ -282,7 +283,10 @@ def averages(runs: Collection[Measured], labels: str) -> dict[str, Any]:
         **{name: mean([one[name] for one in values]) for name in values[0]},
         "gmap_std": float(np.std([one["gmap"] for one in values], ddof=1)) if len(values) > 1 else None,
         "training_videos": next(iter(runs)).figures["training_videos"],
-        "training_seconds": mean([run.figures["training_seconds"] for run in runs]),
+        **{
+            name: mean([run.figures[name] for run in runs])
+            for name in ("training_seconds", "processor_seconds")
+        },
     }
 
 
