@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ssvh_model.model.precision import full_precision
+
 FrameError = Literal["squared", "cosine"]
 
 
@@ -25,7 +27,7 @@ def frame_errors(reconstruction: Tensor, features: Tensor, error: FrameError) ->
     if error == "squared":
         return (made - features).square().mean(dim=-1).flatten(0, 1)
     with torch.autocast(features.device.type, enabled=False):  # a cosine near 1 needs the digits
-        made, features = made.float(), features.float()
+        made, features = full_precision(made), full_precision(features)
         lengths = torch.linalg.vector_norm(made, dim=-1) * torch.linalg.vector_norm(features, dim=-1)
         products = (
             torch.einsum("nbd,bmd->nbm", made[:, :, 0], features)

@@ -122,3 +122,11 @@ def test_anchors_survive_the_file(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="not a readable anchors file"):
         load_anchors(path)
+
+
+def test_codes_can_be_clustered_by_their_signs_and_share_one_temperature() -> None:
+    soft = groups() * torch.linspace(0.01, 1, 16)  # the first bits hardly count, their signs do
+    (found,) = make_anchors(soft, [3], **SETTINGS, points="codes", temperatures="equal")
+    (wanted,) = make_anchors(torch.where(soft >= 0, 1.0, -1.0), [3], **SETTINGS)
+    assert torch.equal(found.anchors, wanted.anchors) and torch.equal(found.assignments, wanted.assignments)
+    assert torch.equal(found.concentration, torch.full((3,), 0.2))

@@ -108,3 +108,29 @@ def test_a_weight_of_0_leaves_the_term_without_any_effect() -> None:
         assert without["loss"] == pytest.approx(terms["loss"] - of_term * terms[term], rel=1e-5)
         name = "hasher.hash_layer.linear.weight"
         assert not torch.allclose(found[name], full[name]), f"{term} reaches the hasher"
+
+
+def test_a_term_that_a_pass_leaves_out_is_measured_and_has_no_gradient() -> None:
+    _, given = batch()
+    cyclic = objective(schedule="cyclic", alpha=0.3)
+    clusters, contrast = cyclic.passes(warmup=False, clustered=True)
+    without = {clusters: objective(alpha=0.0), contrast: objective(beta=0.0)}
+    for left_out, wanted in without.items():
+        found = cyclic(*given, left_out=left_out)
+        assert torch.equal(found.total, wanted(*given).total)
+        assert found.terms.keys() == {"reconstruction", "view_contrastive", "p2set"}
+
+
+def test_what_a_cycle_is_made_of() -> None:
+    clusters, contrast = ("view_contrastive",), ("p2set",)
+    assert objective().passes(warmup=False, clustered=True) == ((),)
+    cyclic = objective(schedule="cyclic")
+    assert cyclic.passes(warmup=True, clustered=False) == (clusters,)
+    assert cyclic.passes(warmup=False, clustered=True) == (clusters, contrast)
+    assert cyclic.passes(warmup=False, clustered=False) == (contrast,)
+    assert objective(schedule="cyclic", alpha=0.0).passes(warmup=False, clustered=True) == (clusters,)
+    assert objective(schedule="cyclic", alpha=0.0).passes(warmup=False, clustered=False) == ((),)
+    # A warm-up of nothing but the contrast has the contrast.
+    assert objective(schedule="cyclic", reconstruction=0.0).passes(warmup=True, clustered=False) == ((),)
+    with pytest.raises(ValueError, match="schedule 'by turns'; allowed are together and cyclic"):
+        objective(schedule="by turns")

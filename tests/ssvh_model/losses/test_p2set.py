@@ -82,3 +82,16 @@ def test_a_code_at_its_own_anchor_costs_less() -> None:
 def test_no_granularity_is_refused() -> None:
     with pytest.raises(ValueError, match="granularity"):
         p2set_loss(torch.ones(1, 4), torch.zeros(1, dtype=torch.long), [], negatives="all")
+
+
+def test_the_nearest_anchor_as_target_is_where_the_code_is_by_now() -> None:
+    anchors = torch.where(torch.rand(5, 8, generator=torch.Generator().manual_seed(0)) > 0.5, 1.0, -1.0)
+    codes = anchors[[3, 1, 0]] + 0.1
+    clusters = [Granularity(anchors, torch.tensor([4, 4, 2]), torch.linspace(0.1, 0.3, 5))]
+    moved = [Granularity(anchors, torch.tensor([3, 1, 0]), clusters[0].concentration)]
+    index = torch.arange(3)
+    nearest = p2set_loss(codes, index, clusters, negatives="all", target="nearest")
+    assert torch.equal(nearest, p2set_loss(codes, index, moved, negatives="all"))
+    assert nearest < p2set_loss(codes, index, clusters, negatives="all")
+    with pytest.raises(ValueError, match="target 'best'; allowed are cluster and nearest"):
+        p2set_loss(codes, index, clusters, negatives="all", target="best")  # type: ignore[arg-type]

@@ -38,7 +38,7 @@ def test_a_hasher_survives_its_files(folder: Path, tmp_path: Path) -> None:
     assert hasher_digest(folder) == hasher_digest(tmp_path / "again")
 
 
-@pytest.mark.parametrize("name", ["training_bits", "precision"])
+@pytest.mark.parametrize("name", ["training_bits", "precision", "encoder"])
 def test_a_hasher_from_before_there_was_such_a_key_is_read(folder: Path, name: str) -> None:
     wanted, _ = load_saved_hasher(folder)
     path = folder / DESCRIPTION
@@ -72,6 +72,8 @@ def test_any_change_changes_the_digest(folder: Path, tmp_path: Path) -> None:
         ({"bits": "many"}, "not a readable hasher"),
         ({"precision": "float8"}, "precision is 'float8'; allowed are float32 and bfloat16"),
         ({"precision": ["float32"]}, "not a readable hasher"),
+        ({"encoder": "recurrent"}, "encoder is 'recurrent'; allowed are transformer and state_space"),
+        ({"encoder": "state_space", "width": 16}, "the description asks for"),
         ({"more": 1}, "not a readable hasher"),
     ],
 )

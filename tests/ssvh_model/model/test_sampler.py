@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ssvh_model.model.sampler import SamplerConfig, select_at_random, select_by_score, visible_frames
+from ssvh_model.model.sampler import (
+    SamplerConfig,
+    select_at_random,
+    select_by_score,
+    select_from_shuffle,
+    visible_frames,
+)
+from ssvh_model.training.ranks import Ranks
 
 
 def config(**changes: object) -> SamplerConfig:
@@ -102,3 +109,25 @@ def test_gradient_is_the_softmax_one_and_the_adversary_reverses_it(kind: str, di
 def test_impossible_settings_are_refused_by_name(changes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(changes)) if "kind" not in changes else "sampler kind"):
         config(**changes)
+
+
+def test_views_from_a_shuffle_have_no_frame_in_common_and_every_frame_as_often() -> None:
+    selection = select_from_shuffle(40_000, 8, 3, generator())
+    first, second = selection.weights.chunk(2)
+    assert (first * second).sum() == 0
+    assert (selection.weights.sum(dim=1) == 3).all()
+    assert selection.weights.gather(1, selection.visible).eq(1).all()
+    torch.testing.assert_close(first.mean(dim=0), torch.full((8,), 3 / 8), atol=0.01, rtol=0)
+    # In the order of the shuffle: whichever frame comes first, it is any of them.
+    torch.testing.assert_close(
+        selection.visible.float().mean(dim=0), torch.full((3,), 3.5), atol=0.05, rtol=0
+    )
+
+
+def test_processes_that_share_a_batch_shuffle_as_one_would() -> None:
+    whole = select_from_shuffle(10, 8, 3, generator()).visible
+    for own in range(2):
+        part = Ranks(own, 2).part(5)
+        draws = Ranks(own, 2).draws_for_views(generator(), part, 5)
+        rows = [*range(part.start, part.stop), *range(5 + part.start, 5 + part.stop)]
+        assert torch.equal(select_from_shuffle(len(rows), 8, 3, draws).visible, whole[rows])

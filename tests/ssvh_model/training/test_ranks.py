@@ -18,17 +18,18 @@ from tests.ssvh_model.training.together import train
 
 
 @pytest.mark.slow
-def test_two_processes_end_with_the_weights_of_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("preset", ["paper", "wsch"])
+def test_two_processes_end_with_the_weights_of_one(tmp_path: Path, preset: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     command += ["--master-addr", "127.0.0.1", "--master-port", str(free_port())]
-    command += ["-m", "tests.ssvh_model.training.together", str(tmp_path)]
+    command += ["-m", "tests.ssvh_model.training.together", str(tmp_path), preset]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(
         command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=200, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
 
-    trainer, rows = train(ALONE)
+    trainer, rows = train(ALONE, preset)
     assert "p2set" in rows[-1]
     for rank in range(2):
         weights = load_file(tmp_path / f"rank-{rank}.safetensors")

@@ -142,7 +142,7 @@ ONE_WRONG_VALUE = [
     ("features.own.colours", "yuv", ["'yuv'", "rgb | bgr"]),
     ("features.own.architecture", 3, ["3", "text or null"]),
     ("running.trust_torchscript", "yes", ["'yes'", "true or false"]),
-    ("sampler.kind", "clever", ["'clever'", "adversarial | cooperative | random"]),
+    ("sampler.kind", "clever", ["'clever'", "adversarial | cooperative | random | shuffled"]),
     ("sampler.mask_ratio", 1, ["1", "above 0 and below 1"]),
     ("sampler.mask_ratio", 0, ["0", "above 0 and below 1"]),
     ("losses.beta", -0.1, ["-0.1", "from 0"]),
@@ -370,3 +370,16 @@ def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_bytes(b"\xff\xfe\x00seed: 1")
     with pytest.raises(UserError, match="can't be read"):
         load_params(tmp_path / "params.yaml")
+
+
+def test_a_state_space_encoder_needs_its_width_and_random_weights(tmp_path: Path) -> None:
+    content = changed("model.encoder", "state_space")
+    assert message(tmp_path, content) == (
+        "model.start is itq, which writes the weights of a transformer; allowed with model.encoder state_space is random"
+    )
+    content["model"]["start"] = "random"
+    assert load(tmp_path, content).model.encoder == "state_space"
+    content["model"]["width"] = 100
+    assert message(tmp_path, content) == (
+        "model.width is 100; allowed with model.encoder state_space are multiples of 8"
+    )
