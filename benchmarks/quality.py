@@ -234,7 +234,8 @@ def measure(training: Training) -> None:
         content = {
             "training_videos": len(session.videos),
             "training_seconds": round(seconds, 1),
-            "processor_seconds": round(spent, 1),  # of all threads; hardly longer on a machine that has other work
+            # Of all threads; hardly more on a machine that has other work.
+            "processor_seconds": round(spent, 1),
             "labels": {name: figures(part) for name, part in measured.items()},
         }
         with atomic_path(training.result) as temporary:

@@ -13,8 +13,10 @@ import torch
 from ssvh_model.features import FeatureFile
 from ssvh_model.model.hasher_file import load_saved_hasher, save_hasher
 from ssvh_model.training.checkpoint import WEIGHTS, load_hasher, load_history
+from ssvh_model.training.initialization import start_from_itq
 from tasks.params.load import load_params
 from tasks.params.presets import apply_presets
+from tasks.promotion.unlabelled import UnlabelledVideos
 from tasks.training.both_phases import train_rounds, train_warmup
 from tasks.training.settings import training_session
 from tests.conftest import REPOSITORY
@@ -70,6 +72,22 @@ def test_a_training_that_was_stopped_ends_with_the_weights_of_one_that_was_not(f
     for row in later:
         halves = row["reconstruction"] + (0.02 * row["p2set"] + row["view_contrastive"]) / 2
         assert row["loss"] == pytest.approx(halves, rel=0.05)
+
+
+def test_a_corpus_without_labels_judges_its_codes_by_a_start_from_itq(file: FeatureFile) -> None:
+    """The gate's reference is a transformer's start, for a state-space encoder has none from ITQ."""
+    hasher = load_hasher(train(file, Path("states")))
+    videos = UnlabelledVideos(load_params(), file)
+    assert videos.score(videos.codes(hasher)) > 0 and videos.score_of_itq(16) > 0
+    with pytest.raises(ValueError, match="a start from ITQ needs a transformer; the encoder is state_space"):
+        start_from_itq(
+            hasher,
+            training_session(load_params(), file).videos,
+            whitening=0.0,
+            within_video=None,
+            seed=1,
+            batch_size=16,
+        )
 
 
 def test_in_bfloat16_codes_are_made_as_they_were_trained(file: FeatureFile) -> None:
