@@ -80,7 +80,11 @@ def test_a_corpus_that_fails_is_a_line_and_what_is_trained_stays(
     write_tiny_features(tmp_path / "features.h5")
     write_tiny_params(tmp_path / "params.yaml", warmup__epochs=2, rounds={})
     (tmp_path / "presets").mkdir()
-    (tmp_path / "presets/half.yaml").write_text("sampler: {mask_ratio: 0.5}\n")
+    # More clusters than the demo corpus of params.yaml allows, and than this one: that becomes half of its videos.
+    (tmp_path / "presets/half.yaml").write_text(
+        "sampler: {mask_ratio: 0.5}\n"
+        'rounds: {"1": {after: warmup, clusters: [1000], epochs: 1, refresh_every: 1}}\n'
+    )
     with h5py.File(tmp_path / "bare.h5", "w") as file:
         file["features"] = np.zeros((4, 8, 16), np.float16)
         file["is_query"] = [True, False, False, False]

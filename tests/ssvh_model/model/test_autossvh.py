@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
+import pytest
 import torch
 
 from ssvh_model.losses.reconstruction import reconstruction_loss
@@ -234,3 +238,31 @@ def test_code_noise_turns_only_bits_near_the_border() -> None:
     turned = (view.soft_codes - noisy.soft_codes).abs().mean(dim=0)
     assert turned[0] < 0.01
     assert turned[1:].mean() > 0.1
+
+
+@pytest.mark.parametrize("kind", ["adversarial", "shuffled"])
+@pytest.mark.parametrize(
+    "decoder", [{"positions": False}, {"error": "cosine"}, {"positions": False, "error": "cosine"}]
+)
+def test_any_encoder_decoder_and_sampler_go_together(kind: str, decoder: dict[str, Any]) -> None:
+    config = tiny_config(kind)
+    hasher = replace(config.hasher, encoder="state_space", mlp_ratio=0.0)
+    model = build_model(hasher, replace(config.decoder, **decoder), config.sampler, seed=0)
+    features = clustered_features(4).float()
+    views = model(features, reversal=1.0, generator=generator(), dropout=0.1, code_noise=0.1)
+    losses = [reconstruction_loss(view.errors, view.selection.weights) for view in views]
+    (sum(losses) + sum(view.soft_codes.square().sum() for view in views)).backward()
+    without = [name for name, weight in model.named_parameters() if weight.grad is None]
+    assert not without
+    if model.grade_net is not None:
+        assert any(weight.grad.abs().sum() > 0 for weight in model.grade_net.parameters())
+
+
+def test_only_the_frames_of_a_shuffled_view_are_embedded_and_at_their_positions() -> None:
+    model = build("shuffled").eval()
+    features = clustered_features(5).float()
+    embedded = model.hasher.embed(features)
+    for view in model(features, reversal=0.0, generator=generator()):
+        alone = model.view(embedded, view.selection, features)
+        torch.testing.assert_close(alone.soft_codes, view.soft_codes)
+        torch.testing.assert_close(alone.errors, view.errors, atol=1e-5, rtol=1e-5)
