@@ -15,6 +15,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -28,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ssvh_model.index.cells import make_cells
+from ssvh_model.index.inverted_file import InvertedFile
 from ssvh_model.index.scan import nearest
 from ssvh_model.retrieval.hamming import as_words
 
@@ -157,18 +159,19 @@ def _measure_cells(codes: np.ndarray, bits: int, count: int, measure: Callable[.
         built = time.thread_time() - began
         ordered = as_words(codes[order])
         ivf, filled = _faiss_cells(codes, bits, cells.centres)
+        size = (codes.nbytes + 8 * len(codes)) / 1e6  # a row's number stands beside each code
         for probes in (16, 64, 256):
             setting = f"{number} cells, {probes} probes"
-            chosen = type(cells)(cells.centres, cells.ends, probes)
+            file = InvertedFile(ordered, replace(cells, probes=probes), None)
 
-            def search(one: np.ndarray, chosen: Any = chosen, ordered: np.ndarray = ordered) -> np.ndarray:
-                return chosen.nearest(as_words(one), ordered, kept=None, base=len(ordered), count=count)[1]
+            def search(one: np.ndarray, file: InvertedFile = file) -> np.ndarray:
+                return file.nearest(as_words(one), count)[1]
 
-            measure("cells (IVF)", setting, search, built, codes.nbytes / 1e6)
+            # Beside the codes themselves, which the exact search needs.
+            measure("cells", setting, search, built, codes.nbytes / 1e6 + size)
             ivf.nprobe = probes
-            size = 2 * codes.nbytes / 1e6  # a number of eight bytes stands beside each code
             measure(
-                "faiss IVF, same cells",
+                "faiss IVF alone, same cells",
                 setting,
                 lambda one, ivf=ivf: ivf.search(one, count)[0],
                 built + filled,

@@ -1,12 +1,12 @@
-"""Approximate search for very large indexes: codes are kept in cells of alike ones, and a query looks into the nearest cells only.
+"""Cells of alike codes, for very large indexes: a query looks into the nearest ones only (`inverted_file`).
 
-It is what faiss calls IndexBinaryIVF. The cells are plain arrays in the codes file, which has two ends: nothing that faiss would have to
-deserialise is read from a file, and an index that was just opened answers at once.
+They are plain arrays in the codes file, so that nothing is read which faiss would have to deserialise.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import h5py
 import numpy as np
@@ -14,8 +14,8 @@ import torch
 
 from ssvh_model.clustering.kmeans import kmeans
 from ssvh_model.errors import UserError
+from ssvh_model.faiss_import import load_faiss
 from ssvh_model.hdf5 import checked_data_set
-from ssvh_model.index.scan import nearest
 from ssvh_model.retrieval.codes import pack, unpack
 from ssvh_model.retrieval.hamming import as_words
 
@@ -37,37 +37,6 @@ class Cells:
     centres: np.ndarray
     ends: np.ndarray
     probes: int
-
-    def nearest(
-        self, query: np.ndarray, words: np.ndarray, *, kept: np.ndarray | None, base: int, count: int
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest codes as far as they are in the cells looked into; as `scan.nearest`, but -1 where these hold fewer than `count`.
-
-        Args:
-            query: [q, words] uint64.
-            words: [n, words] uint64: the codes that are left of the cells', then codes in no cell, which every query looks at.
-            kept: which of the cells' codes are left, ascending; None for all.
-            base: how many are left.
-            count: how many a query.
-        """
-        ends = self.ends if kept is None else np.searchsorted(kept, self.ends)
-        starts = np.concatenate([[0], ends[:-1]])
-        chosen, _ = nearest(query, self.centres, count=self.probes)
-        rows = np.full((len(query), count), -1, dtype=np.int64)
-        distances = np.full((len(query), count), -1, dtype=np.int32)
-        for number, cells in enumerate(np.sort(chosen, axis=1)):
-            # Rows ascend from cell to cell, so that equally near codes come by row, as in the exact search.
-            parts = [(starts[cell], ends[cell]) for cell in cells] + [(base, len(words))]
-            candidates = np.concatenate([words[first:last] for first, last in parts])
-            found, distance = nearest(query[number : number + 1], candidates, count=count)
-            lengths = np.array([last - first for first, last in parts])
-            before = lengths.cumsum() - lengths
-            part = np.searchsorted(before + lengths, found[0], side="right")
-            rows[number, : found.shape[1]] = (
-                np.array([first for first, _ in parts])[part] + found[0] - before[part]
-            )
-            distances[number, : found.shape[1]] = distance[0]
-        return rows, distances
 
 
 def make_cells(
@@ -111,10 +80,18 @@ def into_cells(codes: np.ndarray, centres: np.ndarray, probes: int) -> tuple[np.
     Returns:
         As `make_cells`.
     """
-    cell_of, _ = nearest(as_words(codes), centres, count=1)
-    order = np.argsort(cell_of[:, 0], kind="stable")
-    ends = np.bincount(cell_of[:, 0], minlength=len(centres)).cumsum()
+    cell_of = flat_index(centres).search(as_words(codes).view(np.uint8), 1)[1][:, 0]
+    order = np.argsort(cell_of, kind="stable")
+    ends = np.bincount(cell_of, minlength=len(centres)).cumsum()
     return order, Cells(centres, ends, probes)
+
+
+def flat_index(centres: np.ndarray) -> Any:
+    """faiss's exact index of centres [c, words] uint64; of equally near ones it finds the first."""
+    index = load_faiss().IndexBinaryFlat(64 * centres.shape[1])
+    index.use_heap = False  # counting, which is faster for many probes of few centres
+    index.add(np.ascontiguousarray(centres).view(np.uint8))
+    return index
 
 
 def cells_as_data(cells: Cells) -> dict[str, np.ndarray]:

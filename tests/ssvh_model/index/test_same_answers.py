@@ -23,6 +23,7 @@ from ssvh_model.index.cells import Cells, make_cells
 from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.index.duplicates import duplicate_groups
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
+from ssvh_model.index.inverted_file import InvertedFile
 from ssvh_model.index.scan import nearest, within
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.snapshot import open_snapshot
@@ -120,16 +121,8 @@ def test_cells_see_no_difference(
         size = codes.shape[1]
         centres = np.ascontiguousarray(found.centres).view(np.uint8).reshape(cells, -1)[:, :size]
         changed = Cells(as_words(transform(centres)), found.ends, found.probes)
-        return [
-            part.tolist()
-            for part in changed.nearest(
-                as_words(transform(queries)),
-                as_words(transform(left)),
-                kept=kept if removed else None,
-                base=len(kept),
-                count=count,
-            )
-        ]
+        file = InvertedFile(as_words(transform(left)), changed, kept if removed else None)
+        return [part.tolist() for part in file.nearest(as_words(transform(queries)), count)]
 
     assert answers(change) == answers(lambda same: same)
 
