@@ -65,7 +65,7 @@ class InvertedFile:
             return
         faiss = load_faiss()
         with self._filling:
-            for number in np.unique(lists[~self._filled[lists]]).tolist():
+            for number in set(lists[~self._filled[lists]].tolist()):
                 rows = np.arange(self._ends[number] - self._sizes[number], self._ends[number])
                 codes = self._words[rows[0] : rows[-1] + 1].view(np.uint8)
                 self._lists.invlists.add_entries(
