@@ -234,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--videos", type=int, nargs="+", default=[10**6, 10**7])
+    parser.add_argument("--videos", type=int, nargs="+", default=[10**5, 10**6, 10**7])
     parser.add_argument("--bits", type=int, default=64)
     parser.add_argument("--count", type=int, default=100, help="nearest that are asked for")
     parser.add_argument("--queries", type=int, default=50, help="of the approximate searches")

@@ -31,15 +31,17 @@ def codes(rng: np.random.Generator, videos: int, size: int, values: int = 256) -
     values=st.sampled_from([1, 2, 3, 256]),
     count=st.integers(1, 400),
     first_block=st.sampled_from([1, 3, 64, 1024]),
+    few_codes=st.sampled_from([0, 1000]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_the_scan_finds_what_a_naive_search_finds_ties_in_order(
-    videos: int, queries: int, size: int, values: int, count: int, first_block: int, seed: int
+    videos: int, queries: int, size: int, values: int, count: int, first_block: int, few_codes: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     query, database = codes(rng, queries, size, values), codes(rng, videos, size, values)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scan, "FIRST_BLOCK", first_block)
+        patch.setattr(scan, "FEW_CODES", few_codes)
         patch.setattr(scan, "CELLS", 64)
         patch.setattr(scan, "QUERIES_AT_ONCE", 2)
         rows, distances = nearest(as_words(query), as_words(database), count=count)
@@ -55,9 +57,11 @@ def test_the_scan_finds_what_a_naive_search_finds_ties_in_order(
     assert found == [(q, r, int(every[q, r])) for q, r in np.argwhere(every <= size).tolist()]
 
 
-def test_a_large_scan_agrees_with_faiss_exact_index() -> None:
+@pytest.mark.parametrize("few_codes", [0, scan.FEW_CODES])
+def test_a_large_scan_agrees_with_faiss_exact_index(few_codes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     import faiss
 
+    monkeypatch.setattr(scan, "FEW_CODES", few_codes)
     rng = np.random.default_rng(1)
     database, query = codes(rng, 60_000, 8), codes(rng, 70, 8)
     index = faiss.IndexBinaryFlat(64)
