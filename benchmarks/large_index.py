@@ -21,13 +21,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(REPOSITORY)]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
 from machine import machine, write_result  # noqa: E402  # isort: skip  (before torch)
 from postgres import described  # noqa: E402  # isort: skip
 from search import like_videos, table  # noqa: E402  # isort: skip
-from search_command import seconds_of  # noqa: E402  # isort: skip
+from search_command import REPOSITORY, search_command, seconds_of  # noqa: E402  # isort: skip
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -98,13 +97,6 @@ def asked(version: Path, index: Path, queries: Path, count: int) -> dict[str, An
     return found
 
 
-def command_seconds(version: Path, index: Path, clip: Path) -> float:
-    """Processor time of `ssvh search`."""
-    program = f"import os, sys; os.chdir({str(version)!r}); sys.path.insert(0, ''); from flows.cli import main; main()"
-    command = [sys.executable, "-c", program, "search", str(clip), "--index", str(index)]
-    return 1000 * seconds_of(command)["counted"]
-
-
 def measured(
     versions: dict[str, Path], index: Path, queries: Path, clip: Path, count: int, turns: int
 ) -> list[dict[str, Any]]:
@@ -113,7 +105,8 @@ def measured(
     for _ in range(turns):
         for name, version in versions.items():
             one = asked(version, index, queries, count)
-            found[name].append({**one, "milliseconds_command": command_seconds(version, index, clip)})
+            command = seconds_of(search_command(version, clip, index))
+            found[name].append({**one, "milliseconds_command": 1000 * command["counted"]})
     answers = {one.pop("answers") for ones in found.values() for one in ones}
     return [
         {

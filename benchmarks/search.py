@@ -30,11 +30,12 @@ from rich.table import Table
 
 from ssvh_model.index.cells import make_cells
 from ssvh_model.index.inverted_file import InvertedFile
-from ssvh_model.index.scan import nearest
+from ssvh_model.index.scan import nearest, within
 from ssvh_model.retrieval.hamming import as_words
 
 KINDS = 20_000  # of videos among the made-up codes
 SPREAD = 0.12  # share of bits in which a video differs from its kind
+RADIUS = 3  # of near-duplicates
 DISTORTED = 0.05  # share of bits in which a query differs from its video
 
 
@@ -113,6 +114,8 @@ def _searches(flat: Any, words: np.ndarray, query: np.ndarray, count: int) -> di
         "ssvh scan": lambda: nearest(as_words(query), words, count=count),
         "faiss flat, counting": with_faiss(False),
         "faiss flat, heap": with_faiss(True),
+        f"ssvh scan, all within {RADIUS} bits": lambda: list(within(as_words(query), words, radius=RADIUS)),
+        f"faiss flat, all within {RADIUS} bits": lambda: flat.range_search(query, RADIUS + 1),
     }
 
 

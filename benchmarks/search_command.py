@@ -1,10 +1,11 @@
 """What `ssvh search` of one clip takes beside what can't be spared: imports, decoding and the backbone.
 
     python benchmarks/search_command.py
+    git worktree add ../before af84965; python benchmarks/search_command.py --against ../before
 
 Needs `make run`. Makes an index in a temporary folder by the hasher that was trained, then takes turns
 starting `ssvh search` and a bare program that imports what is needed, decodes the same clip and runs the backbone on it, each in a process of its own,
-on one core, in seconds of processor time. The least of each counts.
+on one core, in seconds of processor time. The least of each counts. With `--against` another version of this project takes turns, too.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from trained_index import make_trained_index
 from ssvh_model.features import FeatureFile
 from tasks import paths
 
+REPOSITORY = Path(__file__).resolve().parents[1]
 # What remains if nothing is hashed and nothing is searched.
 BARE = """
 import sys
@@ -48,12 +50,19 @@ def seconds_of(command: list[str]) -> dict[str, float]:
     return {"counted": counted, "clock": time.perf_counter() - began}
 
 
+def search_command(version: Path, clip: Path, index: Path) -> list[str]:
+    """`ssvh search` as a version of this project, in that folder, does it."""
+    program = f"import os, sys; os.chdir({str(version)!r}); sys.path.insert(0, ''); from flows.cli import main; main()"
+    return [sys.executable, "-c", program, "search", str(clip.resolve()), "--index", str(index)]
+
+
 def main() -> None:
     """Parse the command line, measure, print and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--against", type=Path, help="folder of another version of this project")
     parser.add_argument("--name", default="search_command", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     file = FeatureFile(paths.FEATURE_FILE)
@@ -61,21 +70,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         index = make_trained_index(Path(folder))
         commands = {
-            "ssvh search": [
-                sys.executable,
-                "-m",
-                "flows.cli",
-                "search",
-                str(clip),
-                "--index",
-                str(index),
-            ],
+            "ssvh search": search_command(REPOSITORY, clip, index),
             "imports, decoding, backbone": [
                 *(sys.executable, "-c", BARE, str(clip)),
                 *(file.meta.backbone, str(file.meta.size), file.meta.engine, file.meta.precision),
                 str(file.shape[1]),
             ],
         }
+        if arguments.against is not None:
+            commands["ssvh search, the other version"] = search_command(
+                arguments.against.resolve(), clip, index
+            )
         taken: dict[str, list[dict[str, float]]] = {name: [] for name in commands}
         for turn in range(arguments.repeats + 1):
             for name, command in commands.items():
@@ -86,7 +91,7 @@ def main() -> None:
         name: {how: round(min(one[how] for one in times), 3) for how in ("counted", "clock")}
         for name, times in taken.items()
     }
-    search, bare = least.values()
+    search, bare = least["ssvh search"], least["imports, decoding, backbone"]
     ratio = round(search["counted"] / bare["counted"], 3)
     for name, seconds in least.items():
         print(
