@@ -28,8 +28,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ssvh_model.index.cells import make_cells
-from ssvh_model.index.inverted_file import InvertedFile
+from ssvh_model.index.cells import CellSearch, make_cells
 from ssvh_model.index.scan import nearest, within
 from ssvh_model.retrieval.hamming import as_words
 
@@ -165,9 +164,9 @@ def _measure_cells(codes: np.ndarray, bits: int, count: int, measure: Callable[.
         size = (codes.nbytes + 8 * len(codes)) / 1e6  # a row's number stands beside each code
         for probes in (16, 64, 256):
             setting = f"{number} cells, {probes} probes"
-            file = InvertedFile(ordered, replace(cells, probes=probes), None)
+            file = CellSearch(replace(cells, probes=probes), ordered, None)
 
-            def search(one: np.ndarray, file: InvertedFile = file) -> np.ndarray:
+            def search(one: np.ndarray, file: CellSearch = file) -> np.ndarray:
                 return file.nearest(as_words(one), count)[1]
 
             # Beside the codes themselves, which the exact search needs.

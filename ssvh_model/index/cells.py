@@ -1,4 +1,4 @@
-"""Cells of alike codes, for very large indexes: a query looks into the nearest ones only (`inverted_file`).
+"""Cells of alike codes, for very large indexes: a query looks into the nearest ones only.
 
 They are plain arrays in the codes file, so that nothing is read which faiss would have to deserialise.
 """
@@ -6,7 +6,6 @@ They are plain arrays in the codes file, so that nothing is read which faiss wou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import h5py
 import numpy as np
@@ -14,8 +13,8 @@ import torch
 
 from ssvh_model.clustering.kmeans import kmeans
 from ssvh_model.errors import UserError
-from ssvh_model.faiss_import import load_faiss
 from ssvh_model.hdf5 import checked_data_set
+from ssvh_model.index.inverted_lists import InvertedLists, one_list
 from ssvh_model.retrieval.codes import pack, unpack
 from ssvh_model.retrieval.hamming import as_words
 
@@ -80,18 +79,34 @@ def into_cells(codes: np.ndarray, centres: np.ndarray, probes: int) -> tuple[np.
     Returns:
         As `make_cells`.
     """
-    cell_of = flat_index(centres).search(as_words(codes).view(np.uint8), 1)[1][:, 0]
+    first = np.zeros((len(codes), 1), dtype=np.int64)
+    cell_of = one_list(centres).nearest(as_words(codes), first, 1)[0][:, 0]
     order = np.argsort(cell_of, kind="stable")
     ends = np.bincount(cell_of, minlength=len(centres)).cumsum()
     return order, Cells(centres, ends, probes)
 
 
-def flat_index(centres: np.ndarray) -> Any:
-    """faiss's exact index of centres [c, words] uint64; of equally near ones it finds the first."""
-    index = load_faiss().IndexBinaryFlat(64 * centres.shape[1])
-    index.use_heap = False  # counting, which is faster for many probes of few centres
-    index.add(np.ascontiguousarray(centres).view(np.uint8))
-    return index
+class CellSearch:
+    """A search in cells, and among codes in no cell, at which every query looks. Threads may share it.
+
+    Args:
+        cells: as they were made.
+        words: [n, words] uint64, contiguous: the codes that are left of the cells', then those in no cell.
+        kept: which of the cells' codes are left, ascending; None for all.
+    """
+
+    def __init__(self, cells: Cells, words: np.ndarray, kept: np.ndarray | None) -> None:
+        ends = cells.ends if kept is None else np.searchsorted(kept, cells.ends)
+        self._probes = cells.probes
+        self._in_no_cell = len(ends)
+        self._centres = one_list(cells.centres)
+        self._codes = InvertedLists(words, np.append(ends, len(words)), cells.probes + 1)
+
+    def nearest(self, query: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest codes, as far as they are in the cells looked into: `InvertedLists.nearest` for queries [q, words] uint64."""
+        first = np.zeros((len(query), 1), dtype=np.int64)
+        cells = np.sort(self._centres.nearest(query, first, self._probes)[0], axis=1)
+        return self._codes.nearest(query, np.hstack([cells, first + self._in_no_cell]), count)
 
 
 def cells_as_data(cells: Cells) -> dict[str, np.ndarray]:

@@ -15,10 +15,9 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular
 from ssvh_model.hdf5 import checked_data_set, damage_reported, read_texts
-from ssvh_model.index.cells import Cells, load_cells
+from ssvh_model.index.cells import Cells, CellSearch, load_cells
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile, Facts, HasherIdentity, count_videos
 from ssvh_model.index.hit import Hit, hits_of
-from ssvh_model.index.inverted_file import InvertedFile
 from ssvh_model.index.scan import nearest
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
 from ssvh_model.moments.film_rows import FilmRows, first_rows_of
@@ -225,12 +224,12 @@ class Snapshot:
         query = as_words(codes)
         if self.cells is None or exact:
             return nearest(query, self.words, count=count)
-        return self._inverted_file.nearest(query, count)
+        return self._cell_search.nearest(query, count)
 
     @cached_property
-    def _inverted_file(self) -> InvertedFile:
+    def _cell_search(self) -> CellSearch:
         assert self.cells is not None, "without cells every row is looked at"
-        return InvertedFile(self.words, self.cells, self._kept)
+        return CellSearch(self.cells, self.words, self._kept)
 
     def hits(self, codes: np.ndarray, count: int, group: Group) -> list[list[Hit]]:
         """What is nearest to each code.

@@ -19,11 +19,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ssvh_model.index import index_folder
-from ssvh_model.index.cells import Cells, make_cells
+from ssvh_model.index.cells import Cells, CellSearch, make_cells
 from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.index.duplicates import duplicate_groups
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
-from ssvh_model.index.inverted_file import InvertedFile
 from ssvh_model.index.scan import nearest, within
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.snapshot import open_snapshot
@@ -121,7 +120,7 @@ def test_cells_see_no_difference(
         size = codes.shape[1]
         centres = np.ascontiguousarray(found.centres).view(np.uint8).reshape(cells, -1)[:, :size]
         changed = Cells(as_words(transform(centres)), found.ends, found.probes)
-        file = InvertedFile(as_words(transform(left)), changed, kept if removed else None)
+        file = CellSearch(changed, as_words(transform(left)), kept if removed else None)
         return [part.tolist() for part in file.nearest(as_words(transform(queries)), count)]
 
     assert answers(change) == answers(lambda same: same)

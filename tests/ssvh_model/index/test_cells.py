@@ -15,10 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssvh_model.index.cells import Cells, make_cells
+from ssvh_model.index.cells import Cells, CellSearch, make_cells
 from ssvh_model.index.coded_videos import CodedVideos
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
-from ssvh_model.index.inverted_file import InvertedFile
 from ssvh_model.index.scan import nearest
 from ssvh_model.index.snapshot import open_snapshot
 from ssvh_model.retrieval.hamming import as_words, hamming_distances
@@ -89,7 +88,7 @@ def test_it_finds_what_a_naive_search_in_the_same_cells_finds_ties_in_order(
     kept = np.sort(rng.permutation(videos)[removed:])
     left = np.concatenate([database[order][kept], codes(rng, added, size, values)])
     cell_of = np.concatenate([cell_of[kept], np.full(added, -1)])
-    file = InvertedFile(as_words(left), made, kept if removed else None)
+    file = CellSearch(made, as_words(left), kept if removed else None)
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(threads)
     try:
@@ -110,9 +109,9 @@ def test_of_equally_near_cells_and_codes_the_first_count() -> None:
     centres = as_words(np.zeros((5, 8), np.uint8))
     ends = np.array([0, 70_000, 140_000, 140_000, 150_000])
     words = as_words(np.zeros((160_000, 8), np.uint8))
-    rows, distances = InvertedFile(words, Cells(centres, ends, 2), None).nearest(words[:3], 150)
+    rows, distances = CellSearch(Cells(centres, ends, 2), words, None).nearest(words[:3], 150)
     assert (distances == 0).all() and (rows == np.arange(150)).all()
-    rows, _ = InvertedFile(words, Cells(centres, ends, 1), None).nearest(words[:1], 150)
+    rows, _ = CellSearch(Cells(centres, ends, 1), words, None).nearest(words[:1], 150)
     assert rows.tolist() == [list(range(150_000, 150_150))], (
         "the first cell is empty; what is in no cell remains"
     )
@@ -125,7 +124,7 @@ def test_a_large_search_in_all_cells_agrees_with_the_exact_one() -> None:
     order, cells = make_cells(database, 64, cells=50, probes=50, seed=1)
     words = as_words(database[order])
     expected = nearest(query, words, count=300)
-    file = InvertedFile(words, cells, None)
+    file = CellSearch(cells, words, None)
     for threads in (1, 2, 5):
         faiss.omp_set_num_threads(threads)
         for found, exact in zip(file.nearest(query, 300), expected, strict=True):
@@ -138,8 +137,8 @@ def test_threads_that_share_it_find_what_one_finds() -> None:
     database, query = codes(rng, 20_000, 8), as_words(codes(rng, 200, 8))
     order, cells = make_cells(database, 64, cells=200, probes=3, seed=1)
     words = as_words(database[order])
-    expected = InvertedFile(words, cells, None).nearest(query, 20)
-    shared, begin = InvertedFile(words, cells, None), threading.Barrier(8)
+    expected = CellSearch(cells, words, None).nearest(query, 20)
+    shared, begin = CellSearch(cells, words, None), threading.Barrier(8)
     found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def ask(who: int) -> None:
