@@ -8,6 +8,8 @@ looked at: with AVX-512 that is two to three times as fast for batches of querie
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
 
 import numpy as np
 
@@ -35,13 +37,26 @@ def nearest(query: np.ndarray, database: np.ndarray, *, count: int) -> tuple[np.
     rows = np.empty((len(query), count), dtype=np.int64)
     distances = np.empty((len(query), count), dtype=np.int32)
     if count and len(database) <= FEW_CODES:
-        # Its heaps prefer the first of equally near codes.
-        distances, rows = load_faiss().knn_hamming(query.view(np.uint8), database.view(np.uint8), count)
+        with _in_this_thread() as faiss:
+            # Its heaps prefer the first of equally near codes.
+            distances, rows = faiss.knn_hamming(query.view(np.uint8), database.view(np.uint8), count)
     elif count:
         for start in range(0, len(query), QUERIES_AT_ONCE):
             part = slice(start, start + QUERIES_AT_ONCE)
             rows[part], distances[part] = _nearest_of_batch(query[part], database, count)
     return rows, distances
+
+
+@contextmanager
+def _in_this_thread() -> Iterator[ModuleType]:
+    """faiss without other threads, which it would share even one query with: on a busy machine, waiting for them takes longer."""
+    faiss = load_faiss()
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)  # of work that this thread begins
+    try:
+        yield faiss
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 def _nearest_of_batch(query: np.ndarray, database: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

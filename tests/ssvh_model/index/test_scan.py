@@ -74,6 +74,19 @@ def test_a_large_scan_agrees_with_faiss_exact_index(few_codes: int, monkeypatch:
     assert tied.any() and (np.diff(rows, axis=1)[tied] > 0).all(), "equally near ones come by row"
 
 
+def test_a_search_of_few_codes_leaves_the_number_of_threads_as_it_is() -> None:
+    import faiss
+
+    before = faiss.omp_get_max_threads()
+    words = as_words(codes(np.random.default_rng(2), 50, 8))
+    try:
+        faiss.omp_set_num_threads(3)
+        nearest(words[:2], words, count=5)
+        assert faiss.omp_get_max_threads() == 3
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
 @settings(deadline=None)
 @given(
     bits=st.integers(1, 200),
