@@ -10,7 +10,7 @@ import pytest
 from tests.crash.campaign import main
 from tests.crash.commands import COMMANDS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(3600)]
 
 KILLS = 4  # 200 more come every night
 # They start from two projects only; the others take longer to make than to kill.

@@ -15,7 +15,7 @@ from ssvh_model.manifest import Video, write_manifest
 from ssvh_model.training.checkpoint import load_history, load_model
 from tests.projects import Project, copy_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1500)]
 
 MEGABYTES = 64
 EPOCHS = 300

@@ -18,7 +18,7 @@ from tests.onnx_models import small_network, write_onnx
 from tests.projects import SECONDS_TO_END, Project
 from tests.ssvh_model.video.odd_videos import video_maker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1500)]
 
 SERVED = """
 import json, sys

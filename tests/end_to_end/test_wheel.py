@@ -18,7 +18,7 @@ from tests.projects import REPOSITORY, SECONDS_TO_END, TINY, Project, copy_repos
 from tests.serving import serving
 from tests.ssvh_model.video.odd_videos import video_maker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1500)]
 
 # Smaller still: what matters here is that all of it is there.
 SETTINGS = {name: value for name, value in TINY.items() if name != "corpus.arcade"}

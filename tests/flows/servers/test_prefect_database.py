@@ -11,7 +11,7 @@ from tasks.machine.services import answers
 from tasks.records.databases import half_made_copies
 from tests.killed import run_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(600)]
 
 # The server's process, and what Prefect does itself when it starts, without anything of this project.
 SERVER = "import sys; from flows.servers.prefect_process import main; sys.argv = ['x', '--host', '127.0.0.1', '--port', '0']; main()"

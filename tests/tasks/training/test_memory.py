@@ -18,7 +18,7 @@ from tests.ssvh_model.video.odd_videos import video_maker
 from tests.tasks.experiments.small import write_tiny_params
 from tests.tasks.training.one_stage import FEATURES, MANIFEST, STAGES, VIDEOS
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(900)]
 
 MIB = 2**20
 BESIDE = 768 * MIB  # that docs/explanation/speed.md states
