@@ -30,7 +30,7 @@ MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu
 	$(if $(BUSY),--busy $(BUSY)) --) python $(PYTEST)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-busy test-full test-ci coverage crash fuzz lint format types docs sbom audit containers ui serve deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
+.PHONY: help run test test-busy test-full test-ci test-ray coverage crash fuzz lint format types docs sbom audit containers ui serve deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -55,6 +55,10 @@ test-full: $(STAMP)  ## the tests, the slow ones too; takes CPU and THREADS too
 
 test-ci: $(STAMP)  ## the tests that every change must pass: all but those that take minutes and are run every night
 	@$(MACHINE) -m "not nightly"
+
+test-ray: $(STAMP)  ## the tests of extraction on a Ray cluster; installs Ray, which nothing else needs
+	@python -m pip install --quiet --disable-pip-version-check -r .ci/ray.txt
+	@python -m pytest -q tests/tasks/extraction/on_ray/test_extractor.py
 
 coverage: $(STAMP)  ## the tests with a count of the lines that they run, in all processes; build/coverage/index.html shows them
 	@coverage erase

@@ -87,3 +87,11 @@ def prefect_service(folder: Path, *, extra: dict[str, str] | None = None) -> tup
     }
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     return Service(command, f"{api}/health", folder / "prefect-server.log", settings), api
+
+
+def s3_service(folder: Path) -> tuple[Service, str]:
+    """An S3 server without any bucket, and its address."""
+    port = free_port()
+    address = f"http://{HOST}:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
+    return Service(command, address, folder / "s3.log"), address

@@ -26,6 +26,7 @@ FORBIDDEN = {
         "typer",
         "rich",
         "psutil",
+        "ray",
     },
     "tasks": {"flows", "typer"},
     "flows": set(),

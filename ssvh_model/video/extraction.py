@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Protocol
 
 from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureMeta
 from ssvh_model.files import is_temporary, remove_temporaries
 from ssvh_model.locks import hold_lock, try_lock
 from ssvh_model.manifest import NothingReadable, Video
-from ssvh_model.progress import Progress, part_of
+from ssvh_model.progress import Progress
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.earlier import EarlierFeatures
-from ssvh_model.video.shard_extraction import ShardExtraction, decode_for, pools, prepared_for
+from ssvh_model.video.places import LocalPlace
+from ssvh_model.video.shard_extraction import ExtractionSettings, ThreadExtractor, decode_for, prepared_for
 from ssvh_model.video.shards import (
     SHARDS,
+    Extracted,
+    ShardProgress,
     is_finished,
     join_shards,
     read_outcomes,
@@ -23,7 +29,39 @@ from ssvh_model.video.shards import (
     write_shard,
 )
 
-__all__ = ["Extraction", "decode_for", "extract_features", "prepared_for"]
+__all__ = ["Extraction", "Extractor", "decode_for", "extract_features", "prepared_for"]
+
+
+class Extractor(Protocol):
+    """What decodes videos and runs the backbone on their frames: threads of this process (`ThreadExtractor`), or other machines."""
+
+    def extract(
+        self, shards: Iterable[tuple[int, Sequence[Video]]], progress: ShardProgress
+    ) -> Generator[tuple[int, list[Extracted | str]]]:
+        """Extract shards, in any order.
+
+        Args:
+            shards: number and videos of each. The next one is taken when there is room for it: it is locked from then on.
+            progress: counts the videos of each shard.
+
+        Yields:
+            The number of a shard and, in the order of its videos, what was extracted or the reason why nothing was.
+        """
+        ...
+
+
+class NetworkFacts(Protocol):
+    """What files of features say of the network that made them: a `Backbone`, or what is known of one on another machine."""
+
+    @property
+    def meta(self) -> FeatureMeta:
+        """How features are made."""
+        ...
+
+    @property
+    def feature_size(self) -> int:
+        """D."""
+        ...
 
 
 def extract_features(
@@ -65,48 +103,44 @@ def extract_features(
     Raises:
         UserError: an argument is impossible, not one video can be read, or the backbone's values are beyond float16.
     """
-    extraction = Extraction(
-        videos, root, backbone, frames=frames, batch_size=batch_size, thumbnail=thumbnail, folder=folder
-    )
-    extraction.make(workers=workers, progress=progress, earlier=earlier, wait=True)
+    settings = ExtractionSettings(frames, batch_size, thumbnail)
+    extraction = Extraction(videos, root, backbone, settings, folder=folder)
+    threads = ThreadExtractor(LocalPlace(root), backbone, settings, workers)
+    extraction.make(threads, progress=progress, earlier=earlier, wait=True)
     return extraction.join()
 
 
 class Extraction:
     """What is to be extracted, and how it is cut into shards. Processes with the same arguments work at the same extraction.
 
-    Args, and what raises: see `extract_features`.
+    Args:
+        videos, root, folder: see `extract_features`.
+        network: what is known of the backbone.
+        settings: what else features follow from.
+
+    Raises:
+        UserError: not one video is usable.
     """
 
     def __init__(
         self,
         videos: Sequence[Video],
         root: Path,
-        backbone: Backbone,
+        network: NetworkFacts,
+        settings: ExtractionSettings,
         *,
-        frames: int,
-        batch_size: int,
-        thumbnail: int,
         folder: Path,
     ) -> None:
-        for name, value in {"frames": frames, "batch_size": batch_size, "thumbnail": thumbnail}.items():
-            _check_positive("features", name, value)
-        self._videos, self._root, self._backbone, self._folder = videos, root, backbone, folder
-        self._frames, self._batch_size, self._thumbnail = frames, batch_size, thumbnail
+        self._videos, self._root, self._folder, self._settings = videos, root, folder, settings
         self._shards = shards_of(videos)
         self._total = sum(len(shard) for shard in self._shards)
         if not self._total:
             raise UserError(
                 f"{root}: not one usable video in the manifest, so there is nothing to extract features from"
             )
-        self._meta = backbone.meta
-        settings = {
-            **vars(self._meta),
-            "frames": frames,
-            "batch_size": batch_size,
-            "thumbnail": thumbnail,
-        }
-        self._keys = [shard_key(shard, settings) for shard in self._shards]
+        self._meta, self._feature_size = network.meta, network.feature_size
+        inputs = {**vars(self._meta), **vars(settings)}
+        self._keys = [shard_key(shard, inputs) for shard in self._shards]
         self._paths = [folder / SHARDS / f"{number:06d}.h5" for number in range(len(self._shards))]
 
     def __len__(self) -> int:
@@ -119,12 +153,12 @@ class Extraction:
         return sum(map(is_finished, self._paths, self._keys))
 
     def make(
-        self, *, workers: int, progress: Progress, earlier: Sequence[Path] = (), wait: bool
+        self, extractor: Extractor, *, progress: Progress, earlier: Sequence[Path] = (), wait: bool
     ) -> list[int]:
         """Make every shard that is not there and that no other process is making.
 
         Args:
-            workers: threads that decode.
+            extractor: does the work.
             progress: counts the videos of the shards that are there.
             earlier: see `extract_features`.
             wait: for the shards that others are making, too, and make them if they come to nothing.
@@ -132,42 +166,14 @@ class Extraction:
         Returns:
             Numbers of the shards that were made here.
         """
-        _check_positive("running", "workers", workers)
-        known = EarlierFeatures(earlier, meta=self._meta, frames=self._frames)
-        made, others = [], []
+        known = EarlierFeatures(earlier, meta=self._meta, frames=self._settings.frames)
         self._remove_leftovers()
-        with pools(workers, self._backbone) as (decoders, networks):
-            extraction = ShardExtraction(
-                self._root,
-                self._backbone,
-                self._frames,
-                self._batch_size,
-                self._thumbnail,
-                decoders,
-                networks,
-                known,
-            )
-            done = 0
-            for number, shard in enumerate(self._shards):
-                result = self._make_one(
-                    number, extraction, part_of(progress, before=done, total=self._total), False
-                )
-                if result is None:
-                    others.append(number)
-                    continue
-                if result:
-                    made.append(number)
-                done += len(shard)
-                progress(done, self._total)
-            for number in others if wait else ():
-                if self._make_one(
-                    number, extraction, part_of(progress, before=done, total=self._total), True
-                ):
-                    made.append(number)
-                done += len(self._shards[number])
-                progress(done, self._total)
+        making = _Making(self, known, _Counted(progress, self._total))
+        making.make(range(len(self)), extractor, wait=False)
+        if wait:
+            making.make(making.others, extractor, wait=True)
         self._remove_leftovers()
-        return made
+        return making.made
 
     def _remove_leftovers(self) -> None:
         """Remove what killed processes left beside the shards, those that they had just made, too."""
@@ -176,22 +182,6 @@ class Extraction:
             with try_lock(self._folder / "locks" / shard) as mine:
                 if mine is not False:
                     remove_temporaries(leftover.parent, f"{shard}.h5")
-
-    def _make_one(
-        self, number: int, extraction: ShardExtraction, progress: Progress, wait: bool
-    ) -> bool | None:
-        """True if the shard was made here, False if it was there, None if another process is making it."""
-        path, key = self._paths[number], self._keys[number]
-        if is_finished(path, key):
-            return False
-        lock = self._folder / "locks" / path.stem
-        with hold_lock(lock) if wait else try_lock(lock) as mine:
-            if mine is False:
-                return None
-            if is_finished(path, key):
-                return False
-            write_shard(path, key, extraction.run(self._shards[number], progress))
-            return True
 
     def outcomes(self) -> list[Video]:
         """All videos as they are after decoding, when every shard is made; perhaps not one of them can be read."""
@@ -221,7 +211,7 @@ class Extraction:
                 f"{self._root}: not one of {self._total} videos can be read; the first is {first.path}: {first.reason}",
                 result,
             )
-        shape = (self._frames, self._backbone.feature_size)
+        shape = (self._settings.frames, self._feature_size)
         with hold_lock(self._folder / "locks" / "join"):
             for name in ("features.h5", "thumbnails.h5"):
                 remove_temporaries(self._folder, name)
@@ -229,6 +219,80 @@ class Extraction:
         return result
 
 
-def _check_positive(section: str, name: str, value: int) -> None:
-    if value < 1:
-        raise UserError(f"{section}.{name}: {value}; allowed are whole numbers from 1")
+class _Making:
+    """The shards that one process makes, each locked from when it is begun until it is there.
+
+    Attributes:
+        made: numbers of the shards that were made here.
+        others: of those that other processes were making.
+    """
+
+    def __init__(self, extraction: Extraction, known: EarlierFeatures, counted: _Counted) -> None:
+        self.made: list[int] = []
+        self.others: list[int] = []
+        self._extraction, self._known, self._counted = extraction, known, counted
+        self._locks: dict[int, ExitStack] = {}
+        # What is known of earlier, of each video of the shards that are under way.
+        self._found: dict[int, list[Extracted | None]] = {}
+
+    def make(self, numbers: Sequence[int], extractor: Extractor, *, wait: bool) -> None:
+        """Make those that are not there; with `wait`, wait for those that others are making."""
+        try:
+            with closing(extractor.extract(self._begun(numbers, wait), self._tell)) as results:
+                for number, extracted in results:
+                    self._finish(number, extracted)
+        finally:
+            for lock in self._locks.values():
+                lock.close()
+
+    def _begun(self, numbers: Sequence[int], wait: bool) -> Iterator[tuple[int, list[Video]]]:
+        """Shards with videos to extract, locked."""
+        for number in numbers:
+            if not self._lock(number, wait):
+                continue
+            shard = self._extraction._shards[number]
+            found = self._found[number] = [self._known.find(video.sha256) for video in shard]
+            new = [video for video, earlier in zip(shard, found, strict=True) if earlier is None]
+            if new:
+                yield number, new
+            else:
+                self._finish(number, [])
+
+    def _lock(self, number: int, wait: bool) -> bool:
+        """True if the shard is to be made here, and locked; False if it is there, or another process is making it."""
+        path, key = self._extraction._paths[number], self._extraction._keys[number]
+        with ExitStack() as locked:
+            if not is_finished(path, key):
+                file = self._extraction._folder / "locks" / path.stem
+                if locked.enter_context(hold_lock(file) if wait else try_lock(file)) is False:
+                    self.others.append(number)
+                    return False
+                if not is_finished(path, key):
+                    self._locks[number] = locked.pop_all()
+                    return True
+        self._counted(number, len(self._extraction._shards[number]))
+        return False
+
+    def _tell(self, number: int, done: int) -> None:
+        self._counted(number, done + sum(earlier is not None for earlier in self._found[number]))
+
+    def _finish(self, number: int, extracted: Sequence[Extracted | str]) -> None:
+        made = iter(extracted)
+        results = [next(made) if earlier is None else earlier for earlier in self._found.pop(number)]
+        write_shard(self._extraction._paths[number], self._extraction._keys[number], results)
+        self._locks.pop(number).close()
+        self.made.append(number)
+        self._counted(number, len(results))
+
+
+class _Counted:
+    """Tells a progress how many videos of all shards are done."""
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total, self._sum = progress, total, 0
+        self._done: dict[int, int] = {}
+
+    def __call__(self, number: int, done: int) -> None:
+        self._sum += done - self._done.get(number, 0)
+        self._done[number] = done
+        self._progress(self._sum, self._total)

@@ -1,10 +1,10 @@
-"""Extraction of one shard: videos decoded ahead of the backbone, whose batches cross the borders of videos."""
+"""Extraction of shards on this machine: videos decoded ahead of the backbone, whose batches cross the borders of videos."""
 
 from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, stays_inside
-from ssvh_model.progress import Progress, part_of
+from ssvh_model.progress import Progress, no_progress
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.decoding import SampledFrames, UnreadableVideo, sample_frames
-from ssvh_model.video.earlier import EarlierFeatures
-from ssvh_model.video.shards import Extracted
+from ssvh_model.video.places import VideoPlace
+from ssvh_model.video.shards import Extracted, ShardProgress
 
 JPEG_QUALITY = 85
 
@@ -67,26 +67,76 @@ class Decoded:
 
 
 @dataclass(frozen=True)
-class ShardExtraction:
-    """Extracts the videos of one shard. Batches never cross its border, so that its bytes depend on nothing outside it."""
+class ExtractionSettings:
+    """What features and thumbnails follow from, beside the videos and the backbone.
 
-    root: Path
-    backbone: Backbone
+    Attributes:
+        frames: M, frames a video, evenly in time.
+        batch_size: frames that go through the backbone together; batches cross the borders of videos.
+        thumbnail: longer side of a thumbnail, pixels; never above that of the decoded frame, see `working_side`.
+
+    Raises:
+        UserError: one of them is below 1.
+    """
+
     frames: int
     batch_size: int
     thumbnail: int
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            check_positive(f"features.{name}", value)
+
+
+@dataclass(frozen=True)
+class ThreadExtractor:
+    """Extracts one shard after the other, with threads of this process.
+
+    Attributes:
+        place: the folder that the videos' paths are relative to.
+        backbone: the image network.
+        settings: what else features follow from.
+        workers: threads that decode.
+
+    Raises:
+        UserError: `workers` is below 1.
+    """
+
+    place: VideoPlace
+    backbone: Backbone
+    settings: ExtractionSettings
+    workers: int
+
+    def __post_init__(self) -> None:
+        check_positive("running.workers", self.workers)
+
+    def extract(
+        self, shards: Iterable[tuple[int, Sequence[Video]]], progress: ShardProgress
+    ) -> Generator[tuple[int, list[Extracted | str]]]:
+        """See `ssvh_model.video.extraction.Extractor`."""
+        with pools(self.workers, self.backbone) as (decoders, networks):
+            one = ShardExtraction(self.place, self.backbone, self.settings, decoders, networks)
+            for number, videos in shards:
+
+                def tell(done: int, total: int, number: int = number) -> None:
+                    progress(number, done)
+
+                yield number, one.run(videos, tell)
+
+
+@dataclass(frozen=True)
+class ShardExtraction:
+    """Extracts the videos of one shard. Batches never cross its border, so that its bytes depend on nothing outside it."""
+
+    place: VideoPlace
+    backbone: Backbone
+    settings: ExtractionSettings
     decoders: ThreadPoolExecutor
     networks: ThreadPoolExecutor
-    known: EarlierFeatures
 
-    def run(self, videos: Sequence[Video], progress: Progress) -> list[Extracted | str]:
-        """Results in the order of `videos`: what was extracted, now or earlier, or the reason why nothing was."""
-        found = [self.known.find(video.sha256) for video in videos]
-        new = [video for video, earlier in zip(videos, found, strict=True) if earlier is None]
-        made = iter(self._extract(new, part_of(progress, before=len(videos) - len(new), total=len(videos))))
-        return [next(made) if earlier is None else earlier for earlier in found]
-
-    def _extract(self, videos: Sequence[Video], progress: Progress) -> list[Extracted | str]:
+    def run(self, videos: Sequence[Video], progress: Progress = no_progress) -> list[Extracted | str]:
+        """Results in the order of `videos`: what was extracted, or the reason why nothing was."""
+        batch_size = self.settings.batch_size
         decoded: list[Decoded | str] = []
         waiting: list[Tensor] = []  # decoded frames that don't fill a batch yet
         batches: deque[Future[Tensor]] = deque()
@@ -104,10 +154,10 @@ class ShardExtraction:
                 result = Decoded(
                     torch.empty(0), result.indices, result.thumbnails, result.total, result.remark
                 )
-                while sum(map(len, waiting)) >= self.batch_size:
+                while sum(map(len, waiting)) >= batch_size:
                     together = torch.cat(waiting)
-                    submit(together[: self.batch_size])
-                    waiting = [together[self.batch_size :]]
+                    submit(together[:batch_size])
+                    waiting = [together[batch_size:]]
             decoded.append(result)
             progress(number, len(videos))
         rest = torch.cat(waiting) if waiting else torch.empty(0)
@@ -117,7 +167,7 @@ class ShardExtraction:
         return self._assemble(decoded, features)
 
     def _assemble(self, decoded: list[Decoded | str], features: list[Tensor]) -> list[Extracted | str]:
-        rows = iter(torch.cat(features).split(self.frames) if features else ())
+        rows = iter(torch.cat(features).split(self.settings.frames) if features else ())
         results: list[Extracted | str] = []
         for item in decoded:
             if isinstance(item, str):
@@ -144,13 +194,13 @@ class ShardExtraction:
     def _decode(self, video: Video) -> Decoded | str:
         if not stays_inside(video.path):
             return "its path leads out of the video folder"
+        frames, thumbnail = self.settings.frames, self.settings.thumbnail
         try:
-            sampled = decode_for(
-                self.backbone, self.root / video.path, frames=self.frames, thumbnail=self.thumbnail
-            )
+            with self.place.opened(video) as path:
+                sampled = decode_for(self.backbone, path, frames=frames, thumbnail=thumbnail)
         except UnreadableVideo as error:
             return error.reason
-        thumbnails = [encode_thumbnail(frame, self.thumbnail) for frame in sampled.frames]
+        thumbnails = [encode_thumbnail(shown, thumbnail) for shown in sampled.frames]
         prepared = prepared_for(self.backbone, sampled)
         return Decoded(prepared, sampled.indices, thumbnails, sampled.total, sampled.remark)
 
@@ -187,3 +237,9 @@ def pools(workers: int, backbone: Backbone) -> Iterator[tuple[ThreadPoolExecutor
         decoders.shutdown(cancel_futures=True)
         networks.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)  # what a thread sets is also what threads that start later begin with
+
+
+def check_positive(key: str, value: int) -> None:
+    """Raises UserError unless `value` is at least 1; `key` is what the user calls it."""
+    if value < 1:
+        raise UserError(f"{key}: {value}; allowed are whole numbers from 1")

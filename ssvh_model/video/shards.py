@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import h5py
 import numpy as np
@@ -43,6 +44,12 @@ class Extracted:
     thumbnails: list[bytes]
     total: int
     remark: str
+
+
+class ShardProgress(Protocol):
+    """Called with the number of a shard and how many of its videos are done."""
+
+    def __call__(self, number: int, done: int) -> None: ...
 
 
 def shards_of(videos: Sequence[Video]) -> list[list[Video]]:

@@ -14,7 +14,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
-from tasks.extraction.chosen_backbone import chosen_backbone
+from tasks.extraction.chosen_extractor import open_extraction
 from tasks.extraction.earlier import earlier_features, keep_features
 from tasks.machine.device import pick_workers
 from tasks.machine.progress import Say, ShownProgress
@@ -128,25 +128,12 @@ def extract_new(params: Params, new: Sequence[Video], say: Say) -> list[Video]:
     Returns:
         `new` after decoding. Perhaps not one of them can be read; then nothing is kept.
     """
-    from ssvh_model.video.extraction import Extraction
-
-    settings = params.features
     # They have no split yet; a feature file wants one.
-    extraction = Extraction(
-        [replace(video, split="database") if video.usable else video for video in new],
-        Path(params.corpus.path),
-        chosen_backbone(params),
-        frames=settings.frames,
-        batch_size=settings.batch_size,
-        thumbnail=settings.thumbnail,
-        folder=FOLDER,
-    )
-    extraction.make(
-        workers=pick_workers(params.running.workers),
-        progress=ShownProgress("new videos", say),
-        earlier=earlier_features(),
-        wait=True,
-    )
+    videos = [replace(video, split="database") if video.usable else video for video in new]
+    with open_extraction(params, videos, FOLDER, say) as (extraction, extractor):
+        extraction.make(
+            extractor, progress=ShownProgress("new videos", say), earlier=earlier_features(), wait=True
+        )
     videos = extraction.outcomes()
     for video in videos:
         if not video.usable:

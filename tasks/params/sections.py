@@ -17,6 +17,13 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+class Ray(Section):
+    """The Ray cluster that extracts features."""
+
+    address: str = Field(min_length=1)
+    videos: Annotated[str, Field(min_length=1)] | None
+
+
 class Running(Section):
     """How things are run. Nothing in it changes results."""
 
@@ -26,6 +33,8 @@ class Running(Section):
     checkpoint_every: int = Field(ge=1)
     wait_for_services: float = Field(ge=0, le=86400)
     trust_torchscript: bool
+    extraction: Literal["local", "ray"]
+    ray: Ray
 
 
 class Arcade(Section):

@@ -28,6 +28,10 @@ def corpus() -> None:
     with open_stage("corpus") as stage:
         made = stage.work.folder / "corpus"
         source = stage.params.corpus.source
+        if source != "published" and stage.params.running.extraction == "ray":
+            from tasks.extraction.on_ray.cluster import check_cluster
+
+            check_cluster(stage.params.running.ray.address)
         shares = stage.params.corpus.split
         spec = SplitSpec(
             validation=shares.validation,

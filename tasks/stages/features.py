@@ -9,9 +9,8 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
+from tasks.extraction.chosen_extractor import open_extraction
 from tasks.extraction.earlier import count_new, earlier_features, keep_features
-from tasks.extraction.share import open_extraction
-from tasks.machine.device import pick_workers
 from tasks.pipeline.open_stage import open_stage
 from tasks.pipeline.stage import Stage
 from tasks.pipeline.stage_task import stage_task
@@ -51,16 +50,12 @@ def features() -> None:
 
 def _extract(stage: Stage, folder: Path) -> list[Video]:
     """Decode, sample, run the backbone: what others have not made yet, see tasks/extraction/share.py."""
-    new = count_new(read_manifest(paths.CORPUS_MANIFEST))
+    videos = read_manifest(paths.CORPUS_MANIFEST)
+    new = count_new(videos)
     stage.say(f"{new} videos are new; features of the others, if any, are taken from the extraction before")
     stage.run.log_metrics({"videos.new": new})
-    extraction = open_extraction(stage.params, folder)
-    extraction.make(
-        workers=pick_workers(stage.params.running.workers),
-        progress=stage.progress("videos"),
-        earlier=earlier_features(),
-        wait=True,
-    )
+    with open_extraction(stage.params, videos, folder, stage.say) as (extraction, extractor):
+        extraction.make(extractor, progress=stage.progress("videos"), earlier=earlier_features(), wait=True)
     return extraction.join()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -12,11 +11,10 @@ import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import SyncPrefectClient
 
-from flows.servers.server import HOST, free_port
 from tests.conftest import REPOSITORY
 from tests.flows.conftest import Project
 from tests.postgresql import PostgreSQL
-from tests.services import Service, mlflow_service, prefect_service
+from tests.services import mlflow_service, prefect_service, s3_service
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -29,10 +27,7 @@ def profile() -> dict[str, str]:
 @pytest.fixture
 def objects(tmp_path: Path) -> Iterator[str]:
     """An S3 server without any bucket, and its address."""
-    port = free_port()
-    address = f"http://{HOST}:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
-    server = Service(command, address, tmp_path / "s3.log")
+    server, address = s3_service(tmp_path)
     try:
         server.start()
         yield address

@@ -22,6 +22,8 @@ from ssvh_model.progress import no_progress
 from ssvh_model.video import shards
 from ssvh_model.video.decoding import even_indices
 from ssvh_model.video.extraction import Extraction, extract_features
+from ssvh_model.video.places import LocalPlace
+from ssvh_model.video.shard_extraction import ExtractionSettings, ThreadExtractor
 from tests.ssvh_model.video.odd_videos import MeanColours, level, video_maker
 
 HERE = Path(__file__).resolve().parent
@@ -209,14 +211,15 @@ def test_shards_of_unlike_engines_are_never_joined(root: Path, tmp_path: Path) -
     class Other(MeanColours):
         engine = "openvino"
 
-    def extraction(backbone: MeanColours) -> Extraction:
-        return Extraction(
-            manifest(), root, backbone, frames=FRAMES, batch_size=7, thumbnail=24, folder=tmp_path
-        )
+    settings = ExtractionSettings(frames=FRAMES, batch_size=7, thumbnail=24)
 
-    one, other = extraction(MeanColours()), extraction(Other())
-    one.make(workers=2, progress=no_progress, wait=True)
-    other.make(workers=2, progress=no_progress, wait=True)
+    def made(backbone: MeanColours) -> Extraction:
+        extraction = Extraction(manifest(), root, backbone, settings, folder=tmp_path)
+        threads = ThreadExtractor(LocalPlace(root), backbone, settings, workers=2)  # type: ignore[arg-type]
+        extraction.make(threads, progress=no_progress, wait=True)
+        return extraction
+
+    one, other = made(MeanColours()), made(Other())
     with pytest.raises(
         UserError, match=r"not made with mean colours, .* torch in float32; .*features\.engine"
     ):

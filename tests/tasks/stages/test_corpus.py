@@ -9,6 +9,8 @@ import pytest
 
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.extraction.on_ray import cluster
+from tasks.machine.errors import ServiceAway
 from tasks.stages.corpus import corpus
 from tests.conftest import REPOSITORY
 from tests.fuzz.seeds import write_clip
@@ -49,3 +51,18 @@ def test_labels_that_are_to_select_and_are_not_there_are_one_line_before_extract
     write_tiny_params(Path("params.yaml"), corpus__source="folder", corpus__split=shares, selection="auto")
     corpus.fn()
     assert paths.CORPUS_MANIFEST.is_file()
+
+
+def test_a_ray_cluster_that_does_not_answer_is_one_line_before_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_mlflow: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cluster, "find_spec", lambda name: name)
+    shutil.copy(REPOSITORY / "dvc.yaml", tmp_path)
+    shutil.copy(empty_mlflow, tmp_path)
+    ray = {"address": "127.0.0.1:9", "videos": None}  # a port that nothing listens to
+    write_tiny_params(
+        Path("params.yaml"), corpus__source="folder", running__extraction="ray", running__ray=ray
+    )
+    with pytest.raises(ServiceAway, match=r"running\.ray\.address is 127\.0\.0\.1:9, where nothing answers"):
+        corpus.fn()
