@@ -1,6 +1,7 @@
-"""Feature extraction fanned out: processes here, or workers of a pool anywhere, make shards until none is left.
+"""Feature extraction fanned out: processes of this machine make shards until none is left.
 
-`ssvh extract` starts it. The stage `features` finds the shards and joins them; whatever is missing then, because a worker died, it makes.
+`ssvh extract` starts it; several machines work through Ray (`running.extraction`). The stage `features` finds the shards and joins
+them; whatever is missing then, because a process died, it makes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.deployments import run_deployment
 from prefect.states import Completed, Failed, State
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -22,12 +22,11 @@ from tasks.extraction.share import extract_share
 from tasks.machine import programs
 
 SHARE = "extract-share"
-SHARE_DEPLOYMENT = f"{SHARE}/{SHARE}"
 
 
 @flow(name=SHARE, persist_result=False)
 def share() -> State[Any]:
-    """One worker's share: every shard that nobody else is making."""
+    """One process's share: every shard that nobody else is making."""
     logger = get_run_logger()
     prepare_environment()
     try:
@@ -38,12 +37,11 @@ def share() -> State[Any]:
 
 
 @flow(name="extract", persist_result=False)
-def extract(workers: int = 2, on_pool: bool = True) -> State[Any]:
-    """Bring the corpus up to date and extract its features with several workers.
+def extract(workers: int = 2) -> State[Any]:
+    """Bring the corpus up to date and extract its features with several processes.
 
     Args:
-        workers: how many shares.
-        on_pool: as runs of the deployment `extract-share`, which the workers of its pool take; else as processes of this machine.
+        workers: how many.
 
     Returns:
         Completed, or Failed with the reason in one line.
@@ -56,9 +54,9 @@ def extract(workers: int = 2, on_pool: bool = True) -> State[Any]:
         return bad_input(error)
     if reproduce("corpus") != 0:
         return Failed(message="stage corpus failed")
-    one = _on_pool if on_pool else _here
     shares = [
-        one.with_options(task_run_name=f"share-{number}").submit(number) for number in range(1, workers + 1)
+        _process.with_options(task_run_name=f"share-{number}").submit(number)
+        for number in range(1, workers + 1)
     ]
     states = [future.wait() or future.state for future in shares]
     if failed := [state for state in states if not state.is_completed()]:
@@ -68,16 +66,8 @@ def extract(workers: int = 2, on_pool: bool = True) -> State[Any]:
     return Completed(message="the shards are made; the stage features joins them")
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, retries=2, retry_delay_seconds=10)
-def _on_pool(number: int) -> State[Any]:
-    """A run of the deployment, waited for. One that a worker took with it into death is run again."""
-    run: Any = run_deployment(SHARE_DEPLOYMENT, timeout=None, as_subflow=True)
-    state = run.state
-    return state if state.is_completed() else Failed(message=f"share {number}: {state.name}: {state.message}")
-
-
 @task(cache_policy=NO_CACHE, persist_result=False)
-def _here(number: int) -> State[Any]:
+def _process(number: int) -> State[Any]:
     """A process of this machine."""
     status = programs.run([sys.executable, "-m", "flows.extract", SHARE], extra={})
     return Completed() if status == 0 else Failed(message=f"share {number} ended with status {status}")
@@ -91,9 +81,7 @@ def main(arguments: list[str]) -> int:
     else:
         workers = int(arguments[0])
         runner: Any = ThreadPoolTaskRunner(max_workers=workers)
-        state = extract.with_options(task_runner=runner)(
-            workers=workers, on_pool="--on-pool" in arguments, return_state=True
-        )
+        state = extract.with_options(task_runner=runner)(workers=workers, return_state=True)
     if state.is_completed():
         print(state.message)
     return exit_status(state)
