@@ -52,9 +52,8 @@ def watch(train: bool = True) -> State[Any]:
     try:
         refuse_nested()
         params = load_params()
-        write_code_files(
-            logger.info
-        )  # what new videos' features are kept under tells the code that makes them
+        # What new videos' features are kept under tells the code that makes them.
+        write_code_files(logger.info)
         with only_look(logger.info):
             decision = _look(params)
     except UserError as error:
