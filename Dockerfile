@@ -12,11 +12,13 @@ RUN apt-get update \
 # The packages first: they change less often than the code. uv knows where each of torch's builds is.
 ARG TORCH=cpu
 WORKDIR /source
-COPY requirements.lock ./
+COPY requirements.lock hashes.lock ./
 ENV UV_LINK_MODE=copy
 RUN python -m venv /opt/venv \
- && pip install --no-cache-dir "$(grep -o '^uv==[0-9.]*' requirements.lock)" \
- && uv pip install --no-cache --compile-bytecode --torch-backend "$TORCH" --python /opt/venv/bin/python -r requirements.lock
+ && sed -n '/^uv==/,/[^\\]$/p' hashes.lock > uv.lock \
+ && pip install --no-cache-dir --require-hashes -r uv.lock \
+ && uv pip install --no-cache --compile-bytecode --torch-backend "$TORCH" --python /opt/venv/bin/python \
+      -r hashes.lock "$(grep -o '^torch==[0-9.]*' requirements.lock)"
 COPY . .
 RUN uv pip install --no-cache --compile-bytecode --no-deps --python /opt/venv/bin/python .
 

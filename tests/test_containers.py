@@ -91,3 +91,13 @@ def test_alerts_are_raised_by_what_they_are_for() -> None:
     rules = REPOSITORY / "deploy/prometheus/alerts_test.yaml"
     tested = subprocess.run([promtool, "test", "rules", str(rules)], capture_output=True, text=True)
     assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+def test_every_locked_package_has_its_hashes_but_torch() -> None:
+    locked = re.findall(r"^[\w.-]+==\S+", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE)
+    hashed = re.findall(
+        r"^([\w.-]+==\S+)[^\n]*\\\n +--hash=sha256:[0-9a-f]{64}",
+        (REPOSITORY / "hashes.lock").read_text(),
+        re.MULTILINE,
+    )
+    assert hashed == [one for one in locked if not one.startswith("torch==")]
