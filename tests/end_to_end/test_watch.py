@@ -9,7 +9,7 @@ import pytest
 
 from tests.projects import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1500)]
 
 
 def add(project: Project, clips: list[Path]) -> None:

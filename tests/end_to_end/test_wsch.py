@@ -16,7 +16,7 @@ from ssvh_model.retrieval.codes import pack
 from ssvh_model.training.checkpoint import load_hasher, load_history
 from tests.projects import Project
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1500)]
 
 
 def kill_in_round(project: Project) -> None:
