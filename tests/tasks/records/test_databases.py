@@ -18,7 +18,7 @@ from tasks.records.store import Store
 from tasks.registry.versions import Registry
 from tests.killed import ROOT, run_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.nightly]
 
 STORE = "from tasks.records.store import Store; Store()"
 BY_MLFLOW = (
