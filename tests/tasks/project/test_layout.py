@@ -135,7 +135,9 @@ def test_git_takes_it_all_and_leaves_out_what_runs_make(laid_out: Path) -> None:
 
 
 def test_its_makefile_lists_what_there_is(laid_out: Path) -> None:
-    listed = subprocess.run(["make", "help"], cwd=laid_out, capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=laid_out, capture_output=True, text=True, check=True
+    ).stdout
     assert [line.split()[1] for line in listed.splitlines()] == [
         "help",
         "run",
