@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -87,6 +90,17 @@ class Project:
         output, _ = process.communicate(timeout=SECONDS_TO_END)
         assert process.returncode == 0, output
         return output
+
+    def kill_when(self, happened: Callable[[], bool], *, seconds: float = 600) -> None:
+        """Start `dvc repro` and kill it, with every process that it started, as soon as `happened`, which may take so many seconds."""
+        process = self.start("dvc", "repro")
+        deadline = time.monotonic() + seconds
+        while not happened():
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline, "the moment to kill never came"
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
     def set(self, **changes: Any) -> None:
         """Change params.yaml; dots in the keys are written as two underscores."""

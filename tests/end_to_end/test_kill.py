@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import time
-from collections.abc import Callable
 
 import pytest
 
 from tests.projects import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-
-
-def kill_when(project: Project, happened: Callable[[], bool]) -> None:
-    """Start `dvc repro` and kill it, with every process that it started, as soon as `happened`."""
-    process = project.start("dvc", "repro")
-    deadline = time.monotonic() + 600
-    while not happened():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "the moment to kill never came"
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 def test_a_run_that_is_killed_in_every_long_stage_ends_with_the_same_figures(
@@ -49,7 +33,7 @@ def test_a_run_that_is_killed_in_every_long_stage_ends_with_the_same_figures(
     def epochs(stage: str) -> list[int]:
         return sorted(int(path.name.removeprefix("epoch-")) for path in work.glob(f"{stage}/*/epoch-*"))
 
-    kill_when(project, lambda: len(clips()) >= 10)
+    project.kill_when(lambda: len(clips()) >= 10)
     assert not (project.folder / "data/corpus/manifest.csv").exists()
     finished_clips, seen = clips(), {}
 
@@ -57,7 +41,7 @@ def test_a_run_that_is_killed_in_every_long_stage_ends_with_the_same_figures(
         seen.update(clips())
         return bool(shards())
 
-    kill_when(project, first_shard)
+    project.kill_when(first_shard)
     assert finished_clips.items() <= seen.items(), "clips that were finished are not rendered again"
     assert not (project.folder / "data/features/features.h5").exists()
     finished_shards, seen = shards(), {}
@@ -66,12 +50,12 @@ def test_a_run_that_is_killed_in_every_long_stage_ends_with_the_same_figures(
         seen.update(shards())
         return bool(epochs("warmup")) and epochs("warmup")[-1] >= 3
 
-    kill_when(project, third_epoch)
+    project.kill_when(third_epoch)
     assert finished_shards.items() <= seen.items(), "a shard that was finished is not made again"
     assert not (project.folder / "states/warmup").exists()
     reached = epochs("warmup")[-1]
 
-    kill_when(project, lambda: bool(epochs("p2set-1")) and epochs("p2set-1")[-1] >= 19)
+    project.kill_when(lambda: bool(epochs("p2set-1")) and epochs("p2set-1")[-1] >= 19)
     trained = project.client().get_metric_history(project.run_ids()["warmup"], "epoch_seconds")
     assert [point.step for point in trained] == list(range(reached + 1, 17)), (
         "it went on from the last checkpoint"

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,18 +14,6 @@ from ssvh_model.training.checkpoint import load_hasher, load_history
 from tests.projects import Project
 
 pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1500)]
-
-
-def kill_in_round(project: Project) -> None:
-    """Kill `dvc repro` with all that it started once the round has a checkpoint."""
-    process = project.start("dvc", "repro")
-    deadline = time.monotonic() + 900
-    while not list((project.folder / ".work").glob("p2set-1/*/epoch-*")):
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "the round never had a checkpoint"
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
 
 
 def test_from_the_preset_to_a_served_hasher(
@@ -49,7 +34,8 @@ def test_from_the_preset_to_a_served_hasher(
         warmup__epochs=3,
         rounds={"1": {"after": "warmup", "clusters": [4], "epochs": 20, "refresh_every": 1}},
     )
-    kill_in_round(project)
+    # Once the round has a checkpoint.
+    project.kill_when(lambda: any((folder / ".work").glob("p2set-1/*/epoch-*")), seconds=900)
     project.run("dvc", "repro")
     history = load_history(folder / "states/round-1")
     assert [row["epoch"] for row in history] == list(range(1, 24))

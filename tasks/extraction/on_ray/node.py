@@ -6,14 +6,12 @@ Ray starts a process for it and gives it one task after the other; the backbone 
 from __future__ import annotations
 
 import functools
-import hashlib
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import ssvh_model
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
 from ssvh_model.manifest import Video
@@ -23,6 +21,7 @@ from ssvh_model.video.shard_extraction import ExtractionSettings, ThreadExtracto
 from ssvh_model.video.shards import Extracted
 from tasks.extraction.chosen_backbone import BackboneChoice
 from tasks.machine.device import pick_device
+from tasks.project.code import code_digest
 
 # Other versions of these may give other bytes.
 PACKAGES = ("av", "numpy", "pillow", "torch")
@@ -63,7 +62,10 @@ def versions_of(backbone: str, engine: str) -> dict[str, str]:
         engine: that runs it.
     """
     names = (*PACKAGES, *packages_of(backbone, engine))
-    return {"ssvh_model": _digest_of_code(), **{name: _version(name) for name in sorted(set(names))}}
+    return {
+        "ssvh_model": code_digest((Path("ssvh_model"),)),
+        **{name: _version(name) for name in sorted(set(names))},
+    }
 
 
 def look(work: NodeWork, threads: int) -> NodeNetwork:
@@ -112,15 +114,6 @@ def _load(choice: BackboneChoice, device: str, threads: int) -> Backbone:
 
     torch.set_num_threads(threads)
     return choice.load(pick_device(device))
-
-
-@functools.cache
-def _digest_of_code() -> str:
-    digest = hashlib.sha256()
-    (folder,) = ssvh_model.__path__
-    for file in sorted(Path(folder).rglob("*.py")):
-        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def _version(package: str) -> str:
