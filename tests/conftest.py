@@ -21,6 +21,8 @@ from filelock import FileLock
 from tests.postgresql import (  # noqa: F401 - fixtures for all folders
     postgresql,
     prefect_postgresql,
+    running_postgresql,
+    running_vector_server,
     vector_database,
     vector_server,
 )

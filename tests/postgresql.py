@@ -101,6 +101,16 @@ class PostgreSQL:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone():
                 connection.execute(f'CREATE ROLE "{name}" SUPERUSER LOGIN')
 
+    def clear(self) -> None:
+        """Drop the databases that were made, whoever uses them."""
+        import psycopg
+        from psycopg.sql import SQL, Identifier
+
+        with psycopg.connect(self._maintenance, autocommit=True) as connection:
+            made = "SELECT datname FROM pg_database WHERE NOT datistemplate AND datname <> 'postgres'"
+            for (name,) in connection.execute(made).fetchall():
+                connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
     def offers(self, extension: str) -> bool:
         """Whether databases can have an extension."""
         import psycopg
@@ -206,9 +216,16 @@ def vector_database(request: pytest.FixtureRequest) -> Iterator[str]:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-@pytest.fixture(scope="session")
-def vector_server() -> Iterator[PostgreSQL]:
+@pytest.fixture
+def vector_server(running_vector_server: PostgreSQL) -> Iterator[PostgreSQL]:
     """As `postgresql`, with pgvector."""
+    yield running_vector_server
+    running_vector_server.clear()
+
+
+@pytest.fixture(scope="session")
+def running_vector_server() -> Iterator[PostgreSQL]:
+    """What `vector_server` gives to one test after the other."""
     with _running(find_programs(pgvector=True)) as server:
         if not server.offers("vector"):
             pytest.skip(
@@ -217,9 +234,16 @@ def vector_server() -> Iterator[PostgreSQL]:
         yield server
 
 
+@pytest.fixture
+def postgresql(running_postgresql: PostgreSQL) -> Iterator[PostgreSQL]:
+    """A running server without databases. A test that stops it must start it again."""
+    yield running_postgresql
+    running_postgresql.clear()
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[PostgreSQL]:
-    """A running server that the tests of a process share: `create` a database of your own; stop it and it must be started again."""
+def running_postgresql() -> Iterator[PostgreSQL]:
+    """What `postgresql` gives to one test after the other."""
     with _running(find_programs()) as server:
         yield server
 

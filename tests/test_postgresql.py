@@ -24,6 +24,13 @@ def test_what_was_written_is_there_after_a_restart(postgresql: PostgreSQL) -> No
     engine.dispose()
 
 
+def test_tests_share_a_server_and_no_database(running_postgresql: PostgreSQL) -> None:
+    for _ in range(2):
+        open_one = create_engine(running_postgresql.create("shared")).connect()
+        running_postgresql.clear()
+        open_one.invalidate()
+
+
 def test_a_database_with_codes_can_be_had(vector_database: str) -> None:
     with psycopg.connect(vector_database) as connection:
         connection.execute("CREATE EXTENSION vector")
