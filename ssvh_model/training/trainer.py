@@ -16,6 +16,7 @@ from ssvh_model.losses.objective import LossBreakdown, Objective
 from ssvh_model.model.autossvh import AutoSSVH
 from ssvh_model.model.precision import Precision, arithmetic
 from ssvh_model.progress import Progress, no_progress
+from ssvh_model.training.adam import Adam
 from ssvh_model.training.agreement import some_rows
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.ranks import ALONE, Ranks
@@ -99,7 +100,7 @@ class Trainer:
         self.optimization = optimization
         self.device = device
         self.ranks = ranks
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=optimization.learning_rate, fused=True)
+        self.optimizer = Adam(model.parameters(), learning_rate=optimization.learning_rate)
         self.epoch = 0
         self.step = 0
         self.granularities: list[Granularity] = []
@@ -121,8 +122,7 @@ class Trainer:
             NonFiniteLossError: names the step, the term and the ids of the batch.
         """
         self.model.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.optimization.learning_rate_at(self.epoch)
+        self.optimizer.learning_rate = self.optimization.learning_rate_at(self.epoch)
         sums: dict[str, float] = {}
         done = 0
         passes = self.objective.passes(warmup=warmup, clustered=bool(self.granularities))
@@ -148,7 +148,7 @@ class Trainer:
             )
             for name, value in self._checked(losses, batch).items():
                 sums[name] = sums.get(name, 0.0) + value * len(batch)
-            self.optimizer.zero_grad(set_to_none=True)
+            self.optimizer.clear()
             losses.total.backward()
             self.ranks.sum_gradients(self.model.parameters())
             self.optimizer.step()
@@ -189,7 +189,7 @@ class Trainer:
     def state(self) -> dict[str, Any]:
         """All that changes while training, apart from the weights; plain values and tensors."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state(),
             "epoch": self.epoch,
             "step": self.step,
             "order": _plain(self._order.bit_generator.state),
@@ -213,8 +213,7 @@ class Trainer:
         self.model.load_state_dict(first_weights)  # which says what does not fit
         self.first_weights = self.weights()
         self.model.load_state_dict(weights)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self._check_optimizer()
+        self.optimizer.restore(state["optimizer"])
         self.epoch, self.step = (_count(name, state[name]) for name in ("epoch", "step"))
         bits = self.model.hasher.config.trained_bits
         for clusters in granularities:
@@ -247,24 +246,6 @@ class Trainer:
                 f"what the start sees is {reference.dtype} {list(reference.shape)}; needed is float16 {wanted}"
             )
         return reference.cpu()
-
-    def _check_optimizer(self) -> None:
-        """torch takes whatever it is given for the state of a weight, and fails at the next step."""
-        for group in self.optimizer.param_groups:
-            group.update(
-                self.optimizer.defaults
-            )  # all but the learning rate never change, and that follows from the epoch
-            for weight in group["params"]:
-                moments = self.optimizer.state.get(weight)
-                if not moments:
-                    continue  # no step was made yet
-                for name in ("exp_avg", "exp_avg_sq"):
-                    moment = moments[name]
-                    found, allowed = ((of.layout, of.dtype, list(of.shape)) for of in (moment, weight))
-                    if found != allowed:
-                        raise ValueError(f"the optimizer's {name} is {found}; allowed is {allowed}")
-                if moments["step"].numel() != 1 or not 0 < float(moments["step"]) < 2**53:
-                    raise ValueError(f"the optimizer's step is {moments['step']}")
 
 
 def _count(name: str, value: Any) -> int:

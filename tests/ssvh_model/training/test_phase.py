@@ -130,7 +130,7 @@ def test_the_second_phase_starts_from_the_full_state(make_trainer: MakeTrainer, 
     trainer = make_trainer()
     restore_trainer(warm, trainer)
     assert trainer.epoch == 6
-    assert trainer.optimizer.state_dict()["state"], "Adam's moments come along"
+    assert any(trainer.optimizer.moments), "Adam's moments come along"
     assert_same_weights(warm, warm)
 
 
