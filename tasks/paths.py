@@ -12,6 +12,9 @@ PIPELINE = Path("dvc.yaml")
 LOCK = Path("dvc.lock")
 
 CODE = Path("code")  # digests of the installed code (tasks/project/code.py); a clone has the code itself
+LAID_OUT = (
+    CODE / "files.sha256"
+)  # of the files that a project began with (tasks/project/layout.py); a clone has none
 BACKBONES = Path("backbones")  # image models of the user's own
 
 CORPUS = Path("data/corpus")

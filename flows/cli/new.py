@@ -1,4 +1,4 @@
-"""The command `ssvh new`."""
+"""The commands `ssvh new` and `ssvh upgrade`: projects without a clone."""
 
 from __future__ import annotations
 
@@ -25,6 +25,22 @@ def new(
     print(f"  cd {shlex.quote(str(project))}", "  ssvh run", sep="\n")
 
 
+def upgrade() -> None:
+    """Bring a project that `ssvh new` has laid out up to the installed package; what you have changed stays.
+
+    params.yaml keeps its values, gets the keys that it lacks, and loses those that are not known any more.
+    """
+    from tasks.params.load import load_params
+    from tasks.project.code import installed_package
+    from tasks.project.upgrade import upgrade_project
+
+    for line in (said := upgrade_project()):
+        print(line)
+    load_params()
+    print(f"{len(said) or 'no'} changes; the project is as {installed_package()} needs it")
+
+
 def add_to(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(new)
+    app.command()(upgrade)

@@ -13,7 +13,8 @@ from pydantic.fields import FieldInfo
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular
-from tasks.params.sections import IN_SEGMENTS, WHOLE
+from tasks import paths
+from tasks.params.sections import IN_SEGMENTS, WHOLE, Params
 from tasks.params.yaml_limits import has_huge_number, problem_with_size
 
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
@@ -106,7 +107,8 @@ def _explain(model: type[BaseModel], error: Any) -> str:
         return f'{key} is a number as a key; allowed are texts in quotes, "{location[-2]}"'
     allowed = "" if field is None else _allowed(field)
     if kind == "missing":
-        return f"{key} is missing; needed is {allowed or 'a section'}"
+        remedy = "; `ssvh upgrade` adds it" if model is Params and paths.LAID_OUT.is_file() else ""
+        return f"{key} is missing; needed is {allowed or 'a section'}{remedy}"
     return f"{key} is {_show(error['input'])}; allowed is {allowed or 'a section of keys and values'}"
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ssvh_model.errors import UserError
+from ssvh_model.files import atomic_path
 from tasks import paths
 from tasks.params.commented_yaml import commented_yaml
-from tasks.project.code import code_file, code_text, is_code
+from tasks.params.reading import read_text
+from tasks.project.code import code_file, code_text, is_code, package_stages
 from tasks.project.template import PARAMS, PIPELINE, project_files
 
 ON_CODE_FILES = """\
@@ -44,16 +48,45 @@ def lay_out_project(folder: Path, videos: Path | None) -> None:
         raise UserError(f"git init in {folder}: {' '.join(made.stderr.split())}")
 
 
+def package_texts() -> dict[Path, str]:
+    """The files of a project, but for those of `code/`, as the installed package has them: place in the folder -> text."""
+    texts = {path: file.read_text(encoding="utf-8") for path, file in project_files().items()}
+    return texts | {
+        paths.PARAMS: _params(None),
+        paths.PIPELINE: ON_CODE_FILES + _dumped(_pipeline()),
+    }
+
+
+def write_laid_out(folder: Path, texts: Mapping[Path, str]) -> None:
+    """Note the package's files in a project, so that what a person changes later is told apart (`ssvh upgrade`)."""
+    lines = [f"{digest(text)}  {path.as_posix()}\n" for path, text in sorted(texts.items())]
+    with atomic_path(folder / paths.LAID_OUT) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
+
+
+def read_laid_out() -> dict[Path, str]:
+    """What `write_laid_out` has noted: place -> digest.
+
+    Raises:
+        UserError: it can't be read.
+    """
+    lines = [line.split(maxsplit=1) for line in read_text(paths.LAID_OUT).splitlines()]
+    return {Path(parts[1]): parts[0] for parts in lines if len(parts) == 2}
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _write_files(folder: Path, videos: Path | None) -> None:
-    contents = {path: file.read_text(encoding="utf-8") for path, file in project_files().items()}
-    contents[paths.PARAMS] = _params(videos)
-    pipeline = _pipeline()
-    contents[paths.PIPELINE] = ON_CODE_FILES + _dumped(pipeline)
-    for name in pipeline["stages"]:
-        contents[code_file(name)] = code_text(name)
+    texts = package_texts()
+    contents = texts | {paths.PARAMS: _params(videos)}
+    contents |= {code_file(name): code_text(name) for name in package_stages()}
     for path, text in contents.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
+    write_laid_out(folder, texts)
 
 
 def _params(videos: Path | None) -> str:

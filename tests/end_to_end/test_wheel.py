@@ -104,6 +104,7 @@ def test_a_project_from_nothing_to_a_service_and_commands_elsewhere(
     folder = tmp_path / "p"
     Project(folder, {}).set(**{name.replace(".", "__"): value for name, value in SETTINGS.items()})
     assert installed.run(folder, "ssvh", "params", "check") == "params.yaml is in order\n"
+    assert installed.run(folder, "ssvh", "upgrade").startswith("no changes; the project is as autossvh ")
     shutil.copy(empty_mlflow, folder / "mlflow.db")  # their tables, which take seconds to make
     (folder / ".prefect").mkdir()
     shutil.copy(empty_prefect, folder / ".prefect/prefect.db")

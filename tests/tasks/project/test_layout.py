@@ -67,7 +67,7 @@ def test_the_stages_are_those_of_the_repository_but_for_their_source_code(laid_o
         lines = (laid_out / f"code/{stage}.txt").read_text().splitlines()
         assert [line.split()[0] for line in lines] == code
         assert len({line.split()[1] for line in lines}) == len(code)
-    assert sorted(path.stem for path in (laid_out / "code").iterdir()) == sorted(STAGES)
+    assert sorted(path.stem for path in (laid_out / "code").glob("*.txt")) == sorted(STAGES)
 
 
 def test_the_comments_of_the_pipeline_stay(laid_out: Path) -> None:
@@ -98,7 +98,13 @@ def test_without_a_folder_of_videos_the_project_has_its_own(tmp_path: Path) -> N
 def test_the_other_files_are_the_repositorys(laid_out: Path) -> None:
     for name in SAME:
         assert (laid_out / name).read_text() == (REPOSITORY / name).read_text(), name
-    made = {"dvc.yaml", "params.yaml", "Makefile", *(f"code/{stage}.txt" for stage in STAGES)}
+    made = {
+        "dvc.yaml",
+        "params.yaml",
+        "Makefile",
+        "code/files.sha256",
+        *(f"code/{stage}.txt" for stage in STAGES),
+    }
     there = {
         file.relative_to(laid_out).as_posix()
         for file in laid_out.rglob("*")
@@ -130,6 +136,7 @@ def test_git_takes_it_all_and_leaves_out_what_runs_make(laid_out: Path) -> None:
         "dvc.yaml",
         "params.yaml",
         "Makefile",
+        "code/files.sha256",
         *(f"code/{stage}.txt" for stage in STAGES),
     }
 
