@@ -28,6 +28,7 @@ from tasks.pipeline import flow_folder
 from tasks.pipeline.definition import feeds, read_definitions, stage_name
 from tasks.pipeline.flow_folder import FlowFolder, Told
 from tasks.pipeline.stage_task import StageTask, retried
+from tasks.records.lent_store import lend
 from tasks.records.parents import close_parent, create_parent, stage_tags
 from tasks.records.prefect_page import show_artifact, show_mlflow_run
 from tasks.records.store import PARENT_VARIABLE, SECONDS_WHEN_STOPPED, Store
@@ -220,6 +221,7 @@ def reproduction() -> Iterator[Reproduction]:
         extra = {flow_folder.VARIABLE: str(folder.path)}
         store, stale = _open_store_and_ask_dvc()
         reproduce = Reproduction(params, stale, folder, extra, stack)
+        stack.enter_context(lend(store, folder))
         parent = create_parent(store, "prefect flow", {FLOW_RUN_TAG: flow_run})
         extra[PARENT_VARIABLE] = parent
         logger = get_run_logger()

@@ -57,13 +57,18 @@ def open_stage(base: str, number: int = 0) -> Iterator[Stage]:
         remove_committed_work()
         work = open_work(definition, values)
         work.remove_leftovers()
+        from tasks.records.lent_store import LentStore
         from tasks.records.parents import find_parent, stage_tags
         from tasks.records.prefect_page import show_mlflow_run
-        from tasks.records.store import SECONDS_WHEN_STOPPED, StageRun, Store
+        from tasks.records.store import PARENT_VARIABLE, SECONDS_WHEN_STOPPED, RunStore, StageRun, Store
         from tasks.records.system_metrics import watch_system
 
-        store = Store()
-        parent = find_parent(store)
+        store: RunStore
+        if (lent := LentStore.given()) is not None:
+            store, parent = lent, os.environ[PARENT_VARIABLE]
+        else:
+            store = Store()
+            parent = find_parent(store)
         lineage = _lineage(definition, _ids(name))
         run = StageRun(store, store.create_run(definition.name, parent=parent, tags=lineage), parent)
         status = "FAILED"

@@ -59,14 +59,16 @@ class Journal:
     """What one process has to tell of one run.
 
     Args:
-        client: MLflow's.
+        send: sends entries that belong together; why it failed, in a line, or None.
         uri: of the tracking store.
         run: id of the run, which names the file.
         say: takes a line about outages.
     """
 
-    def __init__(self, client: MlflowClient, uri: str, run: str, say: Callable[[str], None]) -> None:
-        self._client = client
+    def __init__(
+        self, send: Callable[[Sequence[Entry]], str | None], uri: str, run: str, say: Callable[[str], None]
+    ) -> None:
+        self._send_batch = send
         self._uri = uri
         self._say = say
         self.path = paths.UNSENT / f"{run}-{os.getpid()}-{time.time_ns()}.jsonl"
@@ -146,7 +148,7 @@ class Journal:
                 time.sleep(min(SECONDS_BETWEEN_TRIES, left))
 
     def _send(self, batch: Sequence[Entry]) -> bool:
-        problem = send(self._client, self._uri, batch, self._say)
+        problem = self._send_batch(batch)
         if problem is not None and not self._away:
             self._say(
                 f"MLflow at {self._uri} takes nothing: {problem}; the work goes on, and its record waits in {self.path}"

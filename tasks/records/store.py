@@ -12,12 +12,12 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ssvh_model.errors import UserError
 from tasks import paths
@@ -25,9 +25,12 @@ from tasks.machine.errors import ServiceAway
 from tasks.machine.processes import Started
 from tasks.machine.services import without_passwords
 from tasks.records.databases import make_mlflow_database
-from tasks.records.journal import Journal, send_left_behind
+from tasks.records.journal import Entry, Journal, send, send_left_behind
 from tasks.records.owners import Owner, note_closed, note_opened, note_opening
 from tasks.records.tags import GIT_COMMIT_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 EXPERIMENT = "autossvh"
 # So that MLflow's page opens as for the training of models, with a word on what is there.
@@ -88,6 +91,7 @@ class Store:
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             self.client = MlflowClient(tracking_uri=self.uri)
             self.experiment = self._experiment()
+        self._monitors: dict[str, Any] = {}
 
     def _experiment(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", EXPERIMENT)
@@ -118,13 +122,17 @@ class Store:
             process: that it lives with, so that it is closed should that be killed; None for this one.
         """
         note_opening()
-        with reported(self.uri):
-            all_tags = {**tags, **Owner.of(process or Started.this()).tag(), "mlflow.runName": name}
-            if parent is not None:
-                all_tags["mlflow.parentRunId"] = parent
-            run = str(self.client.create_run(self.experiment, tags=all_tags, run_name=name).info.run_id)
+        run = self.make_run(name, parent=parent, tags={**tags, **Owner.of(process or Started.this()).tag()})
         note_opened(run)
         return run
+
+    def make_run(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
+        """Start a run that lives with the process that its tags name, and return its id."""
+        all_tags = {**tags, "mlflow.runName": name}
+        if parent is not None:
+            all_tags["mlflow.parentRunId"] = parent
+        with reported(self.uri):
+            return str(self.client.create_run(self.experiment, tags=all_tags, run_name=name).info.run_id)
 
     def find_or_open(
         self,
@@ -210,6 +218,46 @@ class Store:
                 run, metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()]
             )
 
+    def log_input(self, run: str, data_set: Mapping[str, str], context: str) -> None:
+        """Log a data set that a run used or made.
+
+        Args:
+            run: which.
+            data_set: what `mlflow.entities.Dataset` is made of.
+            context: "input" or "output".
+        """
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        logged = DatasetInput(Dataset(**data_set), [InputTag("mlflow.data.context", context)])
+        with reported(self.uri):
+            self.client.log_inputs(run, [logged])
+
+    def log_artifact(self, run: str, path: str, folder: str | None) -> None:
+        """Copy a file, or everything in a folder, to a run's artifacts, there to `folder`."""
+        with reported(self.uri):
+            if os.path.isdir(path):
+                self.client.log_artifacts(run, path, folder)
+            else:
+                self.client.log_artifact(run, path, folder)
+
+    def send(self, batch: Sequence[Entry]) -> str | None:
+        """Send entries of a journal; why it failed, in a line, or None (`tasks.records.journal.send`)."""
+        return send(self.client, self.uri, batch, _say)
+
+    def measure_system(self, run: str) -> dict[str, float]:
+        """What MLflow's system monitors measure now, by name; counters begin with a run's first call."""
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        if run not in self._monitors:
+            logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
+            self._monitors[run] = SystemMetricsMonitor(run, tracking_uri=self.uri)
+        monitor = self._monitors[run]
+        monitor.collect_metrics()
+        measured: dict[str, float] = monitor.aggregate_metrics()
+        for one in monitor.monitors:
+            one.clear_metrics()
+        return measured
+
     def tag(self, run: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
         with reported(self.uri):
@@ -232,6 +280,46 @@ def reported(uri: str) -> Iterator[None]:
         ) from error
 
 
+class RunStore(Protocol):
+    """What a run needs of a store: it is a `Store`, or the one that a flow lends (`tasks/records/lent_store.py`).
+
+    Attributes:
+        uri: where MLflow keeps its records.
+        experiment: id of the project's.
+    """
+
+    uri: str
+    experiment: str
+
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's own, for what is not here."""
+
+    def status_of(self, run: str) -> str | None:
+        """As `Store.status_of`."""
+
+    def set_status(self, run: str, status: str) -> None:
+        """As `Store.set_status`."""
+
+    def tag(self, run: str, tags: Mapping[str, str]) -> None:
+        """As `Store.tag`."""
+
+    def log_parameters(self, run: str, parameters: Mapping[str, Any]) -> None:
+        """As `Store.log_parameters`."""
+
+    def log_input(self, run: str, data_set: Mapping[str, str], context: str) -> None:
+        """As `Store.log_input`."""
+
+    def log_artifact(self, run: str, path: str, folder: str | None) -> None:
+        """As `Store.log_artifact`."""
+
+    def measure_system(self, run: str) -> dict[str, float]:
+        """As `Store.measure_system`."""
+
+    def send(self, batch: Sequence[Entry]) -> str | None:
+        """As `Store.send`."""
+
+
 @dataclass
 class StageRun:
     """The child run of one stage, as the stage's task sees it.
@@ -244,13 +332,13 @@ class StageRun:
         parent: id of the pipeline's run.
     """
 
-    store: Store
+    store: RunStore
     id: str
     parent: str
 
     @cached_property
     def _journal(self) -> Journal:
-        return Journal(self.store.client, self.store.uri, self.id, _say)
+        return Journal(self.store.send, self.store.uri, self.id, _say)
 
     def log_parameters(self, parameters: Mapping[str, Any]) -> None:
         """Log flat parameters, once."""
@@ -277,22 +365,18 @@ class StageRun:
             context: "input" or "output".
             profile: numbers that describe it, such as videos a split.
         """
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        where = json.dumps({"uri": str(source)})
-        dataset = Dataset(name, digest[:36], "local", where, profile=json.dumps(dict(profile)))
-        with reported(self.store.uri):
-            self.store.client.log_inputs(
-                self.id, [DatasetInput(dataset, [InputTag("mlflow.data.context", context)])]
-            )
+        data_set = {
+            "name": name,
+            "digest": digest[:36],
+            "source_type": "local",
+            "source": json.dumps({"uri": str(source)}),
+            "profile": json.dumps(dict(profile)),
+        }
+        self.store.log_input(self.id, data_set, context)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or everything in a folder, to the run's artifacts."""
-        with reported(self.store.uri):
-            if path.is_dir():
-                self.store.client.log_artifacts(self.id, str(path), folder)
-            else:
-                self.store.client.log_artifact(self.id, str(path), folder)
+        self.store.log_artifact(self.id, str(path), folder)
 
     def tag(self, **tags: str) -> None:
         """Set tags on this run."""

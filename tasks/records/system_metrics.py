@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from collections.abc import Iterator
 
@@ -18,25 +17,20 @@ def watch_system(run: StageRun) -> Iterator[None]:
 
     MLflow's own thread would end with the first request that fails, and hold up the end of the stage until then.
     """
-    from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
-
-    logging.getLogger("mlflow.system_metrics").setLevel(logging.ERROR)
-    monitor = SystemMetricsMonitor(run.id, tracking_uri=run.store.uri)
     ended = threading.Event()
 
-    def watch() -> None:
-        step = 0
-        while True:
-            with contextlib.suppress(Exception):
-                monitor.collect_metrics()
-                measured = monitor.aggregate_metrics()
-                run.log_metrics({f"system/{name}": value for name, value in measured.items()}, step=step)
-                for one in monitor.monitors:
-                    one.clear_metrics()
-            step += 1
-            if ended.wait(SECONDS_BETWEEN_SAMPLES):
-                return
+    def measure(step: int) -> None:
+        with contextlib.suppress(Exception):
+            measured = run.store.measure_system(run.id)
+            run.log_metrics({f"system/{name}": value for name, value in measured.items()}, step=step)
 
+    def watch() -> None:
+        step = 1
+        while not ended.wait(SECONDS_BETWEEN_SAMPLES):
+            measure(step)
+            step += 1
+
+    measure(0)
     thread = threading.Thread(target=watch, name="system-metrics", daemon=True)
     thread.start()
     try:

@@ -60,10 +60,11 @@ def finish_ablation(plan: Plan, listed: list[Variant], parent: str) -> AblationR
         yardsticks=ablation.yardsticks,
     )
     write_json(paths.RESULTS / NAME / "latest.json", {"folder": str(folder)})
-    run = StageRun(Store(), parent, parent)
+    store = Store()
+    run = StageRun(store, parent, parent)
     for name in ("table.json", "table.md", "bars.png"):
         run.log_artifact(folder / name)
-    run.store.log_metrics(
+    store.log_metrics(
         parent, {f"gmap.{row.variant.name}": sum(row.gmaps) / len(row.gmaps) for row in ablation.rows}
     )
     return ablation
