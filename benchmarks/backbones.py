@@ -36,6 +36,7 @@ from ssvh_model.retrieval.itq import train_itq
 from ssvh_model.training.encoded import mean_features
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.extraction import extract_features
+from ssvh_model.video.places import LocalPlace
 from tasks.extraction.chosen_backbone import chosen_backbone
 from tasks.machine.device import pick_workers
 from tasks.machine.progress import ShownProgress
@@ -71,7 +72,7 @@ def demo(params: Params) -> tuple[Path, list[Video]]:
 def signs(folder: Path, params: Params) -> tuple[Path, list[Video]]:
     """Webcam clips of hand signs, divided by blocks of time."""
     found = scan_folder(
-        folder,
+        LocalPlace(folder),
         labels_csv="labels.csv",
         columns=FolderColumns(file="clip", label="class", fine_label=None, group="block", split=None),
         workers=pick_workers(params.running.workers),

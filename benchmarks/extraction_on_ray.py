@@ -35,6 +35,7 @@ from ssvh_model.corpus.folder import look_into
 from ssvh_model.manifest import Video
 from ssvh_model.progress import no_progress
 from ssvh_model.video.encoding import write_video
+from ssvh_model.video.places import LocalPlace
 from ssvh_model.video.shards import SHARD_VIDEOS
 from tasks.extraction.chosen_extractor import open_extraction
 from tasks.params.changes import with_changes
@@ -115,7 +116,7 @@ def looked_into(videos: list[Video], folder: Path) -> float:
     """Milliseconds of processor time that the stage corpus takes for a video."""
     some = videos[:DIFFERENT] * 8
     began = time.process_time()
-    look_into(folder, some, 1, no_progress)
+    look_into(LocalPlace(folder), some, 1, no_progress)
     return 1000 * (time.process_time() - began) / len(some)
 
 

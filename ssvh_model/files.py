@@ -84,3 +84,8 @@ def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], columns: Iterable[s
         writer = csv.DictWriter(file, list(columns), restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an address of the form scheme://folder, and no path of this machine."""
+    return "://" in text

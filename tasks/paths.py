@@ -57,9 +57,9 @@ def run_record(stage: str) -> Path:
     return RUNS / f"{stage.replace('@', '-')}.json"
 
 
-def video_root(source: str, path: str) -> Path:
-    """The folder that the manifest's paths are relative to."""
-    return CORPUS if source == "arcade" else Path(path)
+def video_root(source: str, path: str) -> str:
+    """The folder that the manifest's paths are relative to, or its address."""
+    return str(CORPUS) if source == "arcade" else path
 
 
 def check_project_folder() -> None:

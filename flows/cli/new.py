@@ -12,8 +12,10 @@ import typer
 def new(
     project: Annotated[Path, typer.Argument(help="Its folder: a new or an empty one.")],
     videos: Annotated[
-        Path | None,
-        typer.Option(help="Folder of your videos, which stay there; otherwise put them into PROJECT/videos."),
+        str | None,
+        typer.Option(
+            help="Folder of your videos, or its address such as s3://bucket/videos; they stay there. Otherwise put them into PROJECT/videos."
+        ),
     ] = None,
 ) -> None:
     """Lay out a project for your own videos: what the pipeline needs beside the installed package."""

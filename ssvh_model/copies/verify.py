@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from ssvh_model.copies.compared_frames import ComparedFrames, read_frames
 from ssvh_model.copies.placement import PlacedVideo
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.video.decoding import UnreadableVideo
+from ssvh_model.video.places import opened_file
 
 VIDEOS_IN_MEMORY = 512  # 0.5 MB each, 4 MB for one of half a minute and more
 
@@ -47,7 +47,7 @@ def verify(
 
     Args:
         pairs: rows, [pairs, 2] int64, sorted by the first.
-        path_of: the file of a row; "" where it is not known.
+        path_of: the file of a row, or its address; "" where it is not known.
         least: score from which on a pair counts, 0 to 1.
         mirrored: whether mirror images count, too.
         progress: counts pairs.
@@ -59,7 +59,8 @@ def verify(
         try:
             if not (path := path_of(row)):
                 raise UnreadableVideo("its file is not known")
-            return read_frames(Path(path))
+            with opened_file(path) as file:
+                return read_frames(file)
         except UnreadableVideo as error:
             unreadable[row] = str(error)
             return None

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
+from ssvh_model.corpus.looked_at import LookedAt
 from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
 from ssvh_model.manifest import SPLITS, Video, split_labels, stays_inside
 from ssvh_model.progress import Progress
 from ssvh_model.video.container import UnreadableVideo
 from ssvh_model.video.decoding import probe
+from ssvh_model.video.places import VideoPlace
 
 EXTENSIONS = (
     *(
@@ -57,25 +59,32 @@ class FolderColumns:
 
 
 def scan_folder(
-    root: Path, *, labels_csv: str | None, columns: FolderColumns, workers: int, progress: Progress
+    place: VideoPlace,
+    *,
+    labels_csv: str | None,
+    columns: FolderColumns,
+    workers: int,
+    progress: Progress,
+    looked_at: LookedAt | None = None,
 ) -> list[Video]:
     """Find the videos in a folder, look into each, and give them their labels.
 
-    Without a CSV, a video in a subfolder has the name of the first folder as label, and a video in `root` itself has none.
+    Without a CSV, a video in a subfolder has the name of the first folder as label, and a video in none of them has none.
     With a CSV, folder names mean nothing: labels, groups and splits are those of its lines, and a video that it does not name is unlabelled. Its
-    files are looked for in this order: relative to `root`, relative to the CSV's folder, by their bare name (with or without extension) anywhere
-    under `root`, if there is only one of that name. A file that it names but that is not there, or that leads out of `root`, is
+    files are looked for in this order: relative to the folder, relative to the CSV's folder, by their bare name (with or without extension)
+    anywhere in it, if there is only one of that name. A file that it names but that is not there, or that leads out of the folder, is
     left out with the reason.
 
     Hidden files and folders, files without a video's extension (`EXTENSIONS`) and links to folders are not looked at. A link to
-    a video out of `root` is listed as left out. Every video is opened and its first frame decoded.
+    a video out of the folder is listed as left out. Every video is opened and its first frame decoded.
 
     Args:
-        root: the folder.
-        labels_csv: path of the CSV relative to `root`, or None.
+        place: the folder.
+        labels_csv: path of the CSV in the folder, or None.
         columns: names of the CSV's columns.
         workers: threads that look into files.
         progress: counts videos.
+        looked_at: notes on videos that were looked into before; they are not opened again.
 
     Returns:
         The videos sorted by path, unreadable ones left out with the reason; no splits but the CSV's. An id is the path without
@@ -84,42 +93,35 @@ def scan_folder(
     Raises:
         UserError: there is no such folder, no video in it, or the CSV is missing, lacks a column, names a file twice or a split
             that does not exist.
+        StorageAway: the folder or a video can't be fetched.
     """
-    if not root.is_dir():
-        raise UserError(f"corpus.folder: {root} is not a folder")
-    paths, outside = find_videos(root)
+    place.check()
+    paths, outside = find_videos(place)
     if labels_csv is None:
         found = [Video(id=path, path=path, labels=_folder_label(path)) for path in paths]
         lost = [Video(id=path, path=path) for path in outside]
     else:
-        lines = _read_csv(root, labels_csv, columns, [*paths, *outside])
+        lines = _read_csv(place, labels_csv, columns, [*paths, *outside])
         found = [replace(lines.pop(path, Video(id=path, path=path)), path=path) for path in paths]
         lost = [replace(lines.pop(path, Video(id=path, path=path)), path=path) for path in outside]
         found += lines.values()
     if not found and not lost:
         raise UserError(
-            f"{root}: no videos found; looked for files that end in {' '.join(EXTENSIONS)}, here and in all subfolders"
+            f"{place.name_of('')}: no videos found; looked for files that end in {' '.join(EXTENSIONS)}, here and in all subfolders"
         )
-    looked_at = look_into(root, found, workers, progress)
-    looked_at += [video.left_out("a link that leads out of the video folder") for video in lost]
-    return _with_ids(sorted(looked_at, key=lambda video: video.path))
+    seen = look_into(place, found, workers, progress, looked_at)
+    seen += [video.left_out("a link that leads out of the video folder") for video in lost]
+    return _with_ids(sorted(seen, key=lambda video: video.path))
 
 
-def find_videos(root: Path) -> tuple[list[str], list[str]]:
-    """Paths of the videos under `root`, and of links to videos out of it; sorted, with forward slashes."""
-    inside: list[str] = []
-    outside: list[str] = []
-    real_root = root.resolve()
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in names:
-            path = Path(folder, name)
-            if name.startswith(".") or path.suffix.lower() not in EXTENSIONS:
-                continue
-            relative = path.relative_to(root).as_posix()
-            real = Path(os.path.realpath(path))  # of a link to itself that too, which `resolve` does not like
-            (inside if real.is_relative_to(real_root) else outside).append(relative)
-    return sorted(inside), sorted(outside)
+def find_videos(place: VideoPlace) -> tuple[list[str], list[str]]:
+    """Paths of the videos in a folder, and of links to videos out of it; sorted, with forward slashes."""
+    inside, outside = ([path for path in paths if _is_video(path)] for paths in place.files())
+    return inside, outside
+
+
+def _is_video(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in EXTENSIONS
 
 
 def _folder_label(path: str) -> tuple[str, ...]:
@@ -127,17 +129,21 @@ def _folder_label(path: str) -> tuple[str, ...]:
     return (parts[0],) if len(parts) > 1 else ()
 
 
-def _read_csv(root: Path, labels_csv: str, columns: FolderColumns, paths: Sequence[str]) -> dict[str, Video]:
+def _read_csv(
+    place: VideoPlace, labels_csv: str, columns: FolderColumns, paths: Sequence[str]
+) -> dict[str, Video]:
     """The CSV's lines by the path of their video; lines without a usable file are marked as left out."""
-    table = root / labels_csv
-    if not table.is_file():
+    table = place.name_of(labels_csv)
+    try:
+        content = place.read(labels_csv)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise UserError(
             f"corpus.labels_csv: {table} does not exist; the path is relative to the video folder"
-        )
-    resolve = _path_finder(root, labels_csv, paths)
+        ) from error
+    resolve = _path_finder(place, labels_csv, paths)
     lines: dict[str, Video] = {}
     try:
-        for number, row in _rows(table, columns):
+        for number, row in _rows(table, content, columns):
             name = row[columns.file]
             path, fault = resolve(name)
             if path in lines:
@@ -163,9 +169,9 @@ def _read_csv(root: Path, labels_csv: str, columns: FolderColumns, paths: Sequen
     return lines
 
 
-def _rows(table: Path, columns: FolderColumns) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(table: str, content: bytes, columns: FolderColumns) -> Iterator[tuple[int, dict[str, str]]]:
     """Line numbers and stripped cells of the CSV; empty lines are passed over."""
-    with open(table, newline="", encoding="utf-8-sig") as file:
+    with io.StringIO(content.decode("utf-8-sig"), newline="") as file:
         reader = csv.DictReader(file, restval="")
         for key, name in vars(columns).items():
             if name is not None and name not in (reader.fieldnames or ()):
@@ -184,7 +190,9 @@ def _rows(table: Path, columns: FolderColumns) -> Iterator[tuple[int, dict[str, 
             yield reader.line_num, cells
 
 
-def _path_finder(root: Path, labels_csv: str, paths: Sequence[str]) -> Callable[[str], tuple[str, str]]:
+def _path_finder(
+    place: VideoPlace, labels_csv: str, paths: Sequence[str]
+) -> Callable[[str], tuple[str, str]]:
     """A function from a name in the CSV to the path of its video, and "" or why there is none."""
     known = set(paths)
     namesakes: defaultdict[str, set[str]] = defaultdict(set)
@@ -194,8 +202,7 @@ def _path_finder(root: Path, labels_csv: str, paths: Sequence[str]) -> Callable[
     beside = PurePosixPath(labels_csv).parent
 
     def find(name: str) -> tuple[str, str]:
-        if Path(name).is_relative_to(root.absolute()):
-            name = Path(name).relative_to(root.absolute()).as_posix()
+        name = place.path_in(name)
         if not stays_inside(name):
             # The line stays in the manifest, under a path that can do no harm.
             harmless = "/".join(
@@ -211,7 +218,7 @@ def _path_finder(root: Path, labels_csv: str, paths: Sequence[str]) -> Callable[
             return meant[0], ""
         if meant:
             return plain, f"not clear which file is meant: {', '.join(meant[:3])}"
-        if os.path.isfile(root / plain):  # false for a name that no file can have
+        if place.has_file(plain):
             return (
                 plain,
                 f"not looked at: a video's name ends in one of {' '.join(EXTENSIONS)}, and no part of its path is hidden",
@@ -221,32 +228,52 @@ def _path_finder(root: Path, labels_csv: str, paths: Sequence[str]) -> Callable[
     return find
 
 
-def look_into(root: Path, videos: Sequence[Video], workers: int, progress: Progress) -> list[Video]:
-    """Open each video of `root` and add its digest, length and duration, or the reason why it is left out."""
+def look_into(
+    place: VideoPlace,
+    videos: Sequence[Video],
+    workers: int,
+    progress: Progress,
+    looked_at: LookedAt | None = None,
+) -> list[Video]:
+    """Open each video of a folder and add its digest, length and duration, or the reason why it is left out.
+
+    Raises:
+        StorageAway: a video can't be fetched.
+    """
 
     def look(video: Video) -> Video:
         if not video.usable:
             return video
-        path = root / video.path
-        if not path.is_file():
-            return video.left_out(
-                "missing: a link that leads nowhere" if path.is_symlink() else "not a regular file"
-            )
+        if looked_at is None:
+            return _look_into_one(place, video)
+        return looked_at.noted(video) or looked_at.note(_look_into_one(place, video))
+
+    seen: list[Video] = []
+    with ThreadPoolExecutor(workers) as pool:
         try:
+            for video in pool.map(look, videos):
+                seen.append(video)
+                progress(len(seen), len(videos))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # the rest would be fetched in vain
+            raise
+    return seen
+
+
+def _look_into_one(place: VideoPlace, video: Video) -> Video:
+    try:
+        with place.opened(video) as path:
+            if not path.is_file():
+                return video.left_out(
+                    "missing: a link that leads nowhere" if path.is_symlink() else "not a regular file"
+                )
             video = replace(video, sha256=sha256_of(path))
             seen = probe(path)
-        except UnreadableVideo as error:
-            return video.left_out(error.reason)
-        except OSError as error:
-            return video.left_out(f"could not be read: {error.strerror or error}")
-        return replace(video, frames=seen.frames, duration=seen.duration, reason=seen.remark)
-
-    looked_at = []
-    with ThreadPoolExecutor(workers) as pool:
-        for video in pool.map(look, videos):
-            looked_at.append(video)
-            progress(len(looked_at), len(videos))
-    return looked_at
+    except UnreadableVideo as error:
+        return video.left_out(error.reason)
+    except OSError as error:
+        return video.left_out(f"could not be read: {error.strerror or error}")
+    return replace(video, frames=seen.frames, duration=seen.duration, reason=seen.remark)
 
 
 def _with_ids(videos: Sequence[Video]) -> list[Video]:

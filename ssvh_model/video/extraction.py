@@ -114,7 +114,8 @@ class Extraction:
     """What is to be extracted, and how it is cut into shards. Processes with the same arguments work at the same extraction.
 
     Args:
-        videos, root, folder: see `extract_features`.
+        videos, folder: see `extract_features`.
+        root: what messages call the folder of the videos.
         network: what is known of the backbone.
         settings: what else features follow from.
 
@@ -125,7 +126,7 @@ class Extraction:
     def __init__(
         self,
         videos: Sequence[Video],
-        root: Path,
+        root: Path | str,
         network: NetworkFacts,
         settings: ExtractionSettings,
         *,

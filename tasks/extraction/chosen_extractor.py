@@ -33,7 +33,7 @@ def open_extraction(
         UserError: no video is usable, the backbone can't be loaded, or there is no such cluster.
     """
     from ssvh_model.video.extraction import Extraction
-    from ssvh_model.video.places import LocalPlace
+    from ssvh_model.video.places import place_of
     from ssvh_model.video.shard_extraction import ExtractionSettings, ThreadExtractor
 
     root = paths.video_root(params.corpus.source, params.corpus.path)
@@ -46,5 +46,5 @@ def open_extraction(
             yield Extraction(videos, root, cluster.network, settings, folder=folder), cluster
         return
     backbone = chosen_backbone(params)
-    threads = ThreadExtractor(LocalPlace(root), backbone, settings, pick_workers(running.workers))
+    threads = ThreadExtractor(place_of(root), backbone, settings, pick_workers(running.workers))
     yield Extraction(videos, root, backbone, settings, folder=folder), threads

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ssvh_model.errors import UserError
-from ssvh_model.files import atomic_path
+from ssvh_model.files import atomic_path, is_address
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
 from tasks.extraction.chosen_extractor import open_extraction
@@ -83,17 +83,23 @@ def find_new_videos(params: Params, say: Say) -> NewVideos:
         UserError: the corpus is no folder of videos, or there is no such folder.
     """
     from ssvh_model.corpus.folder import find_videos, look_into
+    from ssvh_model.video.places import LocalPlace
 
     if params.corpus.source != "folder":
         raise UserError(
             f"{paths.PARAMS}: corpus.source is {params.corpus.source}; allowed is folder, where new videos can turn up"
+        )
+    if is_address(params.corpus.path):
+        raise UserError(
+            f"{paths.PARAMS}: corpus.path is {params.corpus.path}; allowed is a folder of this machine: new objects of a bucket "
+            "are found by `ssvh run`, on a schedule if you like"
         )
     root = Path(params.corpus.path)
     if not root.is_dir():
         raise UserError(f"{paths.PARAMS}: corpus.path is {root}, which is not a folder")
     before = read_manifest(paths.FEATURES_MANIFEST) if paths.FEATURES_MANIFEST.is_file() else []
     known = {video.sha256 for video in before if video.sha256}
-    present, _ = find_videos(root)
+    present, _ = find_videos(LocalPlace(root))
     settled = time.time() - params.watch.settle
     # A file is looked into again when its size or its time has changed.
     stamps = {path: _stamp(root / path) for path in present}
@@ -104,7 +110,7 @@ def find_new_videos(params: Params, say: Say) -> NewVideos:
         if stamps[path] != seen.get(path, {}).get("stamp") and stamps[path][1] <= settled * 1e9
     ]
     workers = pick_workers(params.running.workers)
-    for video in look_into(root, unread, workers, ShownProgress("files looked at", say)):
+    for video in look_into(LocalPlace(root), unread, workers, ShownProgress("files looked at", say)):
         seen[video.path] = {"stamp": stamps[video.path], "video": _as_json(video)}
     seen = {path: entry for path, entry in seen.items() if path in stamps}
     with atomic_path(SEEN) as temporary:

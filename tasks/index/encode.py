@@ -172,9 +172,17 @@ def _known_videos(file: FeatureFile, params: Params) -> dict[str, tuple[str, flo
         return {}
     if params.corpus.source == "published":
         return {}
+    from ssvh_model.files import is_address
+    from ssvh_model.video.places import place_of
+
     root = paths.video_root(params.corpus.source, params.corpus.path)
-    videos = read_manifest(paths.FEATURES_MANIFEST)
-    return {video.id: (path_in_index(root / video.path), video.duration) for video in videos if video.usable}
+    place, videos = place_of(root), read_manifest(paths.FEATURES_MANIFEST)
+
+    def named(path: str) -> str:
+        whole = place.name_of(path)
+        return whole if is_address(root) else path_in_index(Path(whole))
+
+    return {video.id: (named(video.path), video.duration) for video in videos if video.usable}
 
 
 def find_given_videos(
@@ -195,13 +203,16 @@ def find_given_videos(
         UserError: a place does not exist, a folder has no videos, or two videos have the same id.
     """
     from ssvh_model.corpus.folder import FolderColumns, scan_folder
+    from ssvh_model.video.places import LocalPlace
 
     columns = FolderColumns(file="", label=None, fine_label=None, group=None, split=None)
     found: list[Video] = []
     for place in places:
         if place.is_dir():
             workers = pick_workers(params.running.workers)
-            inside = scan_folder(place, labels_csv=None, columns=columns, workers=workers, progress=progress)
+            inside = scan_folder(
+                LocalPlace(place), labels_csv=None, columns=columns, workers=workers, progress=progress
+            )
             found += [_from_root(place / video.path, video) for video in inside]
         elif place.is_file():
             found.append(_single(place))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ssvh_model.corpus.published_sets import PUBLISHED_SETS
 from ssvh_model.errors import UserError
+from ssvh_model.files import is_address
 from ssvh_model.video.backbone_names import (
     ONNX,
     SAFETENSORS,
@@ -34,6 +35,7 @@ def check_together(params: Params, path: Path) -> None:
         _backbone(params),
         _engine(params),
         _mask(params),
+        _published_address(params),
         _shares(params),
         _groups(params),
         _rates(params),
@@ -100,6 +102,12 @@ def _mask(params: Params) -> str | None:
         f"sampler.mask_ratio is {ratio}, which leaves {visible} of the {frames} frames (features.frames) visible; "
         f"allowed is what leaves 1 to {frames - 1} visible"
     )
+
+
+def _published_address(params: Params) -> str | None:
+    if params.corpus.source != "published" or not is_address(params.corpus.path):
+        return None
+    return f"corpus.path is {params.corpus.path}; allowed for corpus.source published is a folder of this machine"
 
 
 def _shares(params: Params) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ssvh_model.errors import UserError
+from ssvh_model.files import is_address
 from tasks import paths
 from tasks.params.keys import look_up
 from tasks.params.reading import read_yaml
@@ -21,7 +22,8 @@ class Definition:
 
     Attributes:
         name: as DVC calls it, such as "features" or "p2set@2".
-        inputs: files and folders that it depends on.
+        inputs: files and folders of this machine that it depends on.
+        addresses: folders elsewhere that it depends on, such as s3://bucket/videos.
         parameters: dotted keys of params.yaml that it depends on.
         outputs: files and folders that it makes.
     """
@@ -30,6 +32,7 @@ class Definition:
     inputs: tuple[Path, ...]
     parameters: tuple[str, ...]
     outputs: tuple[Path, ...]
+    addresses: tuple[str, ...] = ()
 
 
 def read_definitions() -> list[Definition]:
@@ -88,10 +91,12 @@ def _filled(template: Any, values: dict[str, Any]) -> Any:
 
 
 def _definition(name: str, stage: dict[str, Any]) -> Definition:
+    deps = stage.get("deps", ())
     outputs = [*stage.get("outs", ()), *stage.get("metrics", ()), *stage.get("plots", ())]
     return Definition(
         name=name,
-        inputs=tuple(Path(path) for path in stage.get("deps", ())),
+        inputs=tuple(Path(path) for path in deps if not is_address(path)),
+        addresses=tuple(path for path in deps if is_address(path)),
         parameters=tuple(stage.get("params", ())),
         outputs=tuple(Path(next(iter(path)) if isinstance(path, dict) else path) for path in outputs),
     )

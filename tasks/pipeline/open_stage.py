@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path
+from ssvh_model.remote_folder import StorageAway
 from tasks import paths
 from tasks.machine.disk import disk_full
+from tasks.machine.errors import ServiceAway
 from tasks.machine.services import await_answer
 from tasks.params.keys import flatten, look_up
 from tasks.params.load import load_params
@@ -52,7 +54,7 @@ def open_stage(base: str, number: int = 0) -> Iterator[Stage]:
     definitions = read_definitions()
     definition = definition_of(definitions, name)
     say = _teller(name)
-    with only_one(name, say):
+    with only_one(name, say), _videos_in_service():
         keep_lock()
         remove_committed_work()
         work = open_work(definition, values)
@@ -97,6 +99,15 @@ def open_stage(base: str, number: int = 0) -> Iterator[Stage]:
             if in_a_run() and (address := os.environ.get("PREFECT_API_URL")):
                 # Without it the work is done all the same, but the server never hears of it.
                 await_answer("the Prefect server", f"{address}/health", params.running.wait_for_services, say)
+
+
+@contextmanager
+def _videos_in_service() -> Iterator[None]:
+    """A bucket that does not answer is a service that is away, whoever asked it."""
+    try:
+        yield
+    except StorageAway as error:
+        raise ServiceAway(str(error)) from error
 
 
 def definition_of(definitions: Sequence[Definition], name: str) -> Definition:

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 
 from ssvh_model.files import TEMPORARY, atomic_path
 from ssvh_model.locks import hold_lock, lock_file
+from ssvh_model.remote_folder import RemoteFolder
 from tasks import paths
 from tasks.params.keys import look_up
 from tasks.pipeline.definition import Definition, Lock
@@ -94,10 +95,16 @@ def work_key(definition: Definition, values: dict[str, Any]) -> str:
     """16 hex digits that change with the stage's parameters, its inputs and the code that it depends on.
 
     What earlier stages made is told by its digest in dvc.lock, which DVC has just written. Everything else, such as source
-    code or a folder of videos, by the names, sizes and, for small files, contents of its files.
+    code or a folder of videos, by the names, sizes and, for small files, contents of its files; a bucket by its listing.
+
+    Raises:
+        UserError, StorageAway: a folder elsewhere can't be listed.
     """
     lock = Lock.read()
-    inputs = {str(path): lock.digests_under(path) or _fingerprint(path) for path in definition.inputs}
+    inputs: dict[str, Any] = {
+        str(path): lock.digests_under(path) or _fingerprint(path) for path in definition.inputs
+    }
+    inputs |= {address: dict(RemoteFolder(address.rstrip("/")).stamps) for address in definition.addresses}
     parameters = {key: look_up(values, key) for key in definition.parameters}
     text = json.dumps([definition.name, parameters, inputs], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ssvh_model.errors import UserError
-from ssvh_model.files import atomic_path
+from ssvh_model.files import atomic_path, is_address
 from tasks import paths
 from tasks.params.commented_yaml import commented_yaml
 from tasks.params.reading import read_text
@@ -23,12 +23,12 @@ ON_CODE_FILES = """\
 """
 
 
-def lay_out_project(folder: Path, videos: Path | None) -> None:
+def lay_out_project(folder: Path, videos: str | None) -> None:
     """Make a project for a user's own videos: its files, a git repository, and DVC's settings.
 
     Args:
         folder: a new or an empty one.
-        videos: the folder of the videos; None for the project's own folder `videos`.
+        videos: the folder of the videos, or its address; None for the project's own folder `videos`.
 
     Raises:
         UserError: the folder is not empty or can't be written, there is no such folder of videos, or git is missing.
@@ -36,7 +36,7 @@ def lay_out_project(folder: Path, videos: Path | None) -> None:
     if (git := shutil.which("git")) is None:
         raise UserError("git is not installed; a project's versions are kept with it")
     try:
-        if videos is not None and not videos.is_dir():
+        if videos is not None and not is_address(videos) and not Path(videos).is_dir():
             raise UserError(f"--videos {videos}: no such folder")
         if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
             raise UserError(f"{folder}: is not empty; allowed is a new folder or an empty one")
@@ -79,7 +79,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _write_files(folder: Path, videos: Path | None) -> None:
+def _write_files(folder: Path, videos: str | None) -> None:
     texts = package_texts()
     contents = texts | {paths.PARAMS: _params(videos)}
     contents |= {code_file(name): code_text(name) for name in package_stages()}
@@ -89,12 +89,12 @@ def _write_files(folder: Path, videos: Path | None) -> None:
     write_laid_out(folder, texts)
 
 
-def _params(videos: Path | None) -> str:
+def _params(videos: str | None) -> str:
     """params.yaml as the package has it, but for the videos."""
     content = commented_yaml().load(PARAMS.read_text(encoding="utf-8"))
     content["corpus"]["source"] = "folder"
     if videos is not None:
-        content["corpus"]["path"] = str(videos.resolve())
+        content["corpus"]["path"] = videos if is_address(videos) else str(Path(videos).resolve())
     return _dumped(content)
 
 

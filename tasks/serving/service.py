@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from ssvh_model.errors import UserError
-from ssvh_model.files import sha256_of
+from ssvh_model.files import is_address, sha256_of
 from ssvh_model.index.coded_videos import CodedVideos, whole_spans
 from ssvh_model.index.hex_codes import code_to_hex
 from ssvh_model.index.index import IndexSnapshot, open_index
@@ -203,11 +203,14 @@ class SearchService:
         """The file that the index names for a video.
 
         Raises:
-            Problem: it names none.
+            Problem: it names none, or one elsewhere.
         """
-        if not view.videos.paths[row]:
+        path = view.videos.paths[row]
+        if not path:
             raise Problem(FILE_GONE, "the index knows no file of this video")
-        return Path(view.videos.paths[row])
+        if is_address(path):
+            raise Problem(FILE_GONE, f"the file of this video is not on this machine but at {path}")
+        return Path(path)
 
     def add(self, clip: Path, video: str, labels: tuple[str, ...]) -> IndexView:
         """Put an uploaded file into the index; it is kept in the index's folder.

@@ -44,12 +44,12 @@ def read_video(folder: Path) -> str | None:
     from ssvh_model.progress import no_progress
     from ssvh_model.video.container import UnreadableVideo
     from ssvh_model.video.decoding import sample_frames
+    from ssvh_model.video.places import LocalPlace
     from ssvh_model.video.shard_extraction import encode_thumbnail
 
-    path = next(
-        iter(find_videos(folder)[0]), "clip.mp4"
-    )  # a name that a list may have, and that is not there
-    (video,) = look_into(folder, [Video(id=path, path=path)], 1, no_progress)
+    place = LocalPlace(folder)
+    path = next(iter(find_videos(place)[0]), "clip.mp4")  # a name that a list may have, and that is not there
+    (video,) = look_into(place, [Video(id=path, path=path)], 1, no_progress)
     if not video.usable:
         return video.reason
     try:
@@ -202,11 +202,13 @@ def read_labels(folder: Path) -> None:
     from ssvh_model.corpus.splits import SplitSpec, assign_splits
     from ssvh_model.manifest import read_manifest, write_manifest
     from ssvh_model.progress import no_progress
+    from ssvh_model.video.places import LocalPlace
 
     columns = FolderColumns(
         **dict(zip(("file", "label", "fine_label", "group", "split"), CSV_COLUMNS, strict=True))
     )
-    videos = scan_folder(folder, labels_csv="labels.csv", columns=columns, workers=1, progress=no_progress)
+    place = LocalPlace(folder)
+    videos = scan_folder(place, labels_csv="labels.csv", columns=columns, workers=1, progress=no_progress)
     assign_splits([video for video in videos if video.usable], SplitSpec(0.1, 0.2, 0.2, (), ()), seed=1)
     write_manifest(folder / "manifest.csv", videos)
     read_manifest(folder / "manifest.csv")

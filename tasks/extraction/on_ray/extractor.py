@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
+from ssvh_model.files import is_address
 from ssvh_model.manifest import Video
-from ssvh_model.video.places import VideoAway
+from ssvh_model.remote_folder import StorageAway
 from tasks.extraction.chosen_backbone import BackboneChoice
 from tasks.extraction.on_ray import node
 from tasks.extraction.on_ray.cluster import Room, connected, room_for, size_of_tasks
@@ -101,7 +102,7 @@ class RayExtractor:
             "num_gpus": self._size.gpus,
             "max_retries": RETRIES,
             "max_calls": 0,
-            "retry_exceptions": [VideoAway],
+            "retry_exceptions": [StorageAway],
         }
         return ray.remote(**options)(function)
 
@@ -122,13 +123,13 @@ class RayExtractor:
 
 @contextlib.contextmanager
 def ray_extractor(
-    params: Params, root: Path, settings: ExtractionSettings, say: Callable[[str], None]
+    params: Params, root: str, settings: ExtractionSettings, say: Callable[[str], None]
 ) -> Iterator[RayExtractor]:
     """Connect to the cluster of `running.ray.address` and have it load the backbone.
 
     Args:
         params: section features, and of `running` what concerns Ray, `device` and `workers`.
-        root: the folder of the videos; `running.ray.videos` says where else the nodes find them.
+        root: the folder of the videos, or its address; `running.ray.videos` says where else the nodes find them.
         settings: what else features follow from.
         say: takes a line.
 
@@ -136,7 +137,7 @@ def ray_extractor(
         UserError: Ray is not installed, there is no such cluster, or a node can't load the backbone.
     """
     running = params.running
-    videos = running.ray.videos or str(root.resolve())
+    videos = running.ray.videos or (root if is_address(root) else str(Path(root).resolve()))
     backbone = BackboneChoice.of(params)
     device = "cpu" if backbone.for_processors else running.device
     work = NodeWork(videos, backbone, device, settings, versions={})
@@ -151,7 +152,7 @@ def _value(reference: Any, name: str) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, VideoAway):
+        if isinstance(error.cause, StorageAway):
             raise ServiceAway(str(error.cause)) from None
         raise (error.cause if isinstance(error.cause, UserError) else error) from None
     except ray.exceptions.RayError as error:

@@ -13,6 +13,7 @@ from ssvh_model.files import sha256_of
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from ssvh_model.progress import no_progress
 from ssvh_model.video.encoding import write_video
+from ssvh_model.video.places import LocalPlace
 
 FILE_AND_LABEL = FolderColumns(file="file", label="label", fine_label=None, group=None, split=None)
 
@@ -25,7 +26,8 @@ def add_video(path: Path, frames: int = 4) -> Path:
 def scan(
     root: Path, labels_csv: str | None = None, columns: FolderColumns = FILE_AND_LABEL
 ) -> dict[str, Video]:
-    videos = scan_folder(root, labels_csv=labels_csv, columns=columns, workers=2, progress=no_progress)
+    place = LocalPlace(root)
+    videos = scan_folder(place, labels_csv=labels_csv, columns=columns, workers=2, progress=no_progress)
     assert [video.path for video in videos] == sorted(video.path for video in videos)
     assert len({video.id for video in videos}) == len(videos)
     write_manifest(root / ".manifest.csv", videos)
@@ -195,7 +197,7 @@ def test_an_unknown_split_is_named(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a folder"):
+    with pytest.raises(UserError, match="there is no folder"):
         scan(tmp_path / "nothing")
     with pytest.raises(UserError, match=r"no videos found; looked for files that end in \.mp4"):
         scan(tmp_path)
@@ -207,7 +209,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
 def test_the_webcam_clips_are_found_by_their_labels_csv(shared: Path) -> None:
     from ssvh_model.corpus.folder import _read_csv, find_videos
 
-    root = shared / "data" / "asl_webcam"
+    root = LocalPlace(shared / "data" / "asl_webcam")
     columns = FolderColumns(file="clip", label="class", fine_label=None, group="block", split=None)
     paths, outside = find_videos(root)
     lines = _read_csv(root, "labels.csv", columns, paths)

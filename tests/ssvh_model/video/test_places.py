@@ -11,8 +11,9 @@ import pytest
 from ssvh_model.errors import UserError
 from ssvh_model.files import sha256_of
 from ssvh_model.manifest import Video
+from ssvh_model.remote_folder import StorageAway
 from ssvh_model.video.container import UnreadableVideo
-from ssvh_model.video.places import VideoAway, place_of
+from ssvh_model.video.places import place_of
 from tests.services import Service, s3_service
 
 CONTENT = b"content"
@@ -42,6 +43,12 @@ def test_a_bucket(s3: Service, tmp_path: Path) -> None:
     video = Video(id="b", path="a/b.mp4", sha256=sha256_of(tmp_path / "b.mp4"))
     place = place_of("s3://corpus/films/")
     place.check()
+    assert place.files() == (["a/b.mp4"], []) and place.read("a/b.mp4") == CONTENT
+    assert place.has_file("a/b.mp4") and not place.has_file("a/c.mp4")
+    assert (
+        place.name_of("a/b.mp4") == "s3://corpus/films/a/b.mp4" and place.name_of("") == "s3://corpus/films"
+    )
+    assert place.path_in("s3://corpus/films/a/b.mp4") == place.path_in("a/b.mp4") == "a/b.mp4"
     with place.opened(video) as path:
         assert path.name == "b.mp4" and path.read_bytes() == CONTENT
     assert not path.parent.exists()
@@ -63,9 +70,12 @@ def test_a_bucket(s3: Service, tmp_path: Path) -> None:
             place_of(address).check()
 
     s3.kill()
-    with pytest.raises(VideoAway, match=r"s3://corpus/films/a/b\.mp4: can't be fetched"), place.opened(video):
+    with (
+        pytest.raises(StorageAway, match=r"s3://corpus/films/a/b\.mp4: can't be fetched"),
+        place.opened(video),
+    ):
         pass
-    with pytest.raises(VideoAway, match=r"s3://corpus/films2: can't be looked at"):
+    with pytest.raises(StorageAway, match=r"s3://corpus/films2: can't be looked at"):
         place_of("s3://corpus/films2").check()
 
 
@@ -73,6 +83,12 @@ def test_a_folder(tmp_path: Path) -> None:
     (tmp_path / "b.mp4").write_bytes(CONTENT)
     place = place_of(str(tmp_path))
     place.check()
+    assert place.files() == (["b.mp4"], []) and place.read("b.mp4") == CONTENT
+    assert place.has_file("b.mp4") and not place.has_file("c.mp4")
+    assert (
+        place.name_of("b.mp4") == str(tmp_path / "b.mp4")
+        and place.path_in(str(tmp_path / "b.mp4")) == "b.mp4"
+    )
     with place.opened(Video(id="b", path="b.mp4")) as path:
         assert path == tmp_path / "b.mp4"
     with pytest.raises(UserError, match="there is no folder"):

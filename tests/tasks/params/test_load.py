@@ -322,6 +322,15 @@ def test_the_splits_of_an_evaluation_must_be_those_of_the_published_data_set(tmp
     assert load(tmp_path, content).evaluate.query == ("database",)
 
 
+def test_published_features_are_on_this_machine(tmp_path: Path) -> None:
+    content = changed("corpus.path", "s3://corpus/fcvid")
+    assert load(tmp_path, content).corpus.path == "s3://corpus/fcvid"
+    content["corpus"]["source"] = "published"
+    assert message(tmp_path, content).startswith(
+        "corpus.path is s3://corpus/fcvid; allowed for corpus.source published is a folder of this machine"
+    )
+
+
 def test_every_published_data_set_can_be_chosen(tmp_path: Path) -> None:
     content = changed("corpus.source", "published")
     content["evaluate"]["query"] = ["query", "database"]

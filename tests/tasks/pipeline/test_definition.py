@@ -26,6 +26,13 @@ def test_templates_are_filled(project: Path) -> None:
     assert second.outputs == (Path("states/round-2"), Path("runs/p2set-2.json"))
 
 
+def test_an_address_is_no_path_of_this_machine(project: Path) -> None:
+    pipeline = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(pipeline.replace("code", "'s3://corpus/films'"))
+    second = {stage.name: stage for stage in read_definitions()}["p2set@2"]
+    assert (second.inputs, second.addresses) == ((Path("states/round-1"),), ("s3://corpus/films",))
+
+
 def test_options_of_an_output_do_not_matter(project: Path) -> None:
     last = read_definitions()[-1]
     assert last.outputs == (Path("pictures"), Path("runs/evaluate.json"), Path("metrics/evaluation.json"))

@@ -38,7 +38,7 @@ SAME = [
 @pytest.fixture
 def laid_out(tmp_path: Path) -> Path:
     (tmp_path / "clips").mkdir()
-    lay_out_project(tmp_path / "p", tmp_path / "clips")
+    lay_out_project(tmp_path / "p", str(tmp_path / "clips"))
     return tmp_path / "p"
 
 
@@ -93,6 +93,11 @@ def test_without_a_folder_of_videos_the_project_has_its_own(tmp_path: Path) -> N
     lay_out_project(tmp_path / "empty", None)
     assert load_params(tmp_path / "empty/params.yaml").corpus.path == "videos"
     assert (tmp_path / "empty/videos").is_dir()
+
+
+def test_the_videos_may_be_elsewhere(tmp_path: Path) -> None:
+    lay_out_project(tmp_path / "p", "s3://corpus/films")
+    assert load_params(tmp_path / "p/params.yaml").corpus.path == "s3://corpus/films"
 
 
 def test_the_other_files_are_the_repositorys(laid_out: Path) -> None:
@@ -172,7 +177,7 @@ def test_what_is_refused(
     Path("full").mkdir()
     Path("full/file").write_text("mine")
     with pytest.raises(UserError, match=message):
-        lay_out_project(Path(folder), Path(videos) if videos else None)
+        lay_out_project(Path(folder), videos)
     assert sorted(os.listdir()) == ["full"]
     assert Path("full/file").read_text() == "mine"
 

@@ -21,7 +21,7 @@ PRESET, OTHER = Path("presets/paper.yaml"), Path("presets/few-recordings.yaml")
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "clips").mkdir()
-    lay_out_project(tmp_path / "p", tmp_path / "clips")
+    lay_out_project(tmp_path / "p", str(tmp_path / "clips"))
     monkeypatch.chdir(tmp_path / "p")
     return tmp_path / "p"
 
