@@ -113,9 +113,8 @@ class LocalPlace:
                 if name.startswith("."):
                     continue
                 path = Path(folder, name)
-                real = Path(
-                    os.path.realpath(path)
-                )  # of a link to itself that too, which `resolve` does not like
+                # Of a link to itself that too, which `resolve` does not like.
+                real = Path(os.path.realpath(path))
                 relative = path.relative_to(self.root).as_posix()
                 (inside if real.is_relative_to(real_root) else outside).append(relative)
         return sorted(inside), sorted(outside)

@@ -180,6 +180,11 @@ def test_videos_are_fetched_from_s3(cluster: NodesOnThisMachine, objects: str, t
     ]
     assert read_all(tmp_path / "ray") == read_all(tmp_path / "local")
 
+    # Where the corpus itself is there, the nodes need to be told nothing.
+    alone = {"corpus.path": "s3://corpus/films"}
+    assert extract(on(cluster, **alone), videos, tmp_path / "alone") == local
+    assert read_all(tmp_path / "alone") == read_all(tmp_path / "local")
+
     elsewhere = {**remote, "running.ray.videos": "s3://corpus/elsewhere"}
     with pytest.raises(
         UserError, match=r"^node .*: there is no folder s3://corpus/elsewhere; every node needs"
