@@ -1,4 +1,4 @@
-"""How well a clip that was cut out of a film is found, and where: by segments of several lengths, by codes alone and with `--rerank features`.
+"""How well a clip that was cut out of a film is found, and where: by segments of several lengths and by shots, by codes alone and with `--rerank features`.
 
     python benchmarks/moments.py
     python benchmarks/moments.py --films 100 --seconds 8
@@ -31,7 +31,8 @@ from ssvh_model.features import FeatureFile
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.searcher import Hit, Searcher
 from ssvh_model.moments.rerank import Rerank
-from ssvh_model.moments.segments import EvenSegments
+from ssvh_model.moments.segments import EvenSegments, Segments
+from ssvh_model.moments.shots import Shots
 from ssvh_model.progress import no_progress
 from ssvh_model.retrieval.gmap import MAP_KS, gmap
 from ssvh_model.video.decoding import sample_frames
@@ -46,7 +47,13 @@ from tasks.params.sections import Params
 from tasks.registry.find_hasher import find_hasher
 
 CLIPS_A_FILM = 10
-SETTINGS = (None, (2.0, 0.5), (4.0, 0.5), (10.0, 0.5))  # seconds and overlap; None for whole films
+SETTINGS: tuple[Segments | None, ...] = (  # None for whole films
+    None,
+    EvenSegments(2.0, 0.5),
+    EvenSegments(4.0, 0.5),
+    EvenSegments(10.0, 0.5),
+    Shots(),
+)
 RERANKS: tuple[Rerank, ...] = ("none", "features")
 NEAR = 1.0  # seconds by which a found place may be off
 QUALITY = 20
@@ -107,14 +114,11 @@ def make_cuts(films: list[Path], count: int, seconds: float, folder: Path) -> li
     return cuts
 
 
-def make_index(
-    folder: Path, films: Path, hasher: Path, cut: tuple[float, float] | None, params: Params
-) -> float:
+def make_index(folder: Path, films: Path, hasher: Path, segments: Segments | None, params: Params) -> float:
     """An index of films, cut into segments; how many seconds that took."""
     began = time.perf_counter()
     source = find_hasher(str(hasher), model="")
     videos = find_given_videos([films], params, label="film", progress=no_progress)
-    segments = None if cut is None else EvenSegments(*cut)
     encoded = encode_videos(videos, source, params, segments=segments, progress=lambda what: no_progress)
     index = IndexFolder(folder)
     with index.alone():
@@ -187,12 +191,15 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=40)
     parser.add_argument("--cuts", type=int, default=50, help="queries of each length")
     parser.add_argument("--seconds", type=float, nargs="+", default=[4.0, 10.0], help="lengths of queries")
+    parser.add_argument(
+        "--folder", type=Path, help="where clips and films are made, and stay; clips that are there are taken"
+    )
     parser.add_argument("--name", default="moments", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     params = load_params()
     results: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+        folder = arguments.folder or Path(temporary)
         make_trained_index(folder)
         hasher = folder / "hasher"
         films = make_films(folder, arguments.films, params)
@@ -200,14 +207,14 @@ def main() -> None:
             seconds: make_cuts(films, arguments.cuts, seconds, folder / f"cuts-{seconds}")
             for seconds in arguments.seconds
         }
-        for number, cut in enumerate(SETTINGS):
+        for number, segments in enumerate(SETTINGS):
             index = folder / f"index-{number}"
-            taken = make_index(index, folder / "films", hasher, cut, params)
+            taken = make_index(index, folder / "films", hasher, segments, params)
             searcher = Searcher(index)
             for seconds, made in cuts.items():
                 for rerank in RERANKS:
                     found = {
-                        "segments": "whole" if cut is None else {"seconds": cut[0], "overlap": cut[1]},
+                        "segments": named(segments),
                         "rows": len(searcher),
                         "query_seconds": seconds,
                         "rerank": rerank,
@@ -230,13 +237,20 @@ def main() -> None:
     )
 
 
+def named(segments: Segments | None) -> str | dict[str, float]:
+    """As `index.segments` has it."""
+    if segments is None:
+        return "whole"
+    return "shots" if isinstance(segments, Shots) else dict(vars(segments))
+
+
 def show(results: list[dict[str, Any]], demo: dict[str, Any]) -> None:
     """Print both tables."""
     table = Table("segments", "rows", "query", "rerank", "recall@1", "@10", "@1, within 1 s", "off", "ms")
     for row in results:
         cut = row["segments"]
         table.add_row(
-            cut if cut == "whole" else f"{cut['seconds']:g} s, {cut['overlap']:g}",
+            cut if isinstance(cut, str) else f"{cut['seconds']:g} s, {cut['overlap']:g}",
             str(row["rows"]),
             f"{row['query_seconds']:g} s",
             row["rerank"],

@@ -30,6 +30,8 @@ from tests.serving import moving_picture
 SIZE, FRAMES, RATE = 64, 8, 8
 FILMS, SCENES, SCENE = 3, 6, 2.0  # scenes of a film, seconds each
 SEGMENTS = {"seconds": 2.0, "overlap": 0.5}
+SHOTS = (3.0, 2.5, 4.0, 3.5, 2.0, 12.0, 3.0)  # seconds of those of a film that is cut into shots
+SLOWLY = 4  # frames in which they move as far as others in one
 
 
 def silent(_: str) -> Progress:
@@ -40,6 +42,33 @@ def scenes(film: int) -> np.ndarray:
     """The frames of a film."""
     parts = [moving_picture(100 * film + number, frames=int(SCENE * RATE)) for number in range(SCENES)]
     return np.concatenate(parts)
+
+
+def shots(film: int) -> np.ndarray:
+    """The frames of a film of shots that are of several lengths. They move slowly: frames between those on a grid are like these."""
+    parts = []
+    for number, seconds in enumerate(SHOTS):
+        frames = int(seconds * RATE)
+        picture = moving_picture(1000 + 100 * film + number, frames=-(-frames // SLOWLY))
+        parts.append(picture.repeat(SLOWLY, axis=0)[:frames])
+    return np.concatenate(parts)
+
+
+def cut_shots(folder: Path, film: int, start: float, seconds: float) -> Path:
+    """A clip out of a film of `write_shots`, encoded again."""
+    first = round(start * RATE)
+    path = folder / f"cuts/shots-{film}-{start:g}-{seconds:g}.mp4"
+    path.parent.mkdir(exist_ok=True)
+    write_video(path, shots(film)[first : first + round(seconds * RATE)], rate=Fraction(RATE), quality=18)
+    return path
+
+
+def write_shots(folder: Path) -> None:
+    """Films of `shots` in `shots`, three."""
+    for film in range(FILMS):
+        path = folder / "shots" / f"shots-{film}.mp4"
+        path.parent.mkdir(exist_ok=True)
+        write_video(path, shots(film), rate=Fraction(RATE), quality=18)
 
 
 def cut(folder: Path, film: int, start: float, seconds: float) -> Path:
@@ -73,10 +102,10 @@ def make_films(folder: Path) -> None:
         save_hasher(hashing, hasher, meta)
 
 
-def start_index(place: str = str(paths.INDEX)) -> Params:
+def start_index(place: str = str(paths.INDEX), segments: object = SEGMENTS) -> Params:
     """In the folder of a project that `make_films` has filled: params.yaml that cuts films, and an index of the clip by the first hasher."""
     text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
-    text = text.replace("workers: 0  ", "workers: 2  ").replace("segments: whole", f"segments: {SEGMENTS}")
+    text = text.replace("workers: 0  ", "workers: 2  ").replace("segments: whole", f"segments: {segments}")
     paths.PARAMS.write_text(text, encoding="utf-8")
     params = load_params()
     source = find_hasher("./hasher-1", model="")

@@ -121,7 +121,7 @@ class Searcher:
 
         def ask(state: _State) -> list[Hit]:
             films = state.snapshot.films
-            query = read_query(state.encoder, Path(path), [] if films is None else films.lengths)
+            query = read_query(state.encoder, Path(path), [] if films is None else films.cuttings)
             return state.hits([query], count, group, rerank)[0]
 
         return self._asked(ask)

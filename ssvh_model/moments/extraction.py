@@ -20,7 +20,7 @@ from ssvh_model.locks import hold_lock
 from ssvh_model.manifest import Video
 from ssvh_model.moments.film_features import FilmFacts, write_film_features
 from ssvh_model.moments.grid import GridFrames, grid_sizes, prepared_batches
-from ssvh_model.moments.segments import EvenSegments
+from ssvh_model.moments.segments import Segments
 from ssvh_model.progress import Progress
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.container import UnreadableVideo
@@ -47,7 +47,7 @@ def extract_films(
     videos: Sequence[Video],
     root: Path,
     backbone: Backbone,
-    segments: EvenSegments,
+    segments: Segments,
     *,
     frames: int,
     batch_size: int,
@@ -61,7 +61,7 @@ def extract_films(
     gives the same bytes on one machine, whatever `workers` and the other films are.
 
     Args:
-        videos: usable, and longer than a segment.
+        videos: usable, and so long that they are cut.
         root: the folder that the videos' paths are relative to.
         backbone: the image network.
         segments: how films are cut.
@@ -120,7 +120,7 @@ class _FilmExtraction:
     video: Video
     root: Path
     backbone: Backbone
-    segments: EvenSegments
+    segments: Segments
     frames: int
     batch_size: int
     networks: ThreadPoolExecutor
@@ -130,25 +130,32 @@ class _FilmExtraction:
         """Make the file if it is not there; "" or why it can't be made."""
         if is_finished(path, key):
             return ""
-        step = self.segments.step(self.frames)
         try:
-            grid = GridFrames(self.root / self.video.path, step, grid_sizes(self.backbone))
-            if len(grid) < self.frames:  # its header says that it is a little longer than it is
-                step = grid.seconds / self.frames
-                grid = GridFrames(self.root / self.video.path, step, grid_sizes(self.backbone))
-            facts = FilmFacts(
-                id=self.video.id,
-                sha256=self.video.sha256,
-                meta=self.backbone.meta,
-                frames=self.frames,
-                step=step,
-                seconds=grid.seconds,
-                firsts=self.segments.firsts(len(grid), self.frames),
-            )
-            write_film_features(path, facts, self._features(grid), key=key)
+            grid = self._grid(self.segments.step(self.frames))
+            if len(grid) < self.frames:  # it is short, or shorter than its header says
+                grid = self._grid(grid.seconds / self.frames)
+            write_film_features(path, self._features(grid), lambda: self._facts(grid), key=key)
         except UnreadableVideo as error:
             return error.reason
         return ""
+
+    def _grid(self, step: float) -> GridFrames:
+        path, sizes = self.root / self.video.path, grid_sizes(self.backbone)
+        return GridFrames(path, step, sizes, cuts_from=self.segments.cuts_from)
+
+    def _facts(self, grid: GridFrames) -> FilmFacts:
+        spans = self.segments.spans(
+            len(grid), self.frames, step=grid.step, seconds=grid.seconds, cuts=grid.cuts
+        )
+        return FilmFacts(
+            id=self.video.id,
+            sha256=self.video.sha256,
+            meta=self.backbone.meta,
+            frames=self.frames,
+            step=grid.step,
+            seconds=grid.seconds,
+            spans=spans,
+        )
 
     def _features(self, grid: GridFrames) -> Iterator[np.ndarray]:
         ahead: deque[Future[Tensor]] = deque()

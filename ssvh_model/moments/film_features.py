@@ -1,8 +1,8 @@
-"""Feature files of films: the features of one film's frames on its grid, and where its segments begin."""
+"""Feature files of films: the features of one film's frames on its grid, and where its segments are."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from ssvh_model.files import atomic_path
 from ssvh_model.hdf5 import checked_data_set, damage_reported, native, open_hdf5, read_texts, write_texts
 
 WHAT = "feature file of a film"
+SPANS, FIRSTS = "spans", "firsts"  # data sets: seconds; frames of the grid, in older files
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class FilmFacts:
         frames: M, frames of a segment.
         step: seconds between two frames.
         seconds: of the film.
-        firsts: first frame of each segment, [segments] int64, ascending from 0.
+        spans: seconds at which the segments start and end, [segments, 2] float64, ascending from 0.
     """
 
     id: str
@@ -37,27 +38,38 @@ class FilmFacts:
     frames: int
     step: float
     seconds: float
-    firsts: np.ndarray
+    spans: np.ndarray
 
-    def spans(self) -> np.ndarray:
-        """Seconds at which the segments start and end, [segments, 2] float32."""
-        starts = self.firsts * self.step
-        return np.stack([starts, starts + self.frames * self.step], axis=1).astype(np.float32)
+
+def grid_frames(spans: np.ndarray, step: float, frames: int) -> np.ndarray:
+    """The frames of a grid that segments look at, even in their time; where there are fewer, some come several times.
+
+    Args:
+        spans: seconds at which the segments start and end, [segments, 2].
+        step: seconds between two frames of the grid.
+        frames: M, of each segment.
+
+    Returns:
+        [segments, M] int64. The last one may lie just behind the grid, which ends with the last whole step of a video.
+    """
+    starts, ends = spans[:, :1], spans[:, 1:]
+    times = starts + (np.arange(frames) + 0.5) / frames * (ends - starts)
+    return np.floor(times / step + 1e-6).astype(np.int64)
 
 
 def write_film_features(
-    path: Path, facts: FilmFacts, batches: Iterable[np.ndarray], *, key: str = ""
+    path: Path, batches: Iterable[np.ndarray], facts: Callable[[], FilmFacts], *, key: str = ""
 ) -> None:
     """Write a film's features as they come, atomically.
 
     Args:
         path: the file.
-        facts: about the film.
         batches: features, [n, D] float16 each.
+        facts: gives what is said about the film; asked when the batches have ended.
         key: what the contents follow from (`is_finished`).
 
     Raises:
-        ValueError: the frames are fewer than a segment has.
+        ValueError: the frames are fewer than the segments need.
     """
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         features: h5py.Dataset | None = None
@@ -69,20 +81,28 @@ def write_film_features(
                 )
             features.resize(len(features) + len(batch), axis=0)
             features[-len(batch) :] = batch
-        if features is None or len(features) < facts.firsts[-1] + facts.frames:
+        about = facts()
+        if features is None or not _fits(about, len(features)):
             raise ValueError(
                 f"{0 if features is None else len(features)} frames are fewer than the segments need"
             )
-        file["firsts"] = facts.firsts
+        file[SPANS] = about.spans
         # Named as in the feature files of whole videos.
-        write_texts(file, "ids", [facts.id])
-        write_texts(file, "sha256", [facts.sha256])
-        file.attrs.update(key=key, step=facts.step, seconds=facts.seconds)
-        write_meta(file, facts.meta, frames=facts.frames, sampling="grid")
+        write_texts(file, "ids", [about.id])
+        write_texts(file, "sha256", [about.sha256])
+        file.attrs.update(key=key, step=about.step, seconds=about.seconds)
+        write_meta(file, about.meta, frames=about.frames, sampling="grid")
+
+
+def _fits(facts: FilmFacts, count: int) -> bool:
+    """Whether the segments lie in a film of `count` frames on its grid, and what is left of it after the last whole step."""
+    return bool(facts.spans[-1, 1] / facts.step <= count + 1)
 
 
 class FilmFile:
     """Read-only view on a film's feature file.
+
+    One that was written before segments could be of several lengths says where they begin on the grid.
 
     Attributes:
         path: where the file is.
@@ -101,9 +121,12 @@ class FilmFile:
             raise UserError(f"{path}: no such feature file") from None
         with damage_reported(path, WHAT):
             self._features = checked_data_set(self._file, "features")
-            firsts = native(checked_data_set(self._file, "firsts")[:])
+            name = SPANS if SPANS in self._file else FIRSTS
+            stored = native(checked_data_set(self._file, name)[:]).astype(np.float64)
             attributes = self._file.attrs
             frames, step = int(attributes["frames"]), float(attributes["step"])
+            if name == FIRSTS and stored.ndim == 1:
+                stored = np.stack([stored * step, (stored + frames) * step], axis=1)
             self.facts = FilmFacts(
                 id=read_texts(self._file, "ids")[0],
                 sha256=read_texts(self._file, "sha256")[0],
@@ -111,18 +134,21 @@ class FilmFile:
                 frames=frames,
                 step=step,
                 seconds=float(attributes["seconds"]),
-                firsts=firsts.astype(np.int64),
+                spans=stored,
             )
             fits = (
                 self._features.ndim == 2
-                and firsts.ndim == 1
-                and len(firsts) > 0
+                and len(self._features) > 0
+                and stored.ndim == 2
+                and stored.shape[1:] == (2,)
+                and len(stored) > 0
                 and frames > 0
                 and 0 < step < float("inf")
                 and 0 < self.facts.seconds < float("inf")
-                and firsts[0] == 0
-                and bool((np.diff(firsts) > 0).all())
-                and firsts[-1] + frames <= len(self._features)
+                and stored[0, 0] == 0
+                and bool((np.diff(stored, axis=0) > 0).all())
+                and bool((stored[:, 0] < stored[:, 1]).all())
+                and _fits(self.facts, len(self._features))
             )
         if not fits:
             raise UserError(
@@ -149,10 +175,10 @@ class FilmFile:
         Raises:
             UserError: the file is damaged there.
         """
-        firsts = self.facts.firsts[numbers]
-        low, high = int(firsts.min()), int(firsts.max()) + self.facts.frames
-        frames = self.read(low, high - low)
-        return frames[(firsts - low)[:, None] + np.arange(self.facts.frames)]
+        facts = self.facts
+        wanted = np.minimum(grid_frames(facts.spans[numbers], facts.step, facts.frames), len(self) - 1)
+        low = int(wanted.min())
+        return self.read(low, int(wanted.max()) + 1 - low)[wanted - low]
 
 
 def is_film_file(path: Path) -> bool:
@@ -163,4 +189,4 @@ def is_film_file(path: Path) -> bool:
         UserError: it is not HDF5, or damaged.
     """
     with damage_reported(path, WHAT), open_hdf5(path, WHAT) as file:
-        return "firsts" in file
+        return SPANS in file or FIRSTS in file

@@ -7,7 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-NEAR_SECONDS = 0.01  # up to which two segments are of one length
+from ssvh_model.moments.cutting import Cutting
+from ssvh_model.moments.segments import NEAR_SECONDS
+
 LENGTHS = 4  # of segments that a query is cut into; the most frequent ones of an index
 
 
@@ -54,19 +56,37 @@ class FilmRows:
         several: np.ndarray = counts[self.first_rows] > 1
         return several
 
-    def are_segments_of(self, seconds: float) -> np.ndarray:
-        """Which rows are of videos that have several, and of that length, [n] bool."""
-        if seconds not in self._of_length:
+    @cached_property
+    def is_shot(self) -> np.ndarray:
+        """Which rows are of videos that are cut into shots, [n] bool.
+
+        Shots follow each other. Of segments of one length some overlap, at least the last two, unless the video is by chance a multiple of
+        one that is exact to a hundredth of a second and `overlap` is 0.
+        """
+        ordered, films = self.spans[self._order], self._sorted_firsts
+        overlap = (films[1:] == films[:-1]) & (ordered[1:, 0] < ordered[:-1, 1] - NEAR_SECONDS)
+        even = np.zeros(len(films), dtype=bool)
+        even[films[1:][overlap]] = True
+        shots: np.ndarray = self.is_segment & ~even[self.first_rows]
+        return shots
+
+    def are_cut(self, cutting: Cutting) -> np.ndarray:
+        """Which rows are of videos that have several, and are cut in that way, [n] bool."""
+        if cutting == "shots":
+            return self.is_shot
+        if cutting not in self._of_length:
             lengths = self.spans[:, 1] - self.spans[:, 0]
-            self._of_length[seconds] = self.is_segment & (np.abs(lengths - seconds) <= NEAR_SECONDS)
-        return self._of_length[seconds]
+            near = np.abs(lengths - cutting) <= NEAR_SECONDS
+            self._of_length[cutting] = self.is_segment & ~self.is_shot & near
+        return self._of_length[cutting]
 
     @cached_property
-    def lengths(self) -> list[float]:
-        """Seconds of a segment, those by which most films are cut, longest first."""
+    def cuttings(self) -> list[Cutting]:
+        """How its films are cut: into shots, and the most frequent lengths of segments, longest first."""
+        shots: list[Cutting] = ["shots"] if self.is_shot.any() else []
         # A film's first segment tells it exactly; later ones end at numbers whose last digits are rounded away.
-        firsts = np.unique(self.first_rows[self.is_segment])
+        firsts = np.unique(self.first_rows[self.is_segment & ~self.is_shot])
         ends = self.spans[firsts, 1].astype(np.float64)
         lengths, counts = np.unique(np.round(ends, 4), return_counts=True)
         frequent = np.argsort(-counts, kind="stable")[:LENGTHS]
-        return sorted((float(lengths[place]) for place in frequent), reverse=True)
+        return [*shots, *sorted((float(lengths[place]) for place in frequent), reverse=True)]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssvh_model.moments.cuts import CutScores
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.container import PacketTable, UnreadableVideo, open_video, read_packets
 from ssvh_model.video.decoding import SampledFrames, Sizes
@@ -32,17 +33,29 @@ class GridFrames:
         step: seconds between two frames.
         sizes: of the pictures, as `sample_frames` has them.
         most: frames at most; None for all.
+        cuts_from: score from which on a frame is a cut (`CutScores`); None if cuts are not looked for.
 
     Attributes:
+        step: as given.
         seconds: from the first frame to the end of the last one.
         remark: "" or what is wrong with the file; whole only after the last frame.
+        cuts: seconds and scores of the cuts, [n, 2] float64, ascending; whole only after the last frame.
 
     Raises:
         UnreadableVideo: with the reason. Iterating, too, when fewer than `LEAST_DECODED` of the frames decode.
     """
 
-    def __init__(self, path: Path, step: float, sizes: Sizes, *, most: int | None = None) -> None:
-        self._path, self._sizes = path, sizes
+    def __init__(
+        self,
+        path: Path,
+        step: float,
+        sizes: Sizes,
+        *,
+        most: int | None = None,
+        cuts_from: float | None = None,
+    ) -> None:
+        self.step, self.cuts = step, np.empty((0, 2))
+        self._path, self._sizes, self._cuts_from = path, sizes, cuts_from
         with open_video(path) as (container, stream):
             table = read_packets(container, stream)
             times = _seconds(table, float(stream.time_base or 0), float(stream.average_rate or 0))
@@ -51,8 +64,9 @@ class GridFrames:
         count = max(1, int(self.seconds / step + 1e-6))
         count = count if most is None else min(count, most)
         places = np.searchsorted(times, (np.arange(count) + 0.5) * step + 1e-6, side="right") - 1
-        self._by_time = table.ordered
-        self._wanted = table.presentation[places] if table.ordered else places
+        self._by_time, self._times = table.ordered, times
+        self._keys = table.presentation if table.ordered else np.arange(len(times))
+        self._wanted = self._keys[places]
         self.remark = table.remark
 
     def __len__(self) -> int:
@@ -61,13 +75,18 @@ class GridFrames:
     def __iter__(self) -> Iterator[Picture]:
         wanted = self._wanted.tolist()
         place, replaced = 0, 0
+        least = self._cuts_from
+        scores = None if least is None else CutScores()
+        cuts: list[tuple[float, float]] = []
         picture: Picture | None = None
         with open_video(self._path) as (container, stream):
             reader = FrameReader(container, stream, *self._sizes)
-            if self._by_time:
+            if self._by_time and not scores:
                 reader.wanted = set(wanted)
             for number, frame in enumerate(reader):
                 key = frame.pts if self._by_time and frame.pts is not None else number
+                if scores and least and (score := scores.next(frame)) >= least:
+                    cuts.append((self._second_of(key), score))
                 if key < wanted[place]:
                     continue
                 picture = reader.picture(frame)
@@ -77,6 +96,7 @@ class GridFrames:
                     yield picture
                 if place == len(wanted):
                     break
+        self.cuts = np.array(cuts).reshape(-1, 2)
         if picture is None:
             raise UnreadableVideo(f"none of its frames decodes{reader.first_error}")
         replaced += len(wanted) - place
@@ -87,6 +107,10 @@ class GridFrames:
             self.remark = "; ".join(filter(None, [self.remark, lost]))
         for _ in range(len(wanted) - place):
             yield picture
+
+    def _second_of(self, key: int) -> float:
+        """When a frame is shown, seconds after the first one."""
+        return float(self._times[min(int(np.searchsorted(self._keys, key)), len(self._times) - 1)])
 
 
 def _seconds(table: PacketTable, time_base: float, average_rate: float) -> np.ndarray:

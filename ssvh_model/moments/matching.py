@@ -2,6 +2,9 @@
 
 A query that is longer than a segment votes for places: where its segment j, t_j seconds after its start, is like the segment of a film
 that starts at s_r, the query would start at s_r - t_j in the film. The place counts at which the segments are nearest on average.
+
+Shots are of many lengths, and the query's first and last are parts of the film's. But its cuts are the film's, too: laid on each other, they
+give the place exactly.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from ssvh_model.moments.film_rows import FilmRows
-from ssvh_model.moments.query import Query, QueryPart
+from ssvh_model.moments.query import Query, QueryPart, QueryShots
 from ssvh_model.retrieval.hamming import as_words, hamming_distances
 
 GROWTH = 4  # by which more rows are asked for while they are of too few videos
@@ -21,6 +24,9 @@ ASKED = 32  # segments of a query that are searched for to find likely films
 ROWS_EACH = 100  # rows that each of them finds
 FILMS = 50  # likely films whose places are compared, or twice as many as are wanted
 LEAST_PAIRS = 0.5  # of the pairs of segments at the best place, that another place must have
+LEAST_INSIDE = 0.5  # of a query's seconds, that must lie in the film
+PAIRS_EACH = 16  # shots of a film that are laid on each of the query's
+NEAR_CUTS = 0.1  # seconds up to which two cuts are one
 
 Group = Literal["video", "none"]
 # Finds so many rows for each of some codes, nearest first, and their distances, [q, count] each; fewer, or -1, where there are no more.
@@ -78,9 +84,9 @@ def find_moments(query: Query, rows: Rows, count: int, group: Group) -> list[Mom
     found: list[Moment] = []
     if rows.films is not None:
         for part in query.parts:
-            others = ~rows.films.are_segments_of(part.seconds)
+            others = ~rows.films.are_cut(part.cutting)
             by_the_whole = others if by_the_whole is None else by_the_whole & others
-            found += _in_order(part, query.seconds, rows, count, group)
+            found += _in_films(part, query.seconds, rows, count, group)
     if by_the_whole is None or by_the_whole.any():
         found += _by_the_whole(query.code, rows, count, group, by_the_whole)
     found.sort(key=lambda moment: (moment.distance, moment.row))
@@ -111,22 +117,22 @@ def _by_the_whole(
         wanted *= GROWTH
 
 
-def _in_order(part: QueryPart, seconds: float, rows: Rows, count: int, group: Group) -> list[Moment]:
-    """Places in films by the query's segments."""
+def _in_films(
+    part: QueryPart | QueryShots, seconds: float, rows: Rows, count: int, group: Group
+) -> list[Moment]:
+    """Places in films that are cut in one way, by what the query is cut into."""
     assert rows.films is not None
     words = as_words(part.codes)
+    are_cut = rows.films.are_cut(part.cutting)
     found: list[Moment] = []
-    for film in _likely_films(part, rows, max(FILMS, 2 * count)):
+    for film in _likely_films(part.codes, are_cut, rows, max(FILMS, 2 * count)):
         own = rows.films.of(film)
+        own = own[are_cut[own]]
         spans = rows.spans[own]
-        fitting = rows.films.are_segments_of(part.seconds)[own]
-        own, spans = own[fitting], spans[fitting]
-        distances = hamming_distances(words, rows.words[own])
-        places = places_in_order(distances, part.firsts, np.round(spans[:, 0] / part.step), part.unit)
         end = float(spans[:, 1].max())
         taken: list[float] = []
-        for place, distance in places:
-            start = float(np.clip(place * part.step, 0.0, end))
+        for place, distance in _places(part, hamming_distances(words, rows.words[own]), spans):
+            start = float(np.clip(place, 0.0, end))
             if all(abs(start - other) >= seconds / 2 for other in taken):
                 taken.append(start)
                 nearest = int(np.abs(spans[:, 0] - start).argmin())
@@ -136,12 +142,24 @@ def _in_order(part: QueryPart, seconds: float, rows: Rows, count: int, group: Gr
     return found
 
 
-def _likely_films(part: QueryPart, rows: Rows, most: int) -> list[int]:
-    """First rows of the films of which some segments are near some of the query's, the likeliest first."""
+def _places(
+    part: QueryPart | QueryShots, distances: np.ndarray, spans: np.ndarray
+) -> Iterator[tuple[float, float]]:
+    """Where a query starts in a film, seconds, and the mean distance there, the likeliest place first."""
+    if isinstance(part, QueryShots):
+        yield from places_by_cuts(distances, part.spans, spans)
+        return
+    firsts = np.round(spans[:, 0] / part.step)
+    for place, distance in places_in_order(distances, part.firsts, firsts, part.unit):
+        yield place * part.step, distance
+
+
+def _likely_films(codes: np.ndarray, are_cut: np.ndarray, rows: Rows, most: int) -> list[int]:
+    """First rows of the films, among some rows [n] bool, of which some segments are near some of the query's, the likeliest first."""
     assert rows.films is not None
-    chosen = np.unique(np.linspace(0, len(part.codes) - 1, ASKED).astype(np.int64))
-    row, distance = rows.search(part.codes[chosen], ROWS_EACH)
-    fits = (row >= 0) & rows.films.are_segments_of(part.seconds)[row]
+    chosen = np.unique(np.linspace(0, len(codes) - 1, ASKED).astype(np.int64))
+    row, distance = rows.search(codes[chosen], ROWS_EACH)
+    fits = (row >= 0) & are_cut[row]
     asked = np.nonzero(fits)[0]
     films, film = np.unique(rows.films.first_rows[row[fits]], return_inverse=True)
     # What a segment of the query has not found in a film is farther than all that it has found.
@@ -176,3 +194,39 @@ def places_in_order(
         if not enough[best]:
             return
         yield float((best + least) * unit), float(mean[best])
+
+
+def places_by_cuts(
+    distances: np.ndarray, query_spans: np.ndarray, film_spans: np.ndarray
+) -> Iterator[tuple[float, float]]:
+    """Where a query starts in a film, the likeliest place first, where both are cut into shots.
+
+    A place is tried where a shot of the query would start, or end, with one of the film's shots that are most like it. There, each shot of the
+    query is compared with the shot of the film that its middle lies in, the longer ones counting for more.
+
+    Args:
+        distances: of the codes of the query's shots to the film's, [q, n].
+        query_spans: seconds at which the query's shots start and end, [q, 2], each where the one before ends; q at least 2.
+        film_spans: the same of the film, [n, 2].
+
+    Yields:
+        The place, in seconds of the film, and the mean distance. Of equally near places the one comes first at which more cuts are the same.
+    """
+    alike = np.argsort(distances, axis=1, kind="stable")[:, :PAIRS_EACH]
+    starts = film_spans[alike[1:], 0] - query_spans[1:, :1]
+    ends = film_spans[alike[:-1], 1] - query_spans[:-1, 1:]
+    places = np.unique(np.round(np.concatenate([starts.ravel(), ends.ravel()]), 3))[:, None]
+    middles = places + query_spans.mean(axis=1)
+    shot = np.searchsorted(film_spans[:, 0], middles, side="right") - 1
+    weights = np.where((shot >= 0) & (middles < film_spans[-1, 1]), np.diff(query_spans, axis=1)[:, 0], 0.0)
+    inside = weights.sum(axis=1)
+    distance = distances[np.arange(len(query_spans)), np.maximum(shot, 0)]
+    mean = (weights * distance).sum(axis=1) / np.maximum(inside, 1e-9)
+    cuts, film_cuts = places + query_spans[1:, 0], film_spans[1:, 0]
+    after = np.searchsorted(film_cuts, cuts)
+    before, after = np.maximum(after - 1, 0), np.minimum(after, len(film_cuts) - 1)
+    apart = np.minimum(np.abs(film_cuts[before] - cuts), np.abs(film_cuts[after] - cuts))
+    same = (apart <= NEAR_CUTS).sum(axis=1)
+    for best in np.lexsort((-same, mean)).tolist():
+        if inside[best] >= LEAST_INSIDE * query_spans[-1, 1]:
+            yield float(places[best, 0]), float(mean[best])

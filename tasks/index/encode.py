@@ -18,7 +18,8 @@ from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.manifest import NothingReadable, Video, read_manifest
 from ssvh_model.moments.film_features import FilmFile
-from ssvh_model.moments.segments import EvenSegments
+from ssvh_model.moments.segments import EvenSegments, Segments
+from ssvh_model.moments.shots import Shots
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.retrieval.codes import pack, sign_codes
 from tasks import paths
@@ -140,7 +141,7 @@ def encode_film(file: FilmFile, hasher: HasherSource, params: Params, *, progres
             f"{hasher.name} needs {shape[0]} of {shape[1]}, made with {wanted}"
         )
     device = pick_device(params.running.device)
-    names = [facts.id] * len(facts.firsts)
+    names = [facts.id] * len(facts.spans)
     soft = encode(
         network.to(device),
         FrameSource(names, lambda numbers: torch.from_numpy(file.segments(numbers))),
@@ -154,16 +155,22 @@ def encode_film(file: FilmFile, hasher: HasherSource, params: Params, *, progres
         labels=[""] * len(names),
         paths=[""] * len(names),
         durations=np.full(len(names), facts.seconds, dtype=np.float32),
-        spans=facts.spans(),
+        spans=facts.spans.astype(np.float32),
         bits=network.config.bits,
         hasher=identity_of(hasher),
     )
 
 
-def segments_of(params: Params) -> EvenSegments | None:
+def segments_of(params: Params) -> Segments | None:
     """How `index.segments` has videos cut; None if they stay whole."""
+    from tasks.params.sections import ShotSegments
+
     chosen = params.index.segments
-    return None if chosen == "whole" else EvenSegments(chosen.seconds, chosen.overlap)
+    if isinstance(chosen, str):
+        return None if chosen == "whole" else Shots()
+    if isinstance(chosen, ShotSegments):
+        return Shots(chosen.threshold)
+    return EvenSegments(chosen.seconds, chosen.overlap)
 
 
 def _known_videos(file: FeatureFile, params: Params) -> dict[str, tuple[str, float]]:
@@ -253,7 +260,7 @@ def encode_videos(
     hasher: HasherSource,
     params: Params,
     *,
-    segments: EvenSegments | None,
+    segments: Segments | None,
     progress: Callable[[str], Progress],
 ) -> EncodedVideos:
     """Codes of video files, and the features that they were made from.
@@ -264,7 +271,7 @@ def encode_videos(
         videos: of `find_given_videos`.
         hasher: that makes the codes.
         params: `features.batch_size`, `features.thumbnail`, `index.batch_size` and `running`.
-        segments: how videos that are longer than a segment are cut; None for whole videos.
+        segments: how videos that are long enough are cut; None for whole videos.
         progress: makes a progress for something that is counted.
 
     Raises:
@@ -296,7 +303,7 @@ def encode_videos(
     whole: list[Video] = []
     films: list[Video] = []
     for video in videos:
-        is_film = segments is not None and video.usable and video.duration > segments.seconds
+        is_film = segments is not None and video.usable and segments.can_cut(video.duration)
         (films if is_film else whole).append(video)
     parts: list[CodedVideos] = []
     left_out = [video for video in whole if not video.usable]
@@ -373,7 +380,7 @@ class _Making:
         return coded, [video for video in done if not video.usable]
 
     def of_films(
-        self, videos: Sequence[Video], segments: EvenSegments
+        self, videos: Sequence[Video], segments: Segments
     ) -> tuple[list[CodedVideos], list[Path], list[Video]]:
         """Codes of films' segments, one part a film, their feature files, and the films that are left out."""
         from ssvh_model.moments.extraction import extract_films

@@ -16,7 +16,8 @@ from ssvh_model.index.coded_videos import CodedVideos, whole_spans
 from ssvh_model.index.index import Index, IndexSnapshot, open_index
 from ssvh_model.manifest import Video
 from ssvh_model.moments.film_features import FilmFile, is_film_file
-from ssvh_model.moments.segments import EvenSegments
+from ssvh_model.moments.segments import EvenSegments, Segments
+from ssvh_model.moments.shots import Shots
 from tasks.index.build import Progresses, features_to_keep
 from tasks.index.encode import (
     encode_features,
@@ -25,6 +26,7 @@ from tasks.index.encode import (
     find_given_videos,
     joined_codes,
     remove_work,
+    segments_of,
 )
 from tasks.index.place import index_place
 from tasks.registry.find_hasher import HasherSource, find_hasher
@@ -157,7 +159,7 @@ class _Encoding:
 
     def _from_videos(self, ids: list[str]) -> list[CodedVideos]:
         """Decode what has no features that fit, cut as it was; videos that are gone are left out."""
-        videos: dict[EvenSegments | None, list[Video]] = {}
+        videos: dict[Segments | None, list[Video]] = {}
         gone: list[str] = []
         for video in ids:
             path = self._known.paths[self._row[video]]
@@ -187,10 +189,15 @@ class _Encoding:
             parts.append(self._described(encoded.coded))
         return parts
 
-    def _segments(self, video: str) -> EvenSegments | None:
-        """How a video of the index is cut."""
+    def _segments(self, video: str) -> Segments | None:
+        """How a video of the index is cut. Into shots: by the threshold that is set now, if one is."""
         if self._snapshot.first_rows is None:
             return None
         rows = np.flatnonzero(self._snapshot.first_rows == self._snapshot.first_rows[self._row[video]])
+        if len(rows) == 1:
+            return None
         spans = self._known.spans[rows]
-        return EvenSegments.of_spans(spans[spans[:, 0].argsort()])
+        if (even := EvenSegments.of_spans(spans[spans[:, 0].argsort()])) is not None:
+            return even
+        chosen = segments_of(self._params)
+        return chosen if isinstance(chosen, Shots) else Shots()

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular
 from tasks import paths
-from tasks.params.sections import IN_SEGMENTS, WHOLE, Params
+from tasks.params.sections import KINDS, Params
 from tasks.params.yaml_limits import has_huge_number, problem_with_size
 
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
@@ -90,13 +90,14 @@ def validate(model: type[SomeModel], content: dict[str, Any], path: Path) -> Som
 
 
 def _explain(model: type[BaseModel], error: Any) -> str:
-    location = tuple(part for part in error["loc"] if part not in (WHOLE, IN_SEGMENTS))
-    _, field = _find(model, location[:-1])
+    location = tuple(part for part in error["loc"] if part not in KINDS)
+    kinds = [part for part in error["loc"] if part in KINDS]
+    _, field = _find(model, location[:-1], kinds)
     if field is not None and get_origin(field.annotation) in UNIONS and not _section_in(field.annotation):
         location = location[:-1]  # behind the key stands which of its types did not fit
     key = ".".join(str(part) for part in location if part != "[key]")
     kind = error["type"]
-    section, field = _find(model, location)
+    section, field = _find(model, location, kinds)
     if kind == "extra_forbidden":
         known = _keys(section)
         near = difflib.get_close_matches(str(location[-1]), known, n=1)
@@ -113,9 +114,12 @@ def _explain(model: type[BaseModel], error: Any) -> str:
 
 
 def _find(
-    model: type[BaseModel], location: tuple[Any, ...]
+    model: type[BaseModel], location: tuple[Any, ...], kinds: Sequence[str]
 ) -> tuple[type[BaseModel] | None, FieldInfo | None]:
-    """The model that holds the last key of `location`, and the field that the key names; None for what is not there."""
+    """The model that holds the last key of `location`, and the field that the key names; None for what is not there.
+
+    Where a value may be of several kinds, `kinds` says of which it is.
+    """
     section: type[BaseModel] | None = model
     field: FieldInfo | None = None
     annotation: Any = model
@@ -127,7 +131,7 @@ def _find(
             field = by_name.get(str(part))
             annotation = field.annotation if field else None
             if position < len(parts) - 1:
-                annotation = _section_in(annotation) or annotation
+                annotation = _section_in(annotation, kinds) or annotation
         elif get_origin(annotation) is dict:
             annotation, field = get_args(annotation)[1], None
         elif position < len(parts):
@@ -137,14 +141,17 @@ def _find(
     return section, field
 
 
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    """The section that a value may be beside something else."""
+def _section_in(annotation: Any, kinds: Sequence[str] = ()) -> type[BaseModel] | None:
+    """The section that a value may be beside something else, one of `kinds` if there are several."""
     if get_origin(annotation) not in UNIONS:
         return None
-    options = [
-        get_args(option)[0] if get_origin(option) is Annotated else option for option in get_args(annotation)
-    ]
-    return next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), None)
+    sections: list[type[BaseModel]] = []
+    for option in get_args(annotation):
+        one, *tags = get_args(option) if get_origin(option) is Annotated else (option,)
+        if isinstance(one, type) and issubclass(one, BaseModel):
+            named = any(isinstance(tag, Tag) and tag.tag in kinds for tag in tags)
+            sections.insert(0 if named else len(sections), one)
+    return sections[0] if sections else None
 
 
 def _keys(section: type[BaseModel] | None) -> list[str]:
@@ -154,7 +161,8 @@ def _keys(section: type[BaseModel] | None) -> list[str]:
 def _allowed(field: FieldInfo) -> str:
     annotation = field.annotation
     options = list(get_args(annotation)) if get_origin(annotation) in UNIONS else [annotation]
-    return " or ".join(_allowed_type(option, _limits(field.metadata)) for option in options)
+    told = [_allowed_type(option, _limits(field.metadata)) for option in options]
+    return " or ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
 
 
 def _limits(metadata: Sequence[Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 # What pydantic calls the kinds of a value that is a word or a section; messages leave them out.
-WHOLE, IN_SEGMENTS = "a word", "a section"
+KINDS = A_WORD, EVEN, SHOTS = "a word", "a section on even segments", "a section on shots"
 Split = Literal["train", "validation", "database", "query"]
 
 
@@ -269,11 +269,23 @@ class Watch(Section):
     unseen_codes: float = Field(ge=0, le=1)
 
 
-class Segments(Section):
+class EvenSegments(Section):
     """Of videos that are longer than one segment."""
 
     seconds: float = Field(gt=0)
     overlap: float = Field(ge=0, le=0.95)
+
+
+class ShotSegments(Section):
+    """From cut to cut."""
+
+    threshold: float = Field(gt=0, le=100)
+
+
+def _kind_of_segments(value: object) -> str:
+    if isinstance(value, ShotSegments) or (isinstance(value, dict) and "threshold" in value):
+        return SHOTS
+    return EVEN if isinstance(value, dict | EvenSegments) else A_WORD
 
 
 class Index(Section):
@@ -282,8 +294,10 @@ class Index(Section):
     hasher: str = Field(min_length=1)
     batch_size: int = Field(ge=1)
     segments: Annotated[
-        Annotated[Literal["whole"], Tag(WHOLE)] | Annotated[Segments, Tag(IN_SEGMENTS)],
-        Discriminator(lambda value: IN_SEGMENTS if isinstance(value, dict | Segments) else WHOLE),
+        Annotated[Literal["whole", "shots"], Tag(A_WORD)]
+        | Annotated[EvenSegments, Tag(EVEN)]
+        | Annotated[ShotSegments, Tag(SHOTS)],
+        Discriminator(_kind_of_segments),
     ]
     backend: Literal["folder", "postgres"]
     url: str

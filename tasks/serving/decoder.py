@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ssvh_model.errors import UserError
+from ssvh_model.moments.cutting import query_grid
 from ssvh_model.moments.grid import GridFrames
 from ssvh_model.video.container import UnreadableVideo, open_video
 from ssvh_model.video.decoding import frame_at, probe, sample_frames
@@ -78,7 +79,7 @@ def limit_seconds(seconds: int) -> None:
 
 
 def frames_of(path: Path, question: dict[str, Any]) -> Answer:
-    """The frames that a hasher looks at, and those on grids of `steps` seconds. A video above `most_seconds` is not decoded."""
+    """The frames that a hasher looks at, and those that it is cut by as `cuttings` say. A video above `most_seconds` is not decoded."""
     seen = probe(path)
     if seen.duration > question["most_seconds"]:
         return {"too_long": seen.duration}, {}
@@ -88,9 +89,14 @@ def frames_of(path: Path, question: dict[str, Any]) -> Answer:
     arrays = {"frames": sampled.frames, "indices": sampled.indices}
     if sampled.squares is not None:
         arrays["squares"] = sampled.squares
-    for number, step in enumerate(question["steps"]):
+    for number, cutting in enumerate(question["cuttings"]):
+        if (wanted := query_grid(cutting, question["frames"], seen.duration)) is None:
+            continue
+        step, cuts_from = wanted
         sizes = (question["longer_side"], question["square"])
-        pictures = list(GridFrames(path, step, sizes, most=MOST_ON_A_GRID))
+        grid = GridFrames(path, step, sizes, most=MOST_ON_A_GRID, cuts_from=cuts_from)
+        pictures = list(grid)
+        arrays[f"cuts on grid {number}"] = grid.cuts
         arrays[f"frames on grid {number}"] = np.stack([picture.shown for picture in pictures])
         squares = [picture.square for picture in pictures if picture.square is not None]
         if squares:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ssvh_model.errors import UserError
+from ssvh_model.moments.cutting import Cutting
 from tasks.serving.limits import PATIENCE, Limits
 from tasks.serving.problems import FILE_GONE, TOO_EXPENSIVE, TOO_LONG, UNREADABLE_VIDEO, Kind, Problem
 from tasks.serving.worker import Answer, WorkerEnded, WorkerProcess
@@ -28,8 +29,8 @@ class Frames:
     """Decoded frames of a video, on their way to the encoder.
 
     Attributes:
-        arrays: as `SampledFrames` has them: `frames`, `indices` and perhaps `squares`; for each grid `frames on grid 0` and perhaps
-            `squares on grid 0`.
+        arrays: as `SampledFrames` has them: `frames`, `indices` and perhaps `squares`; for each cutting of which the video is long enough
+            `frames on grid 0`, perhaps `squares on grid 0`, and the `cuts on grid 0`.
         total: number of frames of the video.
         seconds: of the video.
         remark: "" or what is wrong with the file.
@@ -95,7 +96,7 @@ class Decoding:
         count: int,
         longer_side: int | None,
         square: int | None,
-        steps: Sequence[float] = (),
+        cuttings: Sequence[Cutting] = (),
         limited: bool = True,
     ) -> Frames:
         """Frames of a video for an encoder.
@@ -104,7 +105,7 @@ class Decoding:
             path: the video.
             count: M.
             longer_side, square: as `sample_frames` has them.
-            steps: seconds between two frames of the grids that are wanted, too (`ssvh_model.moments.grid`).
+            cuttings: of the index's films; the frames that the video is cut by are wanted, too.
             limited: refuse a video that is longer than uploads may be.
 
         Raises:
@@ -116,7 +117,7 @@ class Decoding:
             "frames": count,
             "longer_side": longer_side,
             "square": square,
-            "steps": list(steps),
+            "cuttings": list(cuttings),
             "most_seconds": self._limits.seconds if limited else 1e18,
         }
         said, arrays = self._ask(question, UNREADABLE_VIDEO)

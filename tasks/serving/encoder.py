@@ -15,8 +15,9 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
-from ssvh_model.moments.query import query_part
+from ssvh_model.moments.query import cut_query
 from ssvh_model.video.decoding import SampledFrames
+from tasks.serving.encoding import arrays_of
 from tasks.serving.worker import Answer, serve
 
 # The one in service, the next one, and one whose last questions are on their way.
@@ -43,9 +44,9 @@ class Encoders:
         )
         features = encoder.features_of(sampled)
         found = {"features": features, "code": encoder.codes_of(features[None])[0]}
-        for number, length in enumerate(question["lengths"]):
-            pictures = arrays[f"frames on grid {number}"]
-            if len(pictures) < encoder.hasher.config.frames:  # a clip that is not longer than that
+        for number, cutting in enumerate(question["cuttings"]):
+            pictures = arrays.get(f"frames on grid {number}")
+            if pictures is None:  # the clip is too short to be cut
                 continue
             on_grid = SampledFrames(
                 pictures,
@@ -54,9 +55,10 @@ class Encoders:
                 "",
                 arrays.get(f"squares on grid {number}"),
             )
-            part = query_part(encoder, encoder.features_of(on_grid), length)
-            for name in ("features", "firsts", "codes"):
-                found[f"{name} {number}"] = getattr(part, name)
+            cuts = arrays[f"cuts on grid {number}"]
+            part = cut_query(encoder, cutting, encoder.features_of(on_grid), cuts, question["seconds"])
+            if part is not None:
+                found |= {f"{name} {number}": getattr(part, name) for name in arrays_of(cutting)}
         return {}, found
 
     def _load(self, folder: Path, sha256: str, trust_torchscript: bool) -> dict[str, Any]:

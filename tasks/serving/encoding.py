@@ -11,7 +11,9 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
-from ssvh_model.moments.query import Query, QueryPart, unit_of
+from ssvh_model.moments.cutting import Cutting
+from ssvh_model.moments.query import Query, QueryPart, QueryShots, unit_of
+from ssvh_model.moments.shots import STEP
 from tasks.serving.decoding import Frames
 from tasks.serving.problems import NO_ENCODER, NOT_READY, Problem
 from tasks.serving.worker import Answer, WorkerEnded, WorkerProcess
@@ -53,18 +55,23 @@ class EncodedClip:
         code: packed, [ceil(K / 8)] uint8.
         features: of its frames, [M, D] float16.
         decoded: what is known of the video.
-        parts: its segments, where it is longer than those of the index.
+        parts: what it is cut into, where the index has films.
     """
 
     code: np.ndarray
     features: np.ndarray
     decoded: Frames
-    parts: Sequence[QueryPart] = ()
+    parts: Sequence[QueryPart | QueryShots] = ()
 
     @property
     def query(self) -> Query:
         """The same, to be searched for."""
         return Query(self.decoded.seconds, self.code, self.features, self.parts)
+
+
+def arrays_of(cutting: Cutting) -> tuple[str, ...]:
+    """Names of what the encoder process answers of a query's part."""
+    return ("features", "spans" if cutting == "shots" else "firsts", "codes")
 
 
 class HasherGone(Exception):
@@ -107,13 +114,13 @@ class Encoding:
         meta = FeatureMeta(**facts)
         return LoadedHasher(folder, sha256, meta=meta, mean=learnt["mean"], scale=learnt["scale"], **said)
 
-    def encode(self, hasher: LoadedHasher, frames: Frames, lengths: Sequence[float] = ()) -> EncodedClip:
+    def encode(self, hasher: LoadedHasher, frames: Frames, cuttings: Sequence[Cutting] = ()) -> EncodedClip:
         """The code of a video.
 
         Args:
             hasher: that makes it.
             frames: of the video.
-            lengths: seconds of the segments whose grids are among the frames, too.
+            cuttings: of the index's films, in the order in which their grids are among the frames.
 
         Raises:
             HasherGone: another hasher has taken its place for good.
@@ -121,7 +128,13 @@ class Encoding:
         """
         if hasher.cannot:
             raise Problem(NO_ENCODER, hasher.cannot)
-        question = {"do": "encode", "sha256": hasher.sha256, "frames": frames.total, "lengths": list(lengths)}
+        question = {
+            "do": "encode",
+            "sha256": hasher.sha256,
+            "frames": frames.total,
+            "seconds": frames.seconds,
+            "cuttings": list(cuttings),
+        }
         try:
             said, found = self._ask_again(question, frames)
             if "gone" in said:  # the process is a new one, or others have been loaded since
@@ -136,11 +149,15 @@ class Encoding:
             raise Problem(NO_ENCODER, str(error)) from error
         except WorkerEnded as error:
             raise Problem(NOT_READY, f"the encoder has ended ({error})", retry_after=5) from error
-        parts = []
-        for number, length in enumerate(lengths):
-            if f"codes {number}" in found:
-                own = {name: found[f"{name} {number}"] for name in ("features", "firsts", "codes")}
-                parts.append(QueryPart(length, length / hasher.frames, unit=unit_of(hasher.frames), **own))
+        parts: list[QueryPart | QueryShots] = []
+        for number, cutting in enumerate(cuttings):
+            if f"codes {number}" not in found:
+                continue
+            own = {name: found[f"{name} {number}"] for name in arrays_of(cutting)}
+            if cutting == "shots":
+                parts.append(QueryShots(STEP, **own))
+            else:
+                parts.append(QueryPart(cutting, cutting / hasher.frames, unit=unit_of(hasher.frames), **own))
         return EncodedClip(found["code"], found["features"], frames, parts)
 
     def _ask_again(self, question: dict[str, Any], frames: Frames) -> Answer:

@@ -19,6 +19,7 @@ from ssvh_model.index.hex_codes import code_to_hex
 from ssvh_model.index.index import IndexSnapshot, open_index
 from ssvh_model.index.snapshot import read_card
 from ssvh_model.manifest import Video
+from ssvh_model.moments.cutting import Cutting
 from tasks.index.build import Features, add_encoded
 from tasks.index.encode import path_in_index
 from tasks.index.place import local_folder
@@ -158,7 +159,7 @@ class SearchService:
 
         def search(view: IndexView) -> ClipHits:
             encoded = self._encode(
-                clip, view, [] if view.snapshot.films is None else view.snapshot.films.lengths
+                clip, view, [] if view.snapshot.films is None else view.snapshot.films.cuttings
             )
             hits = view.nearest(encoded.query, wanted, filters)
             decoded = encoded.decoded
@@ -167,7 +168,7 @@ class SearchService:
 
         return self._with_present_hasher(search)
 
-    def _encode(self, clip: Path, view: IndexView, lengths: Sequence[float] = ()) -> EncodedClip:
+    def _encode(self, clip: Path, view: IndexView, cuttings: Sequence[Cutting] = ()) -> EncodedClip:
         hasher = view.hasher
         if hasher.cannot:
             raise Problem(NO_ENCODER, hasher.cannot)
@@ -176,11 +177,9 @@ class SearchService:
             count=hasher.frames,
             longer_side=hasher.longer_side,
             square=hasher.square,
-            steps=[length / hasher.frames for length in lengths],
+            cuttings=cuttings,
         )
-        return self._encoding.encode(
-            hasher, frames, [length for length in lengths if length < frames.seconds]
-        )
+        return self._encoding.encode(hasher, frames, cuttings)
 
     def _with_present_hasher(self, work: Callable[[IndexView], Result]) -> Result:
         """Do something with the present version of the index, again if its hasher is replaced meanwhile."""

@@ -69,8 +69,7 @@ def read_features(folder: Path) -> None:
     path = folder / "features.h5"
     if path.is_file() and is_film_file(path):
         film = FilmFile(path)
-        film.facts.spans()
-        film.segments(np.arange(len(film.facts.firsts)))
+        film.segments(np.arange(len(film.facts.spans)))
         return
     file = FeatureFile(path)
     file.meta, file.frame_indices  # noqa: B018 - both read

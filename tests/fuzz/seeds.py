@@ -112,10 +112,9 @@ def features(folder: Path) -> None:
         )
 
     frames = np.random.default_rng(1).normal(size=(10, 6)).astype(np.float16)
-    facts = FilmFacts(
-        "film", "00", FeatureMeta("efficientnet_lite0", "00ff", 64), 4, 0.25, 2.5, np.array([0, 2, 4, 6])
-    )
-    write_film_features(folder / "film" / "features.h5", facts, [frames[:7], frames[7:]])
+    spans = np.array([[0.0, 1.0], [0.5, 1.5], [1.0, 2.0], [1.5, 2.5]])
+    facts = FilmFacts("film", "00", FeatureMeta("efficientnet_lite0", "00ff", 64), 4, 0.25, 2.5, spans)
+    write_film_features(folder / "film" / "features.h5", [frames[:7], frames[7:]], lambda: facts)
 
 
 def other_features(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from ssvh_model.index.scan import nearest
 from ssvh_model.moments.film_rows import FilmRows
-from ssvh_model.moments.matching import Group, Rows, find_moments, places_in_order
-from ssvh_model.moments.query import Query, QueryPart
+from ssvh_model.moments.matching import Group, Rows, find_moments, places_by_cuts, places_in_order
+from ssvh_model.moments.query import Query, QueryPart, QueryShots
 from ssvh_model.retrieval.hamming import as_words
 
 FRAMES, HOP, STEP = 8, 4, 0.25  # of a segment; so that it is 2 seconds long
@@ -142,5 +143,77 @@ def test_a_length_is_exact_however_long_the_film() -> None:
     films = FilmRows(
         np.concatenate([spans, [[0, 4]]]), np.append(np.zeros(len(firsts), np.int64), len(firsts))
     )
-    assert films.lengths == [7.125]
-    assert films.are_segments_of(7.125).tolist() == [True] * len(firsts) + [False]
+    assert films.cuttings == [7.125]
+    assert films.are_cut(7.125).tolist() == [True] * len(firsts) + [False]
+
+
+def shots_of(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Spans and codes of a film's shots."""
+    edges = np.concatenate([[0.0], np.cumsum(rng.uniform(2, 10, count))])
+    return np.stack([edges[:-1], edges[1:]], axis=1), rng.integers(0, 256, (count, BYTES), dtype=np.uint8)
+
+
+def cut_out(spans: np.ndarray, codes: np.ndarray, start: float, end: float) -> QueryShots:
+    """The shots of a clip out of a film; those at its ends are parts of the film's."""
+    inside = (spans[:, 1] > start) & (spans[:, 0] < end)
+    own = np.clip(spans[inside], start, end) - start
+    return QueryShots(STEP, np.zeros((int((end - start) / STEP), 1), np.float16), own, codes[inside])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_clip_lies_where_its_cuts_are_among_films_that_are_cut_in_several_ways(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    even = Films(seed)
+    shots = [shots_of(rng, 40) for _ in range(4)]
+    spans = np.concatenate([even.rows.spans, *(one for one, _ in shots)]).astype(np.float32)
+    codes = np.concatenate([even.codes, *(own for _, own in shots)])
+    video = np.concatenate([even.video, 100 + np.repeat(np.arange(4), 40)])
+    first = {one: row for row, one in enumerate(video.tolist()) if spans[row, 0] == 0}
+    films = FilmRows(spans, np.array([first[one] for one in video.tolist()]))
+    assert films.cuttings == ["shots", FRAMES * STEP]
+    assert (films.is_shot == (video >= 100)).all()
+    assert (films.are_cut(FRAMES * STEP) == (video < 5)).all()
+    words = as_words(codes)
+    rows = Rows(lambda asked, count: nearest(as_words(asked), words, count=count), words, spans, films)
+    for _ in range(10):
+        film, seconds = int(rng.integers(4)), float(rng.uniform(20, 60))
+        start = float(rng.uniform(0, shots[film][0][-1, 1] - seconds))
+        part = cut_out(*shots[film], start, start + seconds)
+        segments = even.query(0, 3, 30).parts[0]
+        unlike = rng.integers(0, 256, segments.codes.shape, dtype=np.uint8)
+        query = Query(seconds, unlike[0], None, [part, replace(segments, codes=unlike)])
+        found = find_moments(query, rows, 100, "video")
+        best = found[0]
+        assert video[best.row] == 100 + film and best.distance == 0
+        assert (best.start, best.end) == (
+            pytest.approx(start, abs=2e-3),
+            pytest.approx(start + seconds, abs=2e-3),
+        )
+        videos = [int(video[moment.row]) for moment in found]
+        assert len(videos) == len(set(videos)) and set(videos) >= set(range(5, 12)), "clips as a whole, too"
+    # By films that are cut evenly, the clip out of one of them; films in shots have no place for it.
+    clip = even.query(1, 20, 40)
+    best = find_moments(clip, rows, 1, "video")[0]
+    assert video[best.row] == 1 and best.start == pytest.approx(20 * STEP)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_place_is_as_near_as_the_shots_that_lie_there(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    spans, _ = shots_of(rng, 12)
+    own = cut_out(*shots_of(rng, 20), 7.0, 40.0).spans
+    distances = rng.integers(0, 33, (len(own), len(spans)))
+    found = list(places_by_cuts(distances, own, spans))
+    assert found and [mean for _, mean in found] == sorted(mean for _, mean in found)
+    tried = [spans[r, 0] - own[j, 0] for j in range(1, len(own)) for r in range(len(spans))]
+    tried += [spans[r, 1] - own[j, 1] for j in range(len(own) - 1) for r in range(len(spans))]
+    naive = {}
+    for place in tried:
+        bits = seconds = 0.0
+        for j, (start, end) in enumerate(own.tolist()):
+            for r, (film_start, film_end) in enumerate(spans.tolist()):
+                if film_start <= place + (start + end) / 2 < film_end:
+                    bits, seconds = bits + (end - start) * distances[j, r], seconds + end - start
+        if seconds >= own[-1, 1] / 2:
+            naive[round(place, 3)] = bits / seconds
+    assert {place: pytest.approx(mean) for place, mean in found} == naive

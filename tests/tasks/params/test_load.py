@@ -233,6 +233,25 @@ def test_a_precision_that_the_engine_does_not_have(tmp_path: Path) -> None:
     )
 
 
+EITHER = "allowed is whole | shots, a section of seconds and overlap or a section of threshold"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("shot", f"index.segments is 'shot'; {EITHER}"),
+        (3, f"index.segments is 3; {EITHER}"),
+        ({"threshold": 0}, "index.segments.threshold is 0; allowed is a number above 0 up to 100"),
+        ({"threshold": "low"}, "index.segments.threshold is 'low'; allowed is a number above 0 up to 100"),
+        ({"threshold": 8, "overlap": 0.5}, "index.segments.overlap is not known; allowed are threshold"),
+        ({"seconds": 0, "overlap": 0.5}, "index.segments.seconds is 0; allowed is a number above 0"),
+        ({"seconds": 10}, "index.segments.overlap is missing; needed is a number from 0 up to 0.95"),
+    ],
+)
+def test_how_films_are_cut_is_said_in_one_of_four_ways(tmp_path: Path, value: object, said: str) -> None:
+    assert message(tmp_path, changed("index.segments", value)) == said
+
+
 def test_a_selection_needs_what_it_compares(tmp_path: Path) -> None:
     assert message(tmp_path, changed("selection", "best")) == (
         "selection is 'best'; allowed is auto | label_free | labels | end"
