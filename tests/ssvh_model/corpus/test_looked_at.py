@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import pytest
+
+from ssvh_model.corpus.folder import look_into
 from ssvh_model.corpus.looked_at import LookedAt
 from ssvh_model.manifest import Video
+from ssvh_model.progress import no_progress
+from ssvh_model.video.places import RemotePlace, place_of
+from tests.ssvh_model.video.odd_videos import video_maker
 
 SEEN = Video("a", "a.mp4", labels=("cat",), frames=7, duration=0.7, sha256="5" * 64, reason="truncated")
 
@@ -42,3 +49,33 @@ def test_a_line_that_was_cut_off_loses_one_video(tmp_path: Path) -> None:
     last = LookedAt(path, stamps)
     known = [last.noted(Video(name, f"{name}.mp4")) is not None for name in "abc"]
     assert known == [True, False, True]
+
+
+def test_a_scan_that_was_interrupted_goes_on(tmp_path: Path) -> None:
+    make = video_maker(tmp_path / "films")
+    for number in range(3):
+        make(f"{number}.mp4", frames=5 + number)
+    videos = [Video(str(number), f"{number}.mp4") for number in range(3)]
+    path = tmp_path / "looked-at.jsonl"
+
+    def place_and_notes() -> tuple[RemotePlace, LookedAt]:
+        place = place_of(f"file://{tmp_path}/films")
+        assert isinstance(place, RemotePlace)
+        return place, LookedAt(path, place.folder.stamps)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    place, notes = place_and_notes()
+    with pytest.raises(KeyboardInterrupt):
+        look_into(place, videos, 1, interrupt, notes)
+    place, notes = place_and_notes()
+    known = [video for video in videos if notes.noted(video)]
+    assert known
+    for video in known:  # would be no video any more, if it were looked into
+        file = tmp_path / "films" / video.path
+        times, content = os.stat(file), file.read_bytes()
+        file.write_bytes(b"x" * len(content))
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+    place, notes = place_and_notes()
+    assert [video.frames for video in look_into(place, videos, 1, no_progress, notes)] == [5, 6, 7]
