@@ -4,7 +4,7 @@
 
 Corpora of other seeds than params.yaml's are rendered, with two uploads of each recording and no planted bad frames. All
 pairs from one recording stand against pairs of other recordings of the same game, the hardest there are. A logistic
-regression on two figures of the comparison gives the weights; they go into `ssvh_model/copies/compare.py` by hand. Each game
+regression on three figures of the comparison gives the weights; they go into `ssvh_model/copies/compare.py` by hand. Each game
 is also scored with weights from the other games, which says what to expect of games that were not seen.
 """
 
@@ -30,6 +30,7 @@ from ssvh_model.progress import no_progress
 from tasks.machine.device import pick_workers
 from tasks.params.load import load_params
 
+SEEDS = 2  # corpora of each strength: of one seed alone, 16 games, the weights hang on which games they are
 OTHERS = 6  # pairs of other recordings for each pair of one
 RIDGE = 1.0
 FOLDS = 4
@@ -50,7 +51,7 @@ def pairs_of(videos: list[Video], rng: np.random.Generator) -> list[tuple[int, i
 
 
 def measured(strength: float, clips: int, seed: int) -> tuple[list[list[float]], list[bool], list[str]]:
-    """Likeness along the time line and of the pictures for each pair, whether it is of one recording, and its game."""
+    """Line, picture and distinct (see `Match`) of each pair, whether it is of one recording, and its game."""
     params = load_params()
     arcade = {**params.corpus.arcade.model_dump(), "distortion": strength, "clips": clips, "bad_frames": 0.0}
     with tempfile.TemporaryDirectory() as temporary:
@@ -66,7 +67,7 @@ def measured(strength: float, clips: int, seed: int) -> tuple[list[list[float]],
     figures, truth, games = [], [], []
     for first, second, same in pairs_of(videos, np.random.default_rng(seed)):
         match = compare(frames[first], frames[second])
-        figures.append([match.line, match.picture])
+        figures.append([match.line, match.picture, match.distinct])
         truth.append(same)
         games.append(videos[first].labels[0])
     return figures, truth, games
@@ -93,13 +94,14 @@ def main() -> None:
     parser.add_argument("--strengths", type=float, nargs="*", default=[0.1, 0.2, 0.4])
     parser.add_argument("--clips", type=int, default=160, help="of each rendered corpus")
     arguments = parser.parse_args()
-    seed = load_params().seed + 1000
-    results: dict[str, Any] = {"seed": seed, "clips": arguments.clips}
-    parts = [measured(strength, arguments.clips, seed) for strength in arguments.strengths]
+    seeds = [load_params().seed + 1000 * number for number in range(1, SEEDS + 1)]
+    results: dict[str, Any] = {"seeds": seeds, "clips": arguments.clips}
+    corpora = list(itertools.product(arguments.strengths, seeds))
+    parts = [measured(strength, arguments.clips, seed) for strength, seed in corpora]
     figures = np.array([row for part in parts for row in part[0]])
     truth = np.array([one for part in parts for one in part[1]], dtype=float)
     games = np.array([one for part in parts for one in part[2]])
-    strengths = np.repeat(arguments.strengths, [len(part[1]) for part in parts])
+    strengths = np.repeat([strength for strength, _ in corpora], [len(part[1]) for part in parts])
     folds = np.searchsorted(np.unique(games), games) % FOLDS
     scores = np.zeros(len(truth))
     for fold in range(FOLDS):
@@ -119,10 +121,11 @@ def main() -> None:
         }
         results["unseen games"].append(row)
         print(row, flush=True)
-    line, picture, bias = fitted(figures, truth).tolist()
+    line, picture, distinct, bias = fitted(figures, truth).tolist()
     results["weights"] = {
         "LINE_WEIGHT": round(line, 1),
         "PICTURE_WEIGHT": round(picture, 1),
+        "DISTINCT_WEIGHT": round(distinct, 2),
         "BIAS": round(bias, 1),
     }
     print(results["weights"])

@@ -45,9 +45,9 @@ from tasks.machine.progress import ShownProgress
 from tasks.params.load import load_params
 from tasks.params.sections import Params
 
-RADII = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
-VERIFIED_RADII = (3, 12, 16, 20)
-LEAST = (0.5, 0.6, 0.65, 0.8)  # scores from which on `ssvh duplicates --verify` counts a pair
+RADII = (0, 1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24)
+VERIFIED_RADII = (3, 12, 16, 20, 24)
+LEAST = (0.5, 0.6, 0.65, 0.7, 0.8)  # scores from which on `ssvh duplicates --verify` counts a pair
 
 
 def figures(found: np.ndarray, true: np.ndarray) -> dict[str, float | int | None]:

@@ -12,11 +12,14 @@ from ssvh_model.copies.placement import UNMOVED, PlacedVideo, Placement, placed,
 from ssvh_model.copies.time_line import TimeLine, best_time_line, frame_likeness
 
 # The score is the logistic function of a weighted sum: of the likeness along the time line times the root of what is shared,
-# and of the likeness of the pictures. `benchmarks/copy_weights.py` fits the weights, on corpora that nothing is judged on.
-LINE_WEIGHT, PICTURE_WEIGHT, BIAS = 8.1, 5.7, -10.7
+# of the likeness of the pictures, and of how far the line stands out from others. `benchmarks/copy_weights.py` fits the
+# weights, on corpora that nothing is judged on.
+LINE_WEIGHT, PICTURE_WEIGHT, DISTINCT_WEIGHT, BIAS = 11.5, 3.4, 1.38, -15.3
 REFINEMENTS = 2
 # Steps of 255. Where less than that moves in both videos, their pictures alone decide.
 STANDS_STILL = 0.1
+# Of these: between what pairs of other recordings have and those of one, so that a picture must be alike by 0.8 or so.
+DISTINCT_STILL = 2.5
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Match:
         line: likeness along the time line times the root of the share of the shorter video that both have, at most 1. Where nothing
             moves, likeness of the pictures times the root of the share of the smaller one that both show.
         picture: likeness of the pictures at their likeliest place, at most 1.
+        distinct: how far the time line stands out from all that were tried, in standard deviations; `DISTINCT_STILL` where nothing moves.
         speed: seconds of the second video that pass in one of the first.
         first_span, second_span: start and end of what both show, seconds of each.
         place: of the first picture in the second.
@@ -37,6 +41,7 @@ class Match:
     score: float
     line: float
     picture: float
+    distinct: float
     speed: float
     first_span: tuple[float, float]
     second_span: tuple[float, float]
@@ -65,15 +70,18 @@ def _compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool) -> Matc
         # The mean frames are all there is, so they are looked at as closely as what moves is otherwise.
         place = refined(first.frames.still[:1], second.frames.still[:1], likeliest)
         line, picture, speed = place.likeness * math.sqrt(place.shared), place.likeness, 1.0
+        distinct = DISTINCT_STILL
         spans = [(0.0, len(frames.moving) * frames.step) for frames in (first.frames, second.frames)]
     else:
         time, place = _best_line(first.frames, second.frames, found)
-        line, picture, speed = _worth(time), likeliest.likeness, time.speed
+        line, picture, speed = time.worth, likeliest.likeness, time.speed
+        distinct = time.distinct
         spans = [_span(time.first, first.frames.step), _span(time.second, second.frames.step)]
     return Match(
-        score=1 / (1 + math.exp(-(LINE_WEIGHT * line + PICTURE_WEIGHT * picture + BIAS))),
+        score=score_of(line, picture, distinct),
         line=line,
         picture=picture,
+        distinct=distinct,
         speed=speed,
         first_span=spans[0],
         second_span=spans[1],
@@ -82,18 +90,24 @@ def _compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool) -> Matc
     )
 
 
+def score_of(line: float, picture: float, distinct: float) -> float:
+    """How likely figures of a comparison, see `Match`, speak for one recording, 0 to 1."""
+    weighted = LINE_WEIGHT * line + PICTURE_WEIGHT * picture + DISTINCT_WEIGHT * distinct + BIAS
+    return 1 / (1 + math.exp(-weighted))
+
+
 def _best_line(
     first: ComparedFrames, second: ComparedFrames, found: list[Placement]
 ) -> tuple[TimeLine, Placement]:
     """The time line along which what moves is most alike, and the place of the picture, which is refined for that."""
     line, place = max(
         ((_line(first, second, place), place) for place in [*found, UNMOVED]),
-        key=lambda both: _worth(both[0]),
+        key=lambda both: both[0].worth,
     )
     for _ in range(REFINEMENTS):
         closer = refined(first.moving[line.first], second.moving[line.second], place)
         again = _line(first, second, closer)
-        if _worth(again) <= _worth(line):
+        if again.worth <= line.worth:
             break
         line, place = again, closer
     return line, place
@@ -103,10 +117,6 @@ def _line(first: ComparedFrames, second: ComparedFrames, place: Placement) -> Ti
     laid, shown = placed(first.moving, place)
     likeness = frame_likeness(laid, second.moving * shown)
     return best_time_line(likeness, first_step=first.step, second_step=second.step)
-
-
-def _worth(line: TimeLine) -> float:
-    return line.likeness * math.sqrt(line.shared)
 
 
 def _span(frames: torch.Tensor, step: float) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ import torch
 SPEEDS = tuple(2.0 ** (power / 16) for power in sorted(range(-16, 17), key=abs))
 LEAST_SHARED = 0.4  # of the shorter video
 LEAST_MOVEMENT = 0.5  # of a frame, as a share of the video's median; one with less counts for less
+LEAST_DEVIATION = 0.02  # is added to the lines' own: where all are alike, a little more is not much
 LEAST_WEIGHT = 0.25  # of a line's frames on average, so that one on which nearly nothing moves is not taken for a likely one
 
 
@@ -24,6 +26,7 @@ class TimeLine:
         speed: seconds of the second video that pass in one of the first.
         offset: seconds.
         shared: seconds of the first video that the second one has, of the seconds of the first, 0 to 1.
+        mean, deviation: mean and standard deviation, over all lines that were tried, of the likeness times the root of what is shared.
         first, second: numbers of the frames that belong together, [m] int64 each.
     """
 
@@ -31,8 +34,23 @@ class TimeLine:
     speed: float
     offset: float
     shared: float
+    mean: float
+    deviation: float
     first: torch.Tensor
     second: torch.Tensor
+
+    @property
+    def worth(self) -> float:
+        """Likeness times the root of what is shared, -1 to 1."""
+        return self.likeness * math.sqrt(self.shared)
+
+    @property
+    def distinct(self) -> float:
+        """How far the line stands out from all lines that were tried, in standard deviations.
+
+        Where movement repeats itself, or all of it looks alike, many lines are likely, and so is that of another recording.
+        """
+        return (self.worth - self.mean) / (self.deviation + LEAST_DEVIATION)
 
 
 @dataclass(frozen=True)
@@ -86,12 +104,15 @@ def best_time_line(
     mean = products / torch.maximum(weights, LEAST_WEIGHT * inside.sum(dim=-1).clamp(min=1))
     worth = torch.where(share > 0, mean * share.sqrt(), -1.0)
     speed, offset = divmod(int(worth.argmax()), worth.shape[1])
+    tried = worth[share > 0]
     shared = inside[speed, offset].nonzero()[:, 0]
     return TimeLine(
         likeness=float(mean[speed, offset]),
         speed=speeds[speed],
         offset=float(offsets[offset]) * second_step,
         shared=float(share[speed, offset]),
+        mean=float(tried.mean()),
+        deviation=float(tried.std(correction=0)),
         first=shared,
         second=column[speed, offset, shared],
     )

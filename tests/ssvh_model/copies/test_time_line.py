@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import pytest
 import torch
@@ -22,12 +23,15 @@ def test_it_is_the_best_of_all_lines(count: int, others: int, steps: tuple[float
     rng = torch.Generator().manual_seed(count)
     likeness = FrameLikeness(*torch.rand(2, count, others, generator=rng))
     line = best_time_line(likeness, first_step=steps[0], second_step=steps[1])
-    best = max(
+    every = [
         naive_worth(likeness, speed * steps[0] / steps[1], offset / 2)
         for speed in SPEEDS
         for offset in range(-8 * count, 2 * others + 1)
-    )
-    assert line.likeness * math.sqrt(line.shared) == pytest.approx(best, abs=1e-5)
+    ]
+    tried = [worth for worth in every if worth > -1]
+    assert line.worth == pytest.approx(max(tried), abs=1e-5)
+    assert line.mean == pytest.approx(statistics.fmean(tried), abs=1e-4)
+    assert line.deviation == pytest.approx(statistics.pstdev(tried), abs=1e-4)
     along = [part[line.first, line.second].sum() for part in (likeness.products, likeness.weights)]
     assert float(along[0] / along[1]) == pytest.approx(line.likeness, abs=1e-5)
 
@@ -57,6 +61,18 @@ def test_a_shift_and_a_speed_are_found() -> None:
     assert line.speed == pytest.approx(2 ** (4 / 16))
     assert line.offset == pytest.approx(0.7)
     assert line.shared == pytest.approx(1.0)
+
+
+def test_a_line_stands_out_less_where_movement_repeats_itself() -> None:
+    rng = torch.Generator().manual_seed(0)
+    once = torch.randn(48, 8, 8, generator=rng)
+    again = once[:3].repeat(16, 1, 1)
+    lines = [
+        best_time_line(frame_likeness(video, video), first_step=0.1, second_step=0.1)
+        for video in (once, again)
+    ]
+    assert [line.likeness for line in lines] == pytest.approx([1.0, 1.0], abs=1e-5)
+    assert lines[0].distinct > 2 * lines[1].distinct > 0
 
 
 def test_frames_in_which_nothing_moves_neither_speak_for_a_line_nor_against_it() -> None:
