@@ -136,7 +136,7 @@ def _read_csv(
     table = place.name_of(labels_csv)
     try:
         content = place.read(labels_csv)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+    except FileNotFoundError as error:
         raise UserError(
             f"corpus.labels_csv: {table} does not exist; the path is relative to the video folder"
         ) from error

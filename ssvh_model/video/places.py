@@ -124,8 +124,10 @@ class LocalPlace:
         return os.path.isfile(self.root / path)
 
     def read(self, path: str) -> bytes:
-        """See `VideoPlace`."""
-        return (self.root / path).read_bytes()
+        """See `VideoPlace`. What is no file, such as a pipe, which nothing may come out of, is none here either."""
+        if not (file := self.root / path).is_file():
+            raise FileNotFoundError(file)
+        return file.read_bytes()
 
     @contextmanager
     def opened(self, video: Video) -> Iterator[Path]:

@@ -206,6 +206,20 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         scan(tmp_path, "labels.csv")
 
 
+@pytest.mark.parametrize("kind", ["pipe", "a link to itself", "folder"])
+def test_a_csv_that_is_no_file_is_as_none(tmp_path: Path, kind: str) -> None:
+    add_video(tmp_path / "a.mp4")
+    table = tmp_path / "labels.csv"
+    if kind == "pipe":
+        os.mkfifo(table)
+    elif kind == "folder":
+        table.mkdir()
+    else:
+        table.symlink_to(table)
+    with pytest.raises(UserError, match=r"labels\.csv does not exist"):
+        scan(tmp_path, "labels.csv")
+
+
 def test_the_webcam_clips_are_found_by_their_labels_csv(shared: Path) -> None:
     from ssvh_model.corpus.folder import _read_csv, find_videos
 
