@@ -13,7 +13,7 @@ from ssvh_model.files import sha256_of
 from ssvh_model.manifest import Video
 from ssvh_model.remote_folder import StorageAway
 from ssvh_model.video.container import UnreadableVideo
-from ssvh_model.video.places import place_of
+from ssvh_model.video.places import opened_file, place_of
 from tests.services import Service, s3_service
 
 CONTENT = b"content"
@@ -93,6 +93,20 @@ def test_a_folder(tmp_path: Path) -> None:
         assert path == tmp_path / "b.mp4"
     with pytest.raises(UserError, match="there is no folder"):
         place_of(f"{tmp_path}/none").check()
+
+
+def test_one_video_by_its_path_or_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/b.mp4").write_bytes(CONTENT)
+    for name in ("a/b.mp4", str(tmp_path / "a/b.mp4")):
+        with opened_file(name) as path:
+            assert path.samefile(tmp_path / "a/b.mp4")
+    with opened_file(f"file://{tmp_path}/a/b.mp4") as copy:
+        assert copy.read_bytes() == CONTENT and not copy.samefile(tmp_path / "a/b.mp4")
+    assert not copy.exists()
+    with pytest.raises(UnreadableVideo, match="missing"), opened_file(f"file://{tmp_path}/none.mp4"):
+        pass
 
 
 def test_an_address_of_no_known_kind() -> None:
