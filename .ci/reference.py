@@ -1,4 +1,6 @@
-"""Make the pages of docs/reference from the code, while the site is built: parameters, commands, stages, library."""
+"""Make the pages of docs/reference from the code, while the site is built: parameters, commands, stages,
+library.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def write(name: str, lines: list[str]) -> None:
 
 
 def parameters() -> list[str]:
-    """Every section of params.yaml: what its model says, then its lines, whose comments say what is allowed."""
+    """Every section of params.yaml: what its model says, then its lines, whose comments say what is
+    allowed.
+    """
     from tasks.params.sections import Params
 
     text = (ROOT / "params.yaml").read_text()

@@ -3,10 +3,12 @@
     python benchmarks/backbones.py                                   # on the demo corpus, which it renders
     python benchmarks/backbones.py --signs FOLDER                    # and on webcam clips of hand signs (ASL)
 
-Clips are decoded and extracted anew for each backbone, with the other settings of params.yaml, into .work/backbones; started again, it goes on from there.
-Backbones are compared on videos that no query is among: those of the splits validation and database search the training videos. The queries are measured
-beside it, and take no part in a choice. Times are of one thread, each backbone in turn, in processor time: their ratios hold on other machines, more or less.
-`quality.py --corpus NAME=.work/backbones/CORPUS/BACKBONE-SIZE/features.h5` trains on what was extracted.
+Clips are decoded and extracted anew for each backbone, with the other settings of params.yaml, into
+.work/backbones; started again, it goes on from there. Backbones are compared on videos that no query is
+among: those of the splits validation and database search the training videos. The queries are measured beside
+it, and take no part in a choice. Times are of one thread, each backbone in turn, in processor time: their
+ratios hold on other machines, more or less. `quality.py --corpus
+NAME=.work/backbones/CORPUS/BACKBONE-SIZE/features.h5` trains on what was extracted.
 """
 
 from __future__ import annotations
@@ -133,7 +135,9 @@ def measured(
 
 
 def figures(own: list[Retrieval], other: list[Retrieval]) -> dict[str, float | None]:
-    """GMAP, the mean over what there is, and how far it is above another's, with the interval over queries and seeds."""
+    """GMAP, the mean over what there is, and how far it is above another's, with the interval over queries
+    and seeds.
+    """
     above = paired_difference(
         np.stack([one.average_precision for one in own]),
         np.stack([one.average_precision for one in other]),
@@ -144,7 +148,9 @@ def figures(own: list[Retrieval], other: list[Retrieval]) -> dict[str, float | N
 
 
 def times(backbones: Sequence[Backbone], frames: int, repeats: int) -> list[dict[str, float]]:
-    """Milliseconds a frame of each, the middle of several turns, and the middle of its ratios to the first."""
+    """Milliseconds a frame of each, the middle of several turns, and the middle of its ratios to the
+    first.
+    """
     works = [
         partial(backbone.features, torch.rand(frames, backbone.size, backbone.size, 3) * 255)
         for backbone in backbones

@@ -3,13 +3,14 @@
     python benchmarks/clustering_cost.py
     python benchmarks/clustering_cost.py --videos 10000 100000 --counts 250
 
-Clusters made-up soft codes of 10^4 to 10^7 videos with the settings of params.yaml (iterations, restarts, points a centroid), once as a round
-begins and once more as it goes on, from these clusters after the codes have drifted, and times a
-training epoch and the encoding in the same run. A refresh is the encoding and the later clustering for all counts; its share is of the
-epochs until the next one. An epoch of N videos is N / (training videos a second): that is the only figure that is
-extrapolated. Shares compare seconds of processor time, which other work on the machine changes little; with a GPU, seconds of the clock.
-Two networks are timed: the one of params.yaml on features of 1280 numbers, and the paper's encoder of 12 layers on features of 4096.
-10^7 codes of 64 bits take about 8 GB of memory.
+Clusters made-up soft codes of 10^4 to 10^7 videos with the settings of params.yaml (iterations, restarts,
+points a centroid), once as a round begins and once more as it goes on, from these clusters after the codes
+have drifted, and times a training epoch and the encoding in the same run. A refresh is the encoding and the
+later clustering for all counts; its share is of the epochs until the next one. An epoch of N videos is N /
+(training videos a second): that is the only figure that is extrapolated. Shares compare seconds of processor
+time, which other work on the machine changes little; with a GPU, seconds of the clock. Two networks are
+timed: the one of params.yaml on features of 1280 numbers, and the paper's encoder of 12 layers on features of
+4096. 10^7 codes of 64 bits take about 8 GB of memory.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ DRIFT = 0.2
 
 
 def soft_codes(videos: int, bits: int, *, frames: int, seed: int) -> Tensor:
-    """Made-up soft codes [videos, bits]: means of `frames` signs, around prototypes, as many videos a prototype as it happens."""
+    """Made-up soft codes [videos, bits]: means of `frames` signs, around prototypes, as many videos a
+    prototype as it happens.
+    """
     generator = torch.Generator().manual_seed(seed)
     prototypes = torch.randn(PROTOTYPES, bits, generator=generator)
     codes = torch.empty(videos, bits)

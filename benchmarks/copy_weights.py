@@ -1,11 +1,13 @@
-"""The weights with which `ssvh duplicates --verify` scores a pair, fitted on demo corpora that nothing else is judged on.
+"""The weights with which `ssvh duplicates --verify` scores a pair, fitted on demo corpora that nothing else
+is judged on.
 
     python benchmarks/copy_weights.py
 
-Corpora of other seeds than params.yaml's are rendered, with two uploads of each recording and no planted bad frames. All
-pairs from one recording stand against pairs of other recordings of the same game, the hardest there are. A logistic
-regression on three figures of the comparison gives the weights; they go into `ssvh_model/copies/compare.py` by hand. Each game
-is also scored with weights from the other games, which says what to expect of games that were not seen.
+Corpora of other seeds than params.yaml's are rendered, with two uploads of each recording and no planted bad
+frames. All pairs from one recording stand against pairs of other recordings of the same game, the hardest
+there are. A logistic regression on three figures of the comparison gives the weights; they go into
+`ssvh_model/copies/compare.py` by hand. Each game is also scored with weights from the other games, which says
+what to expect of games that were not seen.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Which cuts `index.segments: shots` finds in films whose cuts are known, by threshold: hard cuts, dissolves and fades, camera still and moving.
+"""Which cuts `index.segments: shots` finds in films whose cuts are known, by threshold: hard cuts, dissolves
+and fades, camera still and moving.
 
     python benchmarks/moments.py --folder made && python benchmarks/cuts.py gameplay=made/clips
     python benchmarks/cuts.py webcam=../clips real=../other --films 10
 
-Films are made of the clips in each folder, at least eight, one after the other. What changes abruptly within a clip counts as wrong, whether or not it is a
-cut there: precision is the least that it may be.
+Films are made of the clips in each folder, at least eight, one after the other. What changes abruptly within
+a clip counts as wrong, whether or not it is a cut there: precision is the least that it may be.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def _frames(path: Path) -> tuple[np.ndarray, Fraction]:
 
 
 def moved(frames: np.ndarray, rate: Fraction, speed: float, rng: np.random.Generator) -> np.ndarray:
-    """What a camera sees of frames [n, 2 H, 2 W, 3] that goes to and fro over them; all of them if it stands still."""
+    """What a camera sees of frames [n, 2 H, 2 W, 3] that goes to and fro over them; all of them if it stands
+    still.
+    """
     if not speed:
         return np.ascontiguousarray(frames[:, ::2, ::2])
     way = rng.uniform(0, 2) * WIDTH + np.arange(len(frames)) * speed * WIDTH / float(rate)

@@ -1,12 +1,14 @@
-"""How well `ssvh duplicates` finds re-uploads: precision and recall over the radius, on the demo corpus and on milder distortions.
+"""How well `ssvh duplicates` finds re-uploads: precision and recall over the radius, on the demo corpus and
+on milder distortions.
 
     python benchmarks/duplicates.py
     python benchmarks/duplicates.py --strengths 0.1 0.2
 
-Needs `make run`. The truth is which clips were made from one recording (the manifest's groups): a pair of videos that
-`ssvh duplicates` puts into one group counts as found; "pairs" leaves out the chains that groups make. Beside it stand float features at the
-similarity where they find as many pairs as there are, which tells how hard the distortions are. The strengths are corpora that are rendered for this,
-with two uploads of each recording, without planted bad frames, and encoded with the same hasher.
+Needs `make run`. The truth is which clips were made from one recording (the manifest's groups): a pair of
+videos that `ssvh duplicates` puts into one group counts as found; "pairs" leaves out the chains that groups
+make. Beside it stand float features at the similarity where they find as many pairs as there are, which tells
+how hard the distortions are. The strengths are corpora that are rendered for this, with two uploads of each
+recording, without planted bad frames, and encoded with the same hasher.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""How fast stored features become codes: videos a second by precision, batch size and preset, and what bounds it.
+"""How fast stored features become codes: videos a second by precision, batch size and preset, and what bounds
+it.
 
     python benchmarks/encoding.py
 
-One core, seconds of processor time, features out of a file in the file cache. "reading" is the file's part, "network" the hasher's; the rate of
-arithmetic beside what a plain matrix product in the same precision reaches on the same core tells whether the network is bound by that.
-Precisions take turns; a ratio is to float32 in the same preset and batch.
+One core, seconds of processor time, features out of a file in the file cache. "reading" is the file's part,
+"network" the hasher's; the rate of arithmetic beside what a plain matrix product in the same precision
+reaches on the same core tells whether the network is bound by that. Precisions take turns; a ratio is to
+float32 in the same preset and batch.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""How fast videos become features: the backbone in each engine, the decoder, and both together; and 25 frames of a long file beside other decoders.
+"""How fast videos become features: the backbone in each engine, the decoder, and both together; and 25 frames
+of a long file beside other decoders.
 
     python benchmarks/extraction.py
 
-Everything runs in turn in this process, one thread each, in seconds of processor time, so that other work on the machine changes ratios little.
-Engines that are not installed are left out, and so are torchcodec and decord, which nothing else here needs (pip install torchcodec decord).
+Everything runs in turn in this process, one thread each, in seconds of processor time, so that other work on
+the machine changes ratios little. Engines that are not installed are left out, and so are torchcodec and
+decord, which nothing else here needs (pip install torchcodec decord).
 """
 
 from __future__ import annotations

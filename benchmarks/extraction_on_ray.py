@@ -3,9 +3,10 @@
     make test-ray                                # installs Ray
     python benchmarks/extraction_on_ray.py
 
-A head and two nodes with a core each, on this machine. Each way is measured from its first finished shard to its last, so that neither starting Ray
-nor loading backbones counts. Processor time is that of all processes that take part, told apart: those that decode and run the backbone (or this
-process, without Ray), Ray's own, and this process where it only drives. Ways take turns; what is said is the median.
+A head and two nodes with a core each, on this machine. Each way is measured from its first finished shard to
+its last, so that neither starting Ray nor loading backbones counts. Processor time is that of all processes
+that take part, told apart: those that decode and run the backbone (or this process, without Ray), Ray's own,
+and this process where it only drives. Ways take turns; what is said is the median.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python benchmarks/findings.py
 
-`make findings` measures everything again first. What the text says of the figures is worked out from them, so that it can't go stale.
+`make findings` measures everything again first. What the text says of the figures is worked out from them, so
+that it can't go stale.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""How well the score without labels tells which trained states are good, and whether a training is better than its start.
+"""How well the score without labels tells which trained states are good, and whether a training is better
+than its start.
 
     python benchmarks/label_free.py --features data/features/features.h5 --name label_free-mine
 
-Trains 64 bits in nine ways, good and bad ones, and prints for each the score (of the training videos) and GMAP of the queries, which take no part in
-the score, at the start and at the end; then Spearman's correlation of the two over all measured epochs, and how often the score says rightly
-whether an epoch is better than its start, where GMAP differs by 5 % at least. Half an hour to an hour on one core.
+Trains 64 bits in nine ways, good and bad ones, and prints for each the score (of the training videos) and
+GMAP of the queries, which take no part in the score, at the start and at the end; then Spearman's correlation
+of the two over all measured epochs, and how often the score says rightly whether an epoch is better than its
+start, where GMAP differs by 5 % at least. Half an hour to an hour on one core.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""How soon a large index in a folder is open and answers, what memory that takes, and what a whole `ssvh search` of a clip does.
+"""How soon a large index in a folder is open and answers, what memory that takes, and what a whole `ssvh
+search` of a clip does.
 
     python benchmarks/large_index.py
     git worktree add ../before af84965; python benchmarks/large_index.py --against ../before
 
-With `--against` another version of this project takes turns with this one on the same index, and whether their answers are the same is
-written down. Codes and queries are those of benchmarks/search.py. Each turn is a process of its own on one core, in seconds of its processor time,
-file cache warm; the least of each counts. Measured are an index as it was made, and one of which a hundredth was removed since and to which
-10,000 videos were added. Ten million videos take 10 GB of memory and 3 GB of disk.
+With `--against` another version of this project takes turns with this one on the same index, and whether
+their answers are the same is written down. Codes and queries are those of benchmarks/search.py. Each turn is
+a process of its own on one core, in seconds of its processor time, file cache warm; the least of each counts.
+Measured are an index as it was made, and one of which a hundredth was removed since and to which 10,000
+videos were added. Ten million videos take 10 GB of memory and 3 GB of disk.
 """
 
 from __future__ import annotations

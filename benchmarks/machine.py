@@ -23,7 +23,9 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 
 def processor_seconds() -> float:
-    """A clock that other work on the machine moves little: processor time of all threads, or the wall clock where a GPU does the work."""
+    """A clock that other work on the machine moves little: processor time of all threads, or the wall clock
+    where a GPU does the work.
+    """
     import torch
 
     return time.perf_counter() if torch.cuda.is_available() else time.process_time()

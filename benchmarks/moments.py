@@ -1,11 +1,13 @@
-"""How well a clip that was cut out of a film is found, and where: by segments of several lengths and by shots, by codes alone and with `--rerank features`.
+"""How well a clip that was cut out of a film is found, and where: by segments of several lengths and by
+shots, by codes alone and with `--rerank features`.
 
     python benchmarks/moments.py
     python benchmarks/moments.py --films 100 --seconds 8
 
-Needs `make run`. Films are made of clips of the demo's games that are rendered for this from another seed than the demo corpus's, so that
-the hasher has seen none of them; each film is a file of 10 clips, one after the other. The queries are cut out at random places and
-encoded again. Beside it: what `--rerank features` does to the GMAP of the demo corpus, whose queries are compared with whole videos.
+Needs `make run`. Films are made of clips of the demo's games that are rendered for this from another seed
+than the demo corpus's, so that the hasher has seen none of them; each film is a file of 10 clips, one after
+the other. The queries are cut out at random places and encoded again. Beside it: what `--rerank features`
+does to the GMAP of the demo corpus, whose queries are compared with whole videos.
 """
 
 from __future__ import annotations
@@ -129,7 +131,9 @@ def make_index(folder: Path, films: Path, hasher: Path, segments: Segments | Non
 
 
 def figures(searcher: Searcher, cuts: list[Cut], rerank: Rerank) -> dict[str, Any]:
-    """Recall, how far off the place is, and milliseconds of a search, decoding and encoding of the query included."""
+    """Recall, how far off the place is, and milliseconds of a search, decoding and encoding of the query
+    included.
+    """
     first, among_ten, near, off, taken = 0, 0, 0, [], []
     searcher.nearest(cuts[0].path, 10, rerank=rerank)  # what only the first one waits for
     for cut in cuts:
@@ -151,7 +155,9 @@ def figures(searcher: Searcher, cuts: list[Cut], rerank: Rerank) -> dict[str, An
 
 
 def demo_gmap(folder: Path, hasher: Path, params: Params) -> dict[str, Any]:
-    """GMAP of the demo corpus's queries with and without reranking, and milliseconds of a search beyond the query's frame features."""
+    """GMAP of the demo corpus's queries with and without reranking, and milliseconds of a search beyond the
+    query's frame features.
+    """
     file, source = FeatureFile(paths.FEATURE_FILE), find_hasher(str(hasher), model="")
     coded = encode_features(
         file, source, params, rows=file.rows(*params.evaluate.database), progress=no_progress
@@ -177,7 +183,9 @@ def demo_gmap(folder: Path, hasher: Path, params: Params) -> dict[str, Any]:
 
 
 def average_precision(hits: list[Hit], labels: set[str]) -> list[float]:
-    """AP@K of a ranking for each of `MAP_KS`, as `ssvh_model.retrieval.average_precision` defines it, equally near ones as they come."""
+    """AP@K of a ranking for each of `MAP_KS`, as `ssvh_model.retrieval.average_precision` defines it, equally
+    near ones as they come.
+    """
     right = np.array([not labels.isdisjoint(hit.label.split("|")) for hit in hits])
     precision = right.cumsum() / np.arange(1, len(right) + 1)
     return [float((precision * right)[:k].sum() / k) for k in MAP_KS]

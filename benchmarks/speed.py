@@ -1,7 +1,8 @@
-"""How fast training, clustering and evaluation are beside the straightforward way (`benchmarks/reference`), and beside what the machine can do.
+"""How fast training, clustering and evaluation are beside the straightforward way (`benchmarks/reference`),
+and beside what the machine can do.
 
-Each pair runs in turn in this process, so that other work on the machine slows both. `make bench-speed` writes
-results/speed.json; `make bench-check` compares its ratios with those that are there.
+Each pair runs in turn in this process, so that other work on the machine slows both. `make bench-speed`
+writes results/speed.json; `make bench-check` compares its ratios with those that are there.
 """
 
 from __future__ import annotations
@@ -156,7 +157,9 @@ def clustering(videos: int, clusters: int) -> Pair:
 
 
 def evaluation(queries: int, videos: int, reference_queries: int) -> Pair:
-    """Codes that tell the kinds apart somewhat. The reference takes some of the queries where all would not fit into memory."""
+    """Codes that tell the kinds apart somewhat. The reference takes some of the queries where all would not
+    fit into memory.
+    """
     draws = np.random.default_rng(0)
     prototypes = draws.choice(np.array([-1, 1], dtype=np.int8), (KINDS, BITS))
 

@@ -2,8 +2,9 @@
 
     python benchmarks/start_choice.py --features data/features/features.h5
 
-Makes the starts from ITQ that `model.whitening: auto` and `model.within_video: auto` choose from, at several lengths, and prints for each the agreement
-on the training videos beside the GMAP of the queries, which takes no part in the choice; with Spearman's correlation of the two.
+Makes the starts from ITQ that `model.whitening: auto` and `model.within_video: auto` choose from, at several
+lengths, and prints for each the agreement on the training videos beside the GMAP of the queries, which takes
+no part in the choice; with Spearman's correlation of the two.
 """
 
 from __future__ import annotations

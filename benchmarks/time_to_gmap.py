@@ -1,11 +1,13 @@
 """How soon a training finds as well as the straightforward way does at its end.
 
     python benchmarks/time_to_gmap.py
-    python benchmarks/time_to_gmap.py --features asl.h5 --preset few-recordings --gmap 0.100 --reference-epochs 60
+    python benchmarks/time_to_gmap.py --features asl.h5 --preset few-recordings --gmap 0.100 \\
+        --reference-epochs 60
 
-Trains until the query videos are found with that GMAP, or else as well as by the float features, by the codes of the weights after an
-epoch (measuring takes no part in the time, and decides nothing but when to stop here). The straightforward way (`reference/training.py`, the paper's network) is timed for some
-epochs, without its clusterings, and taken to need the epochs that are given. Writes results/time_to_gmap.json.
+Trains until the query videos are found with that GMAP, or else as well as by the float features, by the codes
+of the weights after an epoch (measuring takes no part in the time, and decides nothing but when to stop
+here). The straightforward way (`reference/training.py`, the paper's network) is timed for some epochs,
+without its clusterings, and taken to need the epochs that are given. Writes results/time_to_gmap.json.
 """
 
 from __future__ import annotations
@@ -106,7 +108,8 @@ def main() -> None:
     parser.add_argument("--preset", action="append", default=[], metavar="NAME", dest="presets")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
     options = parser.parse_args()
-    # What is settled without training, such as how longer codes are shortened, is settled when an epoch is measured.
+    # What is settled without training, such as how longer codes are shortened, is settled when an epoch is
+    # measured.
     every = {"running.checkpoint_every": 1, "training.validate_every": 1}
     changes = {**parse_changes(options.changes), **every}
     params = params_with_presets(options.presets, changes=changes)

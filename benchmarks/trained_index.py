@@ -1,4 +1,6 @@
-"""An index of the corpus by the hasher that `make run` has trained, whether or not it was registered or promoted."""
+"""An index of the corpus by the hasher that `make run` has trained, whether or not it was registered or
+promoted.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """How much sooner two workers finish a study than one. `python benchmarks/tuning_workers.py`
 
-Both run the same number of trials of the same length over PostgreSQL, started for this and thrown away. Every worker has one thread; time
-counts from the first trial's beginning to the last one's end, so that starting programs does not count. It needs a core for each worker.
+Both run the same number of trials of the same length over PostgreSQL, started for this and thrown away. Every
+worker has one thread; time counts from the first trial's beginning to the last one's end, so that starting
+programs does not count. It needs a core for each worker.
 """
 
 from __future__ import annotations

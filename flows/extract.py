@@ -1,7 +1,7 @@
 """Feature extraction fanned out: processes of this machine make shards until none is left.
 
-`ssvh extract` starts it; several machines work through Ray (`running.extraction`). The stage `features` finds the shards and joins
-them; whatever is missing then, because a process died, it makes.
+`ssvh extract` starts it; several machines work through Ray (`running.extraction`). The stage `features` finds
+the shards and joins them; whatever is missing then, because a process died, it makes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,9 @@ def _process(number: int) -> State[Any]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run a share, or the whole with so many workers; 0 if all went well, 2 after bad input, 1 after anything else."""
+    """Run a share, or the whole with so many workers; 0 if all went well, 2 after bad input, 1 after anything
+    else.
+    """
     prepare_environment()
     if arguments == [SHARE]:
         state = share(return_state=True)

@@ -1,7 +1,8 @@
-"""The pipeline as a Prefect flow: a line a stage, in their order. DVC decides below them what runs; the others show as Cached.
+"""The pipeline as a Prefect flow: a line a stage, in their order. DVC decides below them what runs; the
+others show as Cached.
 
-A stage's work is a Prefect task of its own (tasks/stages/), which DVC starts in a process of its own: what stands here shows it. `python -m
-flows.pipeline` starts it by hand.
+A stage's work is a Prefect task of its own (tasks/stages/), which DVC starts in a process of its own: what
+stands here shows it. `python -m flows.pipeline` starts it by hand.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def pipeline() -> State[Any]:
 
 
 def _promotion() -> str:
-    """Run the promotion as a flow of its own within this one; what came of it. A training is not the worse for it."""
+    """Run the promotion as a flow of its own within this one; what came of it. A training is not the worse
+    for it.
+    """
     from flows.promote import promote
 
     state = promote(return_state=True)

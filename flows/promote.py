@@ -1,4 +1,6 @@
-"""Promotion as a Prefect flow: what a deployment runs after training, and `ssvh promote` where there is a Prefect server."""
+"""Promotion as a Prefect flow: what a deployment runs after training, and `ssvh promote` where there is a
+Prefect server.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ PROMOTED, KEPT = "Promoted", "Kept"
 def promote(
     version: str = "challenger", dry_run: bool = False, unmeasured: bool = False, again: bool = False
 ) -> State[Any]:
-    """Hold a challenger against the champion, both measured now, and put it in its place if it passes the gate of params.yaml.
+    """Hold a challenger against the champion, both measured now, and put it in its place if it passes the
+    gate of params.yaml.
 
     Args:
         version: alias or number of the challenger.

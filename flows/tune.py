@@ -1,7 +1,8 @@
-"""Tuning as a Prefect flow: one worker of a study, which runs trials until the study has those that were asked for.
+"""Tuning as a Prefect flow: one worker of a study, which runs trials until the study has those that were
+asked for.
 
-Starting it several times with the same settings gives the study several workers: `ssvh tune --workers` does that, on this machine or through
-a work pool. Whoever sees the last trial end writes the report.
+Starting it several times with the same settings gives the study several workers: `ssvh tune --workers` does
+that, on this machine or through a work pool. Whoever sees the last trial end writes the report.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ def tune(
     Args:
         features: feature file.
         study: its name; "" for one that stands for the parameters, the search space and the features.
-        trials: that shall come to their end; if not given, as many as before, or for a new study what params.yaml says.
+        trials: that shall come to their end; if not given, as many as before, or for a new study what
+            params.yaml says.
         changes: `key=value` for params.yaml, for all trials.
         apply: write the best trial into params.yaml.
 
@@ -142,7 +144,9 @@ def _report(opened: OpenStudy, parent: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the flow with settings in JSON, as a flow run whose id may follow; 0 if all went well, 2 after bad input, 1 after anything else."""
+    """Run the flow with settings in JSON, as a flow run whose id may follow; 0 if all went well, 2 after bad
+    input, 1 after anything else.
+    """
     prepare_environment()
     terminate_as_interrupt()
     settings = json.loads(arguments[0])

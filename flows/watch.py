@@ -1,4 +1,5 @@
-"""The corpus watch as a Prefect flow: new videos in the folder, their features, and whether they are a reason to train again.
+"""The corpus watch as a Prefect flow: new videos in the folder, their features, and whether they are a reason
+to train again.
 
 `ssvh watch` starts it by hand; prefect.yaml has it on a schedule.
 """
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
 
 @flow(name="watch", persist_result=False)
 def watch(train: bool = True) -> State[Any]:
-    """Look for new videos; extract the features of these alone; train again if there are many, or if they are of another kind.
+    """Look for new videos; extract the features of these alone; train again if there are many, or if they are
+    of another kind.
 
     Args:
         train: run the pipeline if that is the decision; otherwise only say so.

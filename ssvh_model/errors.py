@@ -13,8 +13,8 @@ class UserError(ValueError):
     The message is one line. It names the file or key, says what was found and what is allowed.
     The command line prints it without a traceback and exits with 2.
 
-    What was found may be anything, such as a cell of a damaged table. It is shown without line ends and what a terminal would obey, and
-    the middle of a message of more than `LONGEST` characters is left out.
+    What was found may be anything, such as a cell of a damaged table. It is shown without line ends and what
+    a terminal would obey, and the middle of a message of more than `LONGEST` characters is left out.
     """
 
     def __init__(self, message: str) -> None:

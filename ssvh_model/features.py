@@ -41,8 +41,8 @@ class FeatureMeta:
         engine: what ran the network.
         precision: of its arithmetic.
         architecture: of a file of weights alone: the network that they are for; "" elsewhere.
-        mean, std, colours: of a model of the user's: what it wants done to frames (`ssvh_model.video.own_models.OwnModel`); empty
-            elsewhere, where the backbone's name tells it.
+        mean, std, colours: of a model of the user's: what it wants done to frames
+            (`ssvh_model.video.own_models.OwnModel`); empty elsewhere, where the backbone's name tells it.
     """
 
     backbone: str
@@ -62,7 +62,9 @@ class FeatureMeta:
 
     @property
     def model_file(self) -> str:
-        """What the file of the user's model is called beside what was made with it; "" if a package has the backbone."""
+        """What the file of the user's model is called beside what was made with it; "" if a package has the
+        backbone.
+        """
         return f"{MODEL_FILE}{PurePath(self.backbone).suffix.lower()}" if self.colours else ""
 
     def __str__(self) -> str:
@@ -86,8 +88,8 @@ class FeatureFile:
         ids, labels, fine_labels, splits, groups: one entry a row; labels are tuples, empty if unlabelled.
 
     Raises:
-        UserError: the file is missing, is not HDF5, lacks a data set, its data sets disagree in length, or its features are in other
-            files that are not there any more.
+        UserError: the file is missing, is not HDF5, lacks a data set, its data sets disagree in length, or
+            its features are in other files that are not there any more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -174,7 +176,9 @@ class FeatureFile:
 
     @cached_property
     def frame_indices(self) -> np.ndarray:
-        """Index in the decoded file of each sampled frame, [n, M] int32; 0..M-1 where the file does not tell."""
+        """Index in the decoded file of each sampled frame, [n, M] int32; 0..M-1 where the file does not
+        tell.
+        """
         with damage_reported(self.path, "feature file"):
             file = self._open()
             if "frame_indices" in file:
@@ -201,8 +205,8 @@ class FeatureFile:
     def read(self, rows: np.ndarray | Sequence[int]) -> torch.Tensor:
         """Features of `rows` in their order, [len(rows), M, D] float16, whatever the file holds.
 
-        HDF5 wants ascending unique indices; any order and repetition is fine here. Beside the result, `BYTES_AT_ONCE` or one row
-        are in memory.
+        HDF5 wants ascending unique indices; any order and repetition is fine here. Beside the result,
+        `BYTES_AT_ONCE` or one row are in memory.
 
         Raises:
             UserError: the file is damaged there.

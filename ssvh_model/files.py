@@ -17,18 +17,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-TEMPORARY = ".*.tmp"  # glob pattern of what `atomic_path` leaves when its process is killed; `*.h5` and the like never match it
+# glob pattern of what `atomic_path` leaves when its process is killed; `*.h5` and the like never match it
+TEMPORARY = ".*.tmp"
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path near `path`; rename it to `path` if the block ends without an exception.
 
-    The data reaches the disk before the rename, so a power cut leaves the old file or the new one. After an exception the
-    temporary file is removed and `path` is as it was. Writers of the same path, on whatever machine, each have a file of their own.
+    The data reaches the disk before the rename, so a power cut leaves the old file or the new one. After an
+    exception the temporary file is removed and `path` is as it was. Writers of the same path, on whatever
+    machine, each have a file of their own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A folder, so that the file has its own name: PyAV, Pillow and numpy go by it, and whoever looks for such files shall not find it.
+    # A folder, so that the file has its own name: PyAV, Pillow and numpy go by it, and whoever looks for such
+    # files shall not find it.
     folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
     temporary = folder / path.name
     try:
@@ -57,7 +60,8 @@ def remove_temporaries(folder: Path, name: str = "") -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Make sure that a file can be read to its end: a pipe or a device may have none, and whoever opens it waits.
+    """Make sure that a file can be read to its end: a pipe or a device may have none, and whoever opens it
+    waits.
 
     Raises:
         OSError: it is not there, or no regular file.

@@ -50,7 +50,8 @@ def open_hdf5(path: Path, what: str, *, checked: bool = False) -> h5py.File:
 
 @contextmanager
 def damage_reported(path: Path | str, what: str) -> Iterator[None]:
-    """Turn what HDF5 says of a damaged place, at any reading of a file in the block, into one line that names the file.
+    """Turn what HDF5 says of a damaged place, at any reading of a file in the block, into one line that names
+    the file.
 
     Raises:
         UserError: for the errors that h5py raises where a file does not hold what its header claims.
@@ -65,7 +66,9 @@ def damage_reported(path: Path | str, what: str) -> Iterator[None]:
 
 
 def is_group(file: h5py.File, name: str) -> bool:
-    """Whether that is a group of the file itself. A link is not followed: it may lead to a pipe, and whoever opens that waits."""
+    """Whether that is a group of the file itself. A link is not followed: it may lead to a pipe, and whoever
+    opens that waits.
+    """
     return isinstance(file.get(name, getlink=True), h5py.HardLink) and isinstance(file[name], h5py.Group)
 
 

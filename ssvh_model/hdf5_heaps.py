@@ -1,7 +1,8 @@
 """A check of the places in which HDF5 keeps texts: on some damage there, its library would loop for ever.
 
-Texts of any length, those of attributes too, lie in global heaps: a header, then objects, each with its size. The library steps from one
-object to the next by these sizes and never looks whether it comes forward (H5HG__cache_heap_deserialize, seen in HDF5 2.0.0).
+Texts of any length, those of attributes too, lie in global heaps: a header, then objects, each with its size.
+The library steps from one object to the next by these sizes and never looks whether it comes forward
+(H5HG__cache_heap_deserialize, seen in HDF5 2.0.0).
 
 Source: HDF5 File Format Specification 3.0, III.E "Disk Format: Level 1E - Global Heap".
 """
@@ -39,7 +40,8 @@ def endless_heap(file: h5py.File) -> int | None:
         at = _endless(content, heaps + HEAD, np.minimum(ends, len(block)), width)
         if at is not None:
             return start + at
-        # A heap that goes on behind this piece is looked at again from its beginning, if it is not larger than half a piece.
+        # A heap that goes on behind this piece is looked at again from its beginning, if it is not larger
+        # than half a piece.
         cut = heaps[(ends > len(block)) & (heaps > PIECE // 2)]
         whole = len(block) < PIECE or not len(cut)
         start += len(block) - len(HEAP) + 1 if whole else int(cut[0])

@@ -21,7 +21,8 @@ def join_rows(
 ) -> None:
     """Add a data set whose rows are those of data sets of other files, one after the other.
 
-    The same sources give the same bytes: h5py's own `create_virtual_dataset` puts the time of day into the file.
+    The same sources give the same bytes: h5py's own `create_virtual_dataset` puts the time of day into the
+    file.
 
     Args:
         file: open for writing.

@@ -15,8 +15,8 @@ def hold_lock(path: Path, waiting: Callable[[str], None] = lambda holder: None) 
     """Hold a lock; if another process holds it, wait.
 
     Args:
-        path: of the lock's file, made with its folder if needed. It holds the number of the process, for people only: another machine or
-            container may read it.
+        path: of the lock's file, made with its folder if needed. It holds the number of the process, for
+            people only: another machine or container may read it.
         waiting: is told the number of the process that this one has to wait for.
     """
     with _open(path) as file:

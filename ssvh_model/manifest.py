@@ -47,7 +47,8 @@ class Video:
         status: `OK` or `LEFT_OUT`.
         reason: why it was left out, or a remark on how it was handled; one line.
         sha256: of the file's bytes; "" where there was no file to read.
-        bad_frames: planted faults, frame index in the file -> kind (static, black, blurred, duplicated, foreign).
+        bad_frames: planted faults, frame index in the file -> kind (static, black, blurred, duplicated,
+            foreign).
     """
 
     id: str
@@ -106,7 +107,8 @@ def read_manifest(path: Path) -> list[Video]:
     """Read what `write_manifest` wrote.
 
     Raises:
-        UserError: the file is missing, lacks a column, repeats an id, has a path that leads out of the video root, or a line can't be read.
+        UserError: the file is missing, lacks a column, repeats an id, has a path that leads out of the video
+            root, or a line can't be read.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such manifest; the stage 'corpus' makes it")

@@ -13,7 +13,9 @@ from ssvh_model.errors import UserError
 
 
 class StorageAway(UserError):
-    """A folder or a file elsewhere can't be fetched just now, though it may be there: the same may succeed later."""
+    """A folder or a file elsewhere can't be fetched just now, though it may be there: the same may succeed
+    later.
+    """
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class RemoteFolder:
         """Make sure that it is there.
 
         Raises:
-            UserError: there is no such folder or storage, its package is missing, or whoever asks may not look.
+            UserError: there is no such folder or storage, its package is missing, or whoever asks may not
+                look.
             StorageAway: it does not answer.
         """
         with self._looking():
@@ -42,9 +45,11 @@ class RemoteFolder:
 
     @cached_property
     def stamps(self) -> Mapping[str, str]:
-        """What tells a changed file from the one before, of every file that is not hidden, by its path; sorted.
+        """What tells a changed file from the one before, of every file that is not hidden, by its path;
+        sorted.
 
-        The ETag where the storage has one, otherwise size and time. Nothing but the listing is read, once for this object.
+        The ETag where the storage has one, otherwise size and time. Nothing but the listing is read, once for
+        this object.
 
         Raises:
             UserError: there is no such storage, its package is missing, or whoever asks may not look.
@@ -122,7 +127,9 @@ def _said(error: Exception, address: str, what: str) -> UserError:
 
 
 def _stamp(facts: Mapping[str, Any]) -> str:
-    """What changes with a file's content, of what a listing says about it; the names are those of several storages."""
+    """What changes with a file's content, of what a listing says about it; the names are those of several
+    storages.
+    """
     for name in ("ETag", "etag", "content_md5"):
         if facts.get(name):
             return str(facts[name])

@@ -4,5 +4,7 @@ from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """The text without what a terminal would obey: control characters become "?", so that it is one line and nothing but text."""
+    """The text without what a terminal would obey: control characters become "?", so that it is one line and
+    nothing but text.
+    """
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -5,16 +5,16 @@ It calls the stage's function, which stands in `tasks/stages/<name>.py`:
     @stage_task()
     def warmup() -> None:
         with open_stage("warmup") as stage:
-            spec = ...(stage.params.warmup)                                  # typed parameters (tasks/params/sections.py)
-            checkpoints = stage.work.folder / "checkpoints"                  # is found again after a kill
+            spec = ...(stage.params.warmup)                       # typed (tasks/params/sections.py)
+            checkpoints = stage.work.folder / "checkpoints"       # is found again after a kill
             result = train(..., seed=stage.params.seed, progress=stage.progress("epochs"))
-            stage.run.log_metrics({"loss": 0.5}, step=epoch)                 # to the stage's MLflow run
+            stage.run.log_metrics({"loss": 0.5}, step=epoch)      # to the stage's MLflow run
             stage.run.log_artifact(picture, "pictures")
             stage.say("one line for the log")
-            stage.work.publish({paths.state("warmup"): checkpoints / "last"})  # declared output: what it is made of
+            stage.work.publish({paths.state("warmup"): checkpoints / "last"})  # output: what it is made of
 
-Stages of a round (`clusters@2`) are given its number. Heavy imports (torch, the library) stand inside the function. Bad input raises
-`UserError`, anything else shows a traceback.
+Stages of a round (`clusters@2`) are given its number. Heavy imports (torch, the library) stand inside the
+function. Bad input raises `UserError`, anything else shows a traceback.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from tasks.pipeline.open_stage import definition_of
 from tasks.pipeline.stage_task import StageTask
 from tasks.project.code import check_code_file
 
-# Before torch is imported: threads that have nothing to do sleep instead of spinning. Where another process wants the cores too,
-# spinning made training several times slower.
+# Before torch is imported: threads that have nothing to do sleep instead of spinning. Where another process
+# wants the cores too, spinning made training several times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -96,7 +96,8 @@ def main(arguments: list[str]) -> int:
         return 2
     name = arguments[0]
     _tell_flow(name, BEGAN)
-    # Until the stage's own work begins: to collect garbage while Prefect and MLflow are imported takes a quarter of that time.
+    # Until the stage's own work begins: to collect garbage while Prefect and MLflow are imported takes a
+    # quarter of that time.
     gc.disable()
     try:
         run_stage(name)

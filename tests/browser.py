@@ -40,7 +40,9 @@ class Page:
             self._tab.wait_for_function("text => document.body?.innerText.includes(text)", arg=text)
 
     def wait_for_number(self, name: str, expected: float) -> None:
-        """Wait until a number stands after the word `name`, and see that it is `expected`, cut or rounded to the digits that are shown."""
+        """Wait until a number stands after the word `name`, and see that it is `expected`, cut or rounded to
+        the digits that are shown.
+        """
         pattern = rf"(?<![\w/]){re.escape(name)}\s+({NUMBER})(?![\w.])"
         found = self._tab.wait_for_function(
             "pattern => document.body?.innerText.match(new RegExp(pattern))?.[1]", arg=pattern

@@ -1,4 +1,6 @@
-"""compose.yaml on this machine: the very commands and variables of its services, with addresses of servers that tests have started."""
+"""compose.yaml on this machine: the very commands and variables of its services, with addresses of servers
+that tests have started.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,8 @@ class Compose:
 
     Args:
         settings: what `.env` has.
-        elsewhere: which address stands for a host and port of the file, such as "database:5432". Services that are of our image get a free
-            port of this machine.
+        elsewhere: which address stands for a host and port of the file, such as "database:5432". Services
+            that are of our image get a free port of this machine.
     """
 
     def __init__(self, settings: dict[str, str], elsewhere: dict[str, str]) -> None:

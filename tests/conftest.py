@@ -27,15 +27,18 @@ from tests.postgresql import (  # noqa: F401 - fixtures for all folders
     vector_server,
 )
 
-# Programs that tests start inherit what a shell does for those in its background: ignoring ctrl-C, by which tests end them.
+# Programs that tests start inherit what a shell does for those in its background: ignoring ctrl-C, by which
+# tests end them.
 with contextlib.suppress(ValueError):  # not the main thread
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# They also inherit whether what they import is kept compiled. Where it is not, each of them compiles it again, for seconds.
+# They also inherit whether what they import is kept compiled. Where it is not, each of them compiles it
+# again, for seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Folders, and a file whose project others need: while it is made, the next process has something else to do. Then all others.
+# Folders, and a file whose project others need: while it is made, the next process has something else to do.
+# Then all others.
 SLOWEST_FIRST = ("end_to_end/test_pipeline.py", "crash", "flows", "end_to_end", "fuzz", "tasks")
 
 
@@ -60,7 +63,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(autouse=True)
 def environment_as_before() -> Iterator[None]:
-    """What MLflow writes into the process ends with the test: its address, and the folders of the models it loads.
+    """What MLflow writes into the process ends with the test: its address, and the folders of the models it
+    loads.
 
     Those folders hold a copy of the packages. A process started later would import them from there.
     """
@@ -101,7 +105,9 @@ def empty_mlflow(for_all: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def empty_prefect(for_all: Path) -> Path:
-    """The database of a Prefect server that was up once and has seen nothing, to copy: making it takes more seconds still."""
+    """The database of a Prefect server that was up once and has seen nothing, to copy: making it takes more
+    seconds still.
+    """
 
     def make(path: Path) -> None:
         folder = path.with_suffix(".folder")

@@ -45,7 +45,9 @@ def scenes(film: int) -> np.ndarray:
 
 
 def shots(film: int) -> np.ndarray:
-    """The frames of a film of shots that are of several lengths. They move slowly: frames between those on a grid are like these."""
+    """The frames of a film of shots that are of several lengths. They move slowly: frames between those on a
+    grid are like these.
+    """
     parts = []
     for number, seconds in enumerate(SHOTS):
         frames = int(seconds * RATE)
@@ -81,7 +83,9 @@ def cut(folder: Path, film: int, start: float, seconds: float) -> Path:
 
 
 def make_films(folder: Path) -> None:
-    """Films in `films`, a clip `clip.mp4`, and two hashers, `hasher-1` and `hasher-2`, that are centred on the films' frames."""
+    """Films in `films`, a clip `clip.mp4`, and two hashers, `hasher-1` and `hasher-2`, that are centred on
+    the films' frames.
+    """
     backbone = load_backbone("efficientnet_lite0", size=SIZE, device=torch.device("cpu"))
     features = []
     for film in range(FILMS):
@@ -103,7 +107,9 @@ def make_films(folder: Path) -> None:
 
 
 def start_index(place: str = str(paths.INDEX), segments: object = SEGMENTS) -> Params:
-    """In the folder of a project that `make_films` has filled: params.yaml that cuts films, and an index of the clip by the first hasher."""
+    """In the folder of a project that `make_films` has filled: params.yaml that cuts films, and an index of
+    the clip by the first hasher.
+    """
     text = (REPOSITORY / "params.yaml").read_text(encoding="utf-8")
     text = text.replace("workers: 0  ", "workers: 2  ").replace("segments: whole", f"segments: {segments}")
     paths.PARAMS.write_text(text, encoding="utf-8")

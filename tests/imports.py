@@ -1,4 +1,6 @@
-"""What the project's modules import of each other, read from their text: also what is imported within a function."""
+"""What the project's modules import of each other, read from their text: also what is imported within a
+function.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ in_both = pytest.mark.parametrize("place", ["folder", "postgres"], indirect=True
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The folder, or, in a test that is marked with `in_both`, a database of its own, too; commands find it by themselves."""
+    """The folder, or, in a test that is marked with `in_both`, a database of its own, too; commands find it
+    by themselves.
+    """
     if getattr(request, "param", "folder") == "folder":
         return str(paths.INDEX)
     address: str = request.getfixturevalue("vector_database")

@@ -28,7 +28,8 @@ def count_statements(connection, cursor, statement, parameters, context, execute
 
 
 def run_until(condition: str, program: str, folder: Path, **environment: str) -> None:
-    """Run a program that is killed, by SIGKILL, as soon as a condition holds after one of its statements that change the database.
+    """Run a program that is killed, by SIGKILL, as soon as a condition holds after one of its statements that
+    change the database.
 
     Args:
         condition: Python, may use `count` of those statements and the last `statement`.

@@ -1,8 +1,10 @@
-"""Run a command as another machine would: with other instructions, with fewer threads, or beside busy processes.
+"""Run a command as another machine would: with other instructions, with fewer threads, or beside busy
+processes.
 
     python -m tests.machine --cpu avx2 --threads 1 --busy 4 -- python -m pytest tests/tasks
 
-`make test CPU=default THREADS=1 BUSY=4` does it for the tests. The busy processes end when the command ends, however it does.
+`make test CPU=default THREADS=1 BUSY=4` does it for the tests. The busy processes end when the command ends,
+however it does.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import subprocess
 import sys
 from typing import NoReturn
 
-# What each library asks for: torch, and in it MKL and oneDNN; numpy; OpenBLAS, which numpy, scipy and faiss bring; faiss.
+# What each library asks for: torch, and in it MKL and oneDNN; numpy; OpenBLAS, which numpy, scipy and faiss
+# bring; faiss.
 INSTRUCTIONS = {
     "default": {
         "ATEN_CPU_CAPABILITY": "default",
@@ -37,7 +40,9 @@ BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(10**6)
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Become the command, in the environment that was asked for and with the busy processes as its children."""
+    """Become the command, in the environment that was asked for and with the busy processes as its
+    children.
+    """
     parser = argparse.ArgumentParser(prog="python -m tests.machine", description=__doc__)
     parser.add_argument("--cpu", choices=INSTRUCTIONS)
     parser.add_argument("--threads", type=int)

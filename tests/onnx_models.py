@@ -1,4 +1,6 @@
-"""Small ONNX files, written without the package onnx: the few fields of its protocol buffers that they need."""
+"""Small ONNX files, written without the package onnx: the few fields of its protocol buffers that they
+need.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ INTS = 7  # of attributes
 
 
 def small_network(channels: int = 5) -> nn.Sequential:
-    """A convolution and a ReLU whose weights are always the same: [n, 3, h, w] -> maps [n, channels, h / 2 - 1, w / 2 - 1]."""
+    """A convolution and a ReLU whose weights are always the same: [n, 3, h, w] -> maps [n, channels, h / 2 -
+    1, w / 2 - 1].
+    """
     torch.manual_seed(0)
     return nn.Sequential(nn.Conv2d(3, channels, 3, stride=2), nn.ReLU()).eval()
 

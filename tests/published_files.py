@@ -14,7 +14,9 @@ FRAMES, SIZE, CLASSES = 6, 16, 4
 
 
 def write_published(folder: Path, dataset: str, *, videos: int = 24, seed: int = 0) -> None:
-    """Every file of a data set: `videos` rows each, row i of class i % CLASSES; FCVID's every fifth row of a second class."""
+    """Every file of a data set: `videos` rows each, row i of class i % CLASSES; FCVID's every fifth row of a
+    second class.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     centres = 2 * np.random.default_rng(99).random((CLASSES, 1, SIZE))

@@ -63,7 +63,9 @@ class Service:
 def mlflow_service(
     folder: Path, *, extra: dict[str, str] | None = None, embedded: bool = True
 ) -> tuple[Service, str]:
-    """An MLflow server and its address; records and artifacts in `folder`, or, not `embedded`, where variables in `extra` say."""
+    """An MLflow server and its address; records and artifacts in `folder`, or, not `embedded`, where
+    variables in `extra` say.
+    """
     port = free_port()
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "mlflow", "server"]

@@ -1,4 +1,6 @@
-"""The changes that CONTRIBUTING.md shows: each patch fits the code as it is, and its command does what is said."""
+"""The changes that CONTRIBUTING.md shows: each patch fits the code as it is, and its command does what is
+said.
+"""
 
 from __future__ import annotations
 

@@ -71,7 +71,9 @@ def test_the_check_sees_forbidden_imports(text: str) -> None:
 
 
 def test_no_imports_run_in_a_circle() -> None:
-    """Not even those that wait within a function: who reads one file should not have to read the others first."""
+    """Not even those that wait within a function: who reads one file should not have to read the others
+    first.
+    """
     try:
         tuple(TopologicalSorter(graph()).static_order())
     except CycleError as error:

@@ -1,4 +1,6 @@
-"""Whatever changes a number is in a digest: a stage's `deps` in dvc.yaml name all of the library that its code imports."""
+"""Whatever changes a number is in a digest: a stage's `deps` in dvc.yaml name all of the library that its
+code imports.
+"""
 
 from __future__ import annotations
 

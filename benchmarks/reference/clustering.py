@@ -1,4 +1,6 @@
-"""Clustering as it is written down: Lloyd's algorithm from points by chance, the best of several runs, and a loop over the clusters."""
+"""Clustering as it is written down: Lloyd's algorithm from points by chance, the best of several runs, and a
+loop over the clusters.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ def reference_clusters(
 
 
 def voted(soft_codes: Tensor, assignments: Tensor, centroids: Tensor) -> Tensor:
-    """Anchors [C, K]: the majority of the members' codes, bit by bit; the centroid's sign where there is none."""
+    """Anchors [C, K]: the majority of the members' codes, bit by bit; the centroid's sign where there is
+    none.
+    """
     anchors = []
     for number, centroid in enumerate(centroids):
         votes = torch.where(soft_codes[assignments == number] >= 0, 1.0, -1.0).sum(dim=0)

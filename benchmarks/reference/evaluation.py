@@ -12,7 +12,9 @@ from ssvh_model.retrieval.gmap import MAP_KS, gmap
 def map_at_k(
     query: np.ndarray, database: np.ndarray, query_labels: Sequence[str], database_labels: Sequence[str]
 ) -> dict[int, float]:
-    """MAP@K by one label a video, for codes in {-1, +1}, [q, bits] and [n, bits]; ties stay as sorting leaves them."""
+    """MAP@K by one label a video, for codes in {-1, +1}, [q, bits] and [n, bits]; ties stay as sorting leaves
+    them.
+    """
     distances = (database.shape[1] - query.astype(np.float32) @ database.T.astype(np.float32)) / 2
     order = np.argsort(distances, axis=1)
     relevant = np.asarray(query_labels)[:, None] == np.asarray(database_labels)[None]

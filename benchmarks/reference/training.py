@@ -1,4 +1,6 @@
-"""Training as released codes do it: one view after the other, explicit attention, float32, a data loader with one worker."""
+"""Training as released codes do it: one view after the other, explicit attention, float32, a data loader with
+one worker.
+"""
 
 from __future__ import annotations
 
@@ -67,7 +69,9 @@ def losses(
     code_noise: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """The loss and its terms for a batch of centred features [B, M, D], with an adversarial or cooperative sampler."""
+    """The loss and its terms for a batch of centred features [B, M, D], with an adversarial or cooperative
+    sampler.
+    """
     batch, frames, _ = features.shape
     sampler, hasher = model.sampler, model.hasher
     assert model.grade_net is not None

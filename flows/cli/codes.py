@@ -67,7 +67,10 @@ def index(
         ),
     ] = False,
 ) -> None:
-    """Make the index that is searched, in the place of what is there. Searches meanwhile see the old one until the new one is whole."""
+    """Make the index that is searched, in the place of what is there.
+
+    Searches meanwhile see the old one until the new one is whole.
+    """
     from flows.commands.codes import make_index, refresh_index
 
     if refresh:
@@ -117,7 +120,10 @@ def search(
     sheet: Annotated[Path | None, typer.Option(help="Draw the query and what was found, as PNG.")] = None,
     trust_torchscript: Trust = False,
 ) -> None:
-    """Print the videos nearest to a video, and the moments in films, nearest first. Distances are differing bits."""
+    """Print the videos nearest to a video, and the moments in films, nearest first.
+
+    Distances are differing bits.
+    """
     from flows.commands.searching import search as run
 
     run(
@@ -185,7 +191,10 @@ def serve(
     wait: Annotated[bool, typer.Option("--wait", help="Wait for an index, if there is none yet.")] = False,
     trust_torchscript: Trust = False,
 ) -> None:
-    """Search, look around and review duplicates on a page, and by HTTP; ctrl-C ends it. A new version of the index is taken over at once."""
+    """Search, look around and review duplicates on a page, and by HTTP; ctrl-C ends it.
+
+    A new version of the index is taken over at once.
+    """
     from flows.commands.serve import serve as run
     from tasks.serving.limits import Limits
 

@@ -56,7 +56,10 @@ def sensitivity(
     workers: Workers = 1,
     changes: Changes = [],  # noqa: B006 - typer makes a new list for every call
 ) -> None:
-    """Train with other values of single parameters, as params.yaml's section sensitivity lists them, and plot what they do."""
+    """Train with other values of single parameters, and plot what they do.
+
+    The section sensitivity of params.yaml lists them.
+    """
     from flows.commands.start import start
 
     settings = {"features": str(features), "seeds": seeds, "workers": workers, "changes": changes}

@@ -55,7 +55,8 @@ def promote(
 ) -> None:
     """Make the challenger the champion if it passes the gate (params.yaml, promotion). Both are measured now.
 
-    Exit status: 0 if it is the champion now (with --dry-run: would be), 1 if the champion stays, 2 after an error; then it stays, too.
+    Exit status: 0 if it is the champion now (with --dry-run: would be), 1 if the champion stays, 2 after an
+    error; then it stays, too.
     """
     from flows.commands.promotion import promote_by_hand
 

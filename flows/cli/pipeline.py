@@ -44,7 +44,10 @@ def ui() -> None:
 
 
 def clean() -> None:
-    """Remove work in progress of stages that were killed. Results and records stay, and nothing goes while a process uses it."""
+    """Remove work in progress of stages that were killed.
+
+    Results and records stay, and nothing goes while a process uses it.
+    """
     from flows.commands import clean as cleaner
     from tasks import paths
 

@@ -12,7 +12,10 @@ app = typer.Typer(help="Named sets of values for params.yaml, such as those of a
 
 @app.callback(invoke_without_command=True)
 def list_presets(context: typer.Context) -> None:
-    """Named sets of values for params.yaml, such as those of a published data set; without a command, their list."""
+    """Named sets of values for params.yaml, such as those of a published data set.
+
+    Without a command, their list.
+    """
     from tasks.params.presets import all_presets
     from tasks.paths import check_project_folder
 
@@ -38,7 +41,10 @@ def apply(
         Path | None, typer.Option(help="Folder of the feature files; published/ otherwise.")
     ] = None,
 ) -> None:
-    """Write presets into params.yaml, one after the other. Comments stay, and nothing is written that is not in order."""
+    """Write presets into params.yaml, one after the other.
+
+    Comments stay, and nothing is written that is not in order.
+    """
     from tasks.params.presets import apply_presets
 
     changes: dict[str, Any] = {}

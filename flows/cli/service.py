@@ -8,7 +8,10 @@ import typer
 
 
 def setup() -> None:
-    """Make the PostgreSQL databases and the bucket that the environment names (docs/outgrown.env), where they are not there yet."""
+    """Make the PostgreSQL databases and the bucket that the environment names, where they are missing.
+
+    docs/outgrown.env has the names.
+    """
     from flows.servers.setup import set_up
 
     set_up()

@@ -30,7 +30,10 @@ def tune(
     apply: Annotated[bool, typer.Option("--apply", help="Write the best values into params.yaml.")] = False,
     changes: Changes = [],  # noqa: B006 - typer makes a new list for every call
 ) -> None:
-    """Search for better values of what params.yaml's section tuning lists, by validation videos only. Started again, it goes on or joins."""
+    """Search for better values of what params.yaml's section tuning lists, by validation videos only.
+
+    Started again, it goes on or joins.
+    """
     from flows.commands.tune import Settings, run
 
     raise typer.Exit(run(Settings(str(features), study, trials, changes, workers, pool, apply)))

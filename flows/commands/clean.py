@@ -1,7 +1,8 @@
 """`ssvh clean`: removing work in progress that nobody is at.
 
-Whoever works in `.work` holds a lock there. All of them are taken before anything is removed, and their files stay: a process that has
-opened a lock file and waits for it would otherwise wait for another lock than those who come later.
+Whoever works in `.work` holds a lock there. All of them are taken before anything is removed, and their files
+stay: a process that has opened a lock file and waits for it would otherwise wait for another lock than those
+who come later.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ COMMAND_SHOWN = 80  # characters
 
 
 def clean() -> bool:
-    """Remove what is in `.work` but its locks, the logs of open pages, and the notes of which MLflow runs are open.
+    """Remove what is in `.work` but its locks, the logs of open pages, and the notes of which MLflow runs are
+    open.
 
     Returns:
         False if there is no such folder.

@@ -31,7 +31,8 @@ class Verification:
     """How `ssvh duplicates` compares the pairs that codes propose.
 
     Attributes:
-        least: score from which on a pair is one of duplicates, 0 to 1; None for what the decisions of people say.
+        least: score from which on a pair is one of duplicates, 0 to 1; None for what the decisions of people
+            say.
         mirrored: whether mirror images count, too.
     """
 
@@ -42,7 +43,8 @@ class Verification:
 def duplicates(
     place: str | None, *, radius: int, as_json: bool, verification: Verification | None = None
 ) -> None:
-    """Print groups of near-duplicates: by codes alone, or of those that by their frames, or as somebody decided, show one recording.
+    """Print groups of near-duplicates: by codes alone, or of those that by their frames, or as somebody
+    decided, show one recording.
 
     Raises:
         UserError: there is no index, or it or the file of decisions is damaged.
@@ -92,7 +94,9 @@ def duplicates(
 def _verified(
     snapshot: IndexSnapshot, pairs: np.ndarray, decided: Decided, verification: Verification
 ) -> tuple[list[np.ndarray], list[tuple[int, int, Match]], float]:
-    """The groups of pairs that show one recording or were called duplicates, the compared pairs in them, and the least score."""
+    """The groups of pairs that show one recording or were called duplicates, the compared pairs in them, and
+    the least score.
+    """
     from flows.running.console import print_line, shown
     from ssvh_model.copies.groups import consistent_groups, in_one_group
     from ssvh_model.copies.verify import verify

@@ -45,7 +45,9 @@ def train() -> int:
 
 
 def _flow() -> int:
-    """Run the flow in a process of its own, which has sent all its logs when it ends, before the server does."""
+    """Run the flow in a process of its own, which has sent all its logs when it ends, before the server
+    does.
+    """
     with ThreadPoolExecutor(max_workers=1) as pool:
         # In a new project, Prefect and MLflow make their tables at the same time, for some ten seconds each.
         made = pool.submit(make_tables)

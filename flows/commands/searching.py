@@ -1,4 +1,6 @@
-"""What the command search does. Nothing here needs MLflow, Prefect, DVC or params.yaml: an index has its hasher with it."""
+"""What the command search does. Nothing here needs MLflow, Prefect, DVC or params.yaml: an index has its
+hasher with it.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,9 @@ def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> 
 
 
 def _frame(hit: Hit) -> Any:
-    """The frame in the middle of what was found; None where there is no file, or it can't be read any more."""
+    """The frame in the middle of what was found; None where there is no file, or it can't be read any
+    more.
+    """
     from ssvh_model.pictures.search_sheet import SIDE
     from ssvh_model.video.decoding import UnreadableVideo, frame_at
 

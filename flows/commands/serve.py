@@ -40,7 +40,8 @@ def serve(
         trust_torchscript: run a backbone that is TorchScript.
 
     Raises:
-        UserError: there is no index, no token is set for a service that others reach, or the address can't be had.
+        UserError: there is no index, no token is set for a service that others reach, or the address can't be
+            had.
     """
     place = place or present_index_place()
     index = open_index(place)
@@ -93,7 +94,8 @@ def listening(host: str, port: int) -> socket.socket:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        # With its protocol: asyncio sends small answers at once on sockets that say TCP, and 40 ms later on others.
+        # With its protocol: asyncio sends small answers at once on sockets that say TCP, and 40 ms later on
+        # others.
         listener = socket.socket(*found[:3])
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(found[4])

@@ -16,7 +16,8 @@ from tasks.paths import check_project_folder
 
 
 def start(module: str, settings: Mapping[str, Any]) -> int:
-    """Run a flow's module in a process of its own, which has sent all its logs when it ends, before the server does.
+    """Run a flow's module in a process of its own, which has sent all its logs when it ends, before the
+    server does.
 
     Raises:
         UserError: this is no project's folder, a stage started it, or params.yaml is not in order.

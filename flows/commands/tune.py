@@ -1,4 +1,6 @@
-"""`ssvh tune`: starting a study's workers, on this machine or through a work pool, and telling what came out."""
+"""`ssvh tune`: starting a study's workers, on this machine or through a work pool, and telling what came
+out.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,8 @@ def run(settings: Settings) -> int:
             f"Optuna's storage is {shown_address()}, which several workers can't share; "
             f"allowed is one of PostgreSQL, by {ADDRESS_VARIABLE}=postgresql://user@host/optuna"
         )
-    # Prefect's settings are those of the moment when it was imported, and the server may have been started since.
+    # Prefect's settings are those of the moment when it was imported, and the server may have been started
+    # since.
     with prefect_server() as address, temporary_settings({PREFECT_API_URL: address}):
         status = _through_pool(settings) if settings.pool else _here(settings)
     if status in (2, 130):
@@ -109,7 +112,8 @@ def run(settings: Settings) -> int:
 
 
 def _here(settings: Settings) -> int:
-    """Processes of this machine, which share its cores. One that is killed is not started again: the others take its trial up.
+    """Processes of this machine, which share its cores. One that is killed is not started again: the others
+    take its trial up.
 
     Returns the exit status: 0 if one of them came to its end, as then all trials have.
     """

@@ -18,7 +18,9 @@ def bad_input(error: UserError) -> State[Any]:
 
 
 def exit_status(state: State[Any]) -> int:
-    """0 if all went well; else the reason is printed, and it is 2 after bad input and 1 after anything else."""
+    """0 if all went well; else the reason is printed, and it is 2 after bad input and 1 after anything
+    else.
+    """
     if state.is_completed():
         return 0
     print_last(f"error: {state.message}")

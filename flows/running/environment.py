@@ -18,7 +18,8 @@ QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
     "PYTHONUNBUFFERED": "1",
 }
-# Seven processes of MLflow's server that judge answers of language models, half a minute of a core at every start.
+# Seven processes of MLflow's server that judge answers of language models, half a minute of a core at every
+# start.
 NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 # A Prefect server that is away is asked again for 4 minutes; by default for one.
 PATIENT = {"PREFECT_CLIENT_MAX_RETRIES": "7"}
@@ -27,9 +28,11 @@ ONLY_LOOK = "--only-look"  # option of flows/watch.py: do not train
 
 
 def prepare_environment() -> None:
-    """Make this process and what it starts use this Python, the project's Prefect folder, and send nothing home.
+    """Make this process and what it starts use this Python, the project's Prefect folder, and send nothing
+    home.
 
-    What it starts ends with it, also when it is killed; and what an earlier command that was killed has left is ended.
+    What it starts ends with it, also when it is killed; and what an earlier command that was killed has left
+    is ended.
     """
     for name, value in {**QUIET, **NO_JOBS, **PATIENT}.items():
         os.environ.setdefault(name, value)

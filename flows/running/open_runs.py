@@ -16,7 +16,8 @@ SECONDS_TO_ANSWER = 30
 
 
 def close_open_runs(api: str) -> int:
-    """Mark all runs that are open as crashed, and return how many there were. For a server that has just been started.
+    """Mark all runs that are open as crashed, and return how many there were. For a server that has just been
+    started.
 
     Args:
         api: address of the server, none of whose runs has a living process.

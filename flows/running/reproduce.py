@@ -20,7 +20,8 @@ DVC = (sys.executable, "-m", "dvc")
 
 
 def out_of_date() -> set[str]:
-    """Names of the stages whose parameters, inputs or outputs differ from the lock file. What follows them is not in it.
+    """Names of the stages whose parameters, inputs or outputs differ from the lock file. What follows them is
+    not in it.
 
     Raises:
         UserError: DVC can't tell.
@@ -60,7 +61,8 @@ def reproduce(stage: str) -> int:
 def reproducing() -> Iterator[None]:
     """Be the only process that reproduces something here; wait until no other one does.
 
-    DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses to look at the stage's files.
+    DVC waits for its own lock, which it does not hold while a stage runs; meanwhile it refuses to look at the
+    stage's files.
     """
 
     def waiting(holder: str) -> None:

@@ -111,8 +111,9 @@ class Reproduction:
                 self._process.wait(timeout=SECONDS_TO_END)
 
     def _show(self, name: str, tags: Collection[str]) -> None:
-        # Prefect asks its server for each tag whether there is room. Where nothing is to be run nothing needs room, and with SQLite
-        # the question meets a locked database often, after which the client waits for two seconds.
+        # Prefect asks its server for each tag whether there is room. Where nothing is to be run nothing needs
+        # room, and with SQLite the question meets a locked database often, after which the client waits for
+        # two seconds.
         asked = tags if self._stale else ()
         shown = task(name=name, task_run_name=name, tags=asked, **retried())(self._follow)
         self._told[name] = Told(self._folder, name)
@@ -170,7 +171,9 @@ class Reproduction:
         return self._process
 
     def _needing(self, name: str) -> set[str]:
-        """Stages that need the results of this one: when one of them has begun, this one is done or was up to date."""
+        """Stages that need the results of this one: when one of them has begun, this one is done or was up to
+        date.
+        """
         found: set[str] = set()
         waiting = [self._definitions[name]]
         while waiting:
@@ -195,7 +198,9 @@ def _ended(entry: Mapping[str, Any]) -> State[Any]:
 
 
 def _open_store_and_ask_dvc() -> tuple[Store, set[str]]:
-    """MLflow's store, and the stages that are out of date. To import MLflow takes as long as DVC's process does: they run beside each other."""
+    """MLflow's store, and the stages that are out of date. To import MLflow takes as long as DVC's process
+    does: they run beside each other.
+    """
     with ThreadPoolExecutor(max_workers=1) as pool:
         asked = pool.submit(out_of_date)
         return Store(), asked.result()
@@ -206,7 +211,8 @@ def reproduction() -> Iterator[Reproduction]:
     """Reproduce the pipeline within a flow, under one parent run in MLflow.
 
     Raises:
-        UserError: the parameters, dvc.yaml or a service are at fault, or a stage of the pipeline started this.
+        UserError: the parameters, dvc.yaml or a service are at fault, or a stage of the pipeline started
+            this.
         StageFailed: a stage, or DVC itself, ended with an error.
     """
     prepare_environment()

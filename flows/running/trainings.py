@@ -1,4 +1,6 @@
-"""Many trainings, each a Prefect task run, in processes beside each other; what is finished stays finished."""
+"""Many trainings, each a Prefect task run, in processes beside each other; what is finished stays
+finished.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,8 @@ def run_trainings(
         workers: processes.
 
     Returns:
-        The first failure, with its reason in a line; None if every training has a result. One that fails does not keep the others from
-        being finished.
+        The first failure, with its reason in a line; None if every training has a result. One that fails does
+        not keep the others from being finished.
     """
     logger = get_run_logger()
     store = Store()

@@ -1,4 +1,6 @@
-"""`make deploy`: the Prefect server gets the work pools, the deployments and the automations of this project, and what it has already stays."""
+"""`make deploy`: the Prefect server gets the work pools, the deployments and the automations of this project,
+and what it has already stays.
+"""
 
 from __future__ import annotations
 
@@ -117,7 +119,8 @@ def _deployment(client: SyncPrefectClient, wanted: Wanted) -> str:
 def _differs(client: SyncPrefectClient, there: DeploymentResponse, wanted: Wanted) -> bool:
     """True if the server has a deployment otherwise than it was registered.
 
-    Parameters, and whether schedules are on, may be changed on the server's pages; they count only when prefect.yaml changes.
+    Parameters, and whether schedules are on, may be changed on the server's pages; they count only when
+    prefect.yaml changes.
     """
     fields = ("entrypoint", "description", "job_variables", "pull_steps", "tags")
     if there.work_pool_name != wanted.pool or any(
@@ -162,7 +165,8 @@ def _remove_others(client: SyncPrefectClient, project: Project) -> list[str]:
 def zombie_automation(seconds: int) -> AutomationCore:
     """A run of a deployment that has sent no heartbeat for so long, as after a power cut, ends as Crashed.
 
-    See https://docs.prefect.io/v3/advanced/detect-zombie-flows. Runs of the deployments send one every 30 seconds (prefect.yaml).
+    See https://docs.prefect.io/v3/advanced/detect-zombie-flows. Runs of the deployments send one every 30
+    seconds (prefect.yaml).
     """
     trigger = EventTrigger(
         after={"prefect.flow-run.heartbeat"},

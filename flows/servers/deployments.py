@@ -39,7 +39,8 @@ class Wanted:
         fields: what `PrefectClient.create_deployment` takes beside flow, name, pool, version and schedules.
         schedules: in the order of the file.
         triggers: events that start it.
-        version: 12 hex digits that change with anything that prefect.yaml, or the flow's signature, says of it.
+        version: 12 hex digits that change with anything that prefect.yaml, or the flow's signature, says of
+            it.
     """
 
     flow: str
@@ -63,8 +64,8 @@ def read_project(path: Path = FILE) -> Project:
     """Read and check prefect.yaml.
 
     Raises:
-        UserError: the file can't be read, a deployment has an unknown key or lacks one, a value is not possible, or a flow can't be
-            imported.
+        UserError: the file can't be read, a deployment has an unknown key or lacks one, a value is not
+            possible, or a flow can't be imported.
     """
     content = read_yaml(path)
     if not (tag := content.get("name")):

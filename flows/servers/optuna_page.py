@@ -12,8 +12,8 @@ from tasks.tuning.storage import open_for_reading
 def main() -> None:
     """Serve the pages of the storage that `OPTUNA_STORAGE` names.
 
-    The storage makes its tables where there are none yet; `optuna-dashboard` would not. Its address is not among the options, because it
-    may hold a password, and every user of the machine can read a command.
+    The storage makes its tables where there are none yet; `optuna-dashboard` would not. Its address is not
+    among the options, because it may hold a password, and every user of the machine can read a command.
     """
     options = argparse.ArgumentParser()
     options.add_argument("--host", default="127.0.0.1")

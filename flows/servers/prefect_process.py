@@ -1,4 +1,6 @@
-"""The process of a Prefect server: `prefect server start`, with a database that is whole before the server opens it."""
+"""The process of a Prefect server: `prefect server start`, with a database that is whole before the server
+opens it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from tasks.records.databases import make_database, sqlite_file
 
 
 def main() -> None:
-    """Make the database if there is none yet, then do what `prefect server start` does with the same options."""
+    """Make the database if there is none yet, then do what `prefect server start` does with the same
+    options.
+    """
     from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 
     address = str(PREFECT_API_DATABASE_CONNECTION_URL.value())

@@ -57,7 +57,8 @@ def running_server() -> str | None:
 
 @contextmanager
 def prefect_server(preferred_port: int = 0) -> Iterator[str]:
-    """The API address of a Prefect server: the one of `PREFECT_API_URL`, one that runs already, or one for this block.
+    """The API address of a Prefect server: the one of `PREFECT_API_URL`, one that runs already, or one for
+    this block.
 
     The variable is set within the block.
 

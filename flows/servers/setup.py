@@ -22,7 +22,8 @@ SECONDS_TO_CONNECT = 10
 
 
 def set_up() -> None:
-    """Make each PostgreSQL database and each bucket that the environment names and that is not there, and print a line for each.
+    """Make each PostgreSQL database and each bucket that the environment names and that is not there, and
+    print a line for each.
 
     What is there stays as it is. The tables are made by those who use them.
 

@@ -43,7 +43,8 @@ def ui() -> None:
         running: dict[str, subprocess.Popen[bytes]] = {}
         for name, command in commands.items():
             log = stack.enter_context(open(paths.WORK / f"{name.lower()}.log", "ab"))
-            # By a variable, because every user of the machine can read a command, and an address may hold a password.
+            # By a variable, because every user of the machine can read a command, and an address may hold a
+            # password.
             running[name] = programs.start(command, extra={"MLFLOW_BACKEND_STORE_URI": store}, output=log)
             stack.callback(programs.stop, running[name])
         prefect = stack.enter_context(prefect_server(preferred_port=4200))

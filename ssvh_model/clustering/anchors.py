@@ -64,8 +64,9 @@ def make_anchors(
 ) -> list[Granularity]:
     """Cluster the training set once for each of `cluster_counts` (method, section 5).
 
-    k-means on the L2-normalised soft codes or their signs, then component voting over the members' codes or the centroids as they are.
-    Where `last` has as many clusters, one run begins with these instead of `restarts` runs with chance.
+    k-means on the L2-normalised soft codes or their signs, then component voting over the members' codes or
+    the centroids as they are. Where `last` has as many clusters, one run begins with these instead of
+    `restarts` runs with chance.
 
     Args:
         soft_codes: [N, K], all training videos with all frames visible.
@@ -73,7 +74,8 @@ def make_anchors(
         mean_concentration: mean of the anchors' temperatures phi.
         centres: "voting", component voting; "kmeans", the L2-normalised centroids, which are no codes.
         points: what k-means clusters: "values", the soft codes; "codes", their signs.
-        temperatures: "by_density", smaller for denser clusters (`concentration`); "equal", the mean for all anchors.
+        temperatures: "by_density", smaller for denser clusters (`concentration`); "equal", the mean for all
+            anchors.
         last: clusterings of the same videos by earlier codes.
 
     Raises:
@@ -118,12 +120,15 @@ def make_anchors(
 
 
 def possible_counts(counts: Sequence[int], videos: int) -> list[int]:
-    """The cluster counts that so many videos allow, each once: one above their number becomes half of it, and 2 at least."""
+    """The cluster counts that so many videos allow, each once: one above their number becomes half of it, and
+    2 at least.
+    """
     return list(dict.fromkeys(count if count <= videos else max(2, videos // 2) for count in counts))
 
 
 def present_centres(points: Tensor, clusters: Granularity) -> Tensor:
-    """Where the clusters of before are by now, [C, K] float32: the mean of their members' present `points` [N, K].
+    """Where the clusters of before are by now, [C, K] float32: the mean of their members' present `points`
+    [N, K].
 
     Codes drift while training, and their clusters with them. A cluster without members stays at its anchor.
     """

@@ -12,9 +12,9 @@ SMOOTHING = 10
 def concentration(squared_distances: Tensor, assignments: Tensor, clusters: int, *, mean: float) -> Tensor:
     """phi of each cluster, [C] float32: small for dense clusters, large for loose ones.
 
-    Mean distance of the members to the centre over log(members + 10). Clusters of one member or none take the largest value; all are clipped
-    to their 10th..90th percentile and scaled to the given mean (Li et al., "Prototypical Contrastive Learning", ICLR 2021,
-    and the released code).
+    Mean distance of the members to the centre over log(members + 10). Clusters of one member or none take the
+    largest value; all are clipped to their 10th..90th percentile and scaled to the given mean (Li et al.,
+    "Prototypical Contrastive Learning", ICLR 2021, and the released code).
 
     Args:
         squared_distances: [N], squared distance of each member to its centre.

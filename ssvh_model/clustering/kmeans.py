@@ -36,7 +36,8 @@ def kmeans(
     seed: int,
     start: Tensor | None = None,
 ) -> Clustering:
-    """Euclidean k-means, the best of `restarts` runs, or one run from `start`; the same seed gives the same clusters.
+    """Euclidean k-means, the best of `restarts` runs, or one run from `start`; the same seed gives the same
+    clusters.
 
     Args:
         points: [N, K] float32 on the CPU.
@@ -44,7 +45,8 @@ def kmeans(
         iterations: of Lloyd's algorithm a run.
         restarts: runs from different starting points.
         points_per_centroid: at most this many points a centroid are used to find the centroids.
-        start: [C, K] float32, centroids to begin with. One that no point is near gets half of a large cluster's points.
+        start: [C, K] float32, centroids to begin with. One that no point is near gets half of a large
+            cluster's points.
 
     Raises:
         ValueError: `clusters` out of 1..N.

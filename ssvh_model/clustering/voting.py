@@ -11,8 +11,8 @@ from ssvh_model.model.binarize import sign
 def vote(codes: Tensor, assignments: Tensor, centroids: Tensor) -> Tensor:
     """Anchors [C, K] float32 in {-1, +1}: each bit is the majority of the members' bits.
 
-    This minimises the mean Hamming distance to the members (AutoSSVH, "component voting"). A tie, and so every bit of an
-    empty cluster, takes the sign of the centroid in that bit.
+    This minimises the mean Hamming distance to the members (AutoSSVH, "component voting"). A tie, and so
+    every bit of an empty cluster, takes the sign of the centroid in that bit.
 
     Args:
         codes: [N, K] in {-1, +1}.

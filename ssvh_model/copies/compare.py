@@ -1,4 +1,6 @@
-"""Whether two videos show the same recording: cropped, recoloured, faster, shifted, with bars or grain, mirrored."""
+"""Whether two videos show the same recording: cropped, recoloured, faster, shifted, with bars or grain,
+mirrored.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +13,15 @@ from ssvh_model.copies.compared_frames import ComparedFrames
 from ssvh_model.copies.placement import UNMOVED, PlacedVideo, Placement, placed, placements, refined
 from ssvh_model.copies.time_line import TimeLine, best_time_line, frame_likeness
 
-# The score is the logistic function of a weighted sum: of the likeness along the time line times the root of what is shared,
-# of the likeness of the pictures, and of how far the line stands out from others. `benchmarks/copy_weights.py` fits the
-# weights, on corpora that nothing is judged on.
+# The score is the logistic function of a weighted sum: of the likeness along the time line times the root of
+# what is shared, of the likeness of the pictures, and of how far the line stands out from others.
+# `benchmarks/copy_weights.py` fits the weights, on corpora that nothing is judged on.
 LINE_WEIGHT, PICTURE_WEIGHT, DISTINCT_WEIGHT, BIAS = 11.5, 3.4, 1.38, -15.3
 REFINEMENTS = 2
 # Steps of 255. Where less than that moves in both videos, their pictures alone decide.
 STANDS_STILL = 0.1
-# Of these: between what pairs of other recordings have and those of one, so that a picture must be alike by 0.8 or so.
+# Of these: between what pairs of other recordings have and those of one, so that a picture must be alike by
+# 0.8 or so.
 DISTINCT_STILL = 2.5
 
 
@@ -28,10 +31,12 @@ class Match:
 
     Attributes:
         score: how likely it is that they show one recording, 0 to 1.
-        line: likeness along the time line times the root of the share of the shorter video that both have, at most 1. Where nothing
-            moves, likeness of the pictures times the root of the share of the smaller one that both show.
+        line: likeness along the time line times the root of the share of the shorter video that both have, at
+            most 1. Where nothing moves, likeness of the pictures times the root of the share of the smaller
+            one that both show.
         picture: likeness of the pictures at their likeliest place, at most 1.
-        distinct: how far the time line stands out from all that were tried, in standard deviations; `DISTINCT_STILL` where nothing moves.
+        distinct: how far the time line stands out from all that were tried, in standard deviations;
+            `DISTINCT_STILL` where nothing moves.
         speed: seconds of the second video that pass in one of the first.
         first_span, second_span: start and end of what both show, seconds of each.
         place: of the first picture in the second.
@@ -99,7 +104,9 @@ def score_of(line: float, picture: float, distinct: float) -> float:
 def _best_line(
     first: ComparedFrames, second: ComparedFrames, found: list[Placement]
 ) -> tuple[TimeLine, Placement]:
-    """The time line along which what moves is most alike, and the place of the picture, which is refined for that."""
+    """The time line along which what moves is most alike, and the place of the picture, which is refined for
+    that.
+    """
     line, place = max(
         ((_line(first, second, place), place) for place in [*found, UNMOVED]),
         key=lambda both: both[0].worth,

@@ -15,9 +15,11 @@ SIDE = 64  # of a frame that is compared, pixels
 LONGER_SIDE = 128  # of a frame that it is made from
 FRAMES_A_SECOND = 7.5
 FEWEST_FRAMES, MOST_FRAMES = 16, 240
-# A row or column belongs to a bar if it is never brighter than this share of the brightest one, and this many steps of 255.
+# A row or column belongs to a bar if it is never brighter than this share of the brightest one, and this many
+# steps of 255.
 BAR_SHARE, BAR_STEPS = 0.15, 2.0
-# Standard deviations of a normal distribution in its median absolute deviation; movement below one is taken for noise.
+# Standard deviations of a normal distribution in its median absolute deviation; movement below one is taken
+# for noise.
 DEVIATIONS = 1.4826
 
 
@@ -26,7 +28,8 @@ class ComparedFrames:
     """Frames of one video, evenly in time.
 
     Attributes:
-        still: mean over the frames and standard deviation, without what is the same all around, [2, SIDE, SIDE] float32.
+        still: mean over the frames and standard deviation, without what is the same all around, [2, SIDE,
+            SIDE] float32.
         moving: what differs from the mean frame, [n, SIDE, SIDE] float32.
         step: seconds between two frames.
     """
@@ -74,7 +77,9 @@ def compared_frames(frames: np.ndarray, *, step: float) -> ComparedFrames:
 
 
 def _without_bars(grey: torch.Tensor) -> torch.Tensor:
-    """The frames [n, h, w] without the rows and columns that are dark in nearly all of them; as much from either side."""
+    """The frames [n, h, w] without the rows and columns that are dark in nearly all of them; as much from
+    either side.
+    """
     bright = torch.quantile(grey, 0.9, dim=0)
     cuts = []
     for profile in (bright.mean(dim=1), bright.mean(dim=0)):
@@ -94,7 +99,8 @@ def _flat(pictures: torch.Tensor) -> torch.Tensor:
 def _moving(grey: torch.Tensor) -> torch.Tensor:
     """What differs from the mean frame by more than noise, blurred by a pixel and by a frame.
 
-    The blur lets things match that were sampled half a step apart, or that a screen shows in every other frame only.
+    The blur lets things match that were sampled half a step apart, or that a screen shows in every other
+    frame only.
     """
     moving = grey - grey.mean(dim=0)
     noise = DEVIATIONS * moving.abs().median()

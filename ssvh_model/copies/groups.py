@@ -14,8 +14,8 @@ def consistent_groups(
 ) -> list[np.ndarray]:
     """Groups whose videos are alike on average (average linkage; Sokal and Michener, 1958).
 
-    Whoever shows the recording of a video shows that of its copies, too. A pair that scores well by chance contradicts that:
-    one of the two has a copy that the other is not like, so the mean over both is low.
+    Whoever shows the recording of a video shows that of its copies, too. A pair that scores well by chance
+    contradicts that: one of the two has a copy that the other is not like, so the mean over both is low.
 
     Args:
         pairs: rows of videos that were compared, [pairs, 2] int64, each once.

@@ -1,8 +1,10 @@
-"""Where the picture of one video lies in that of another: another crop shows the same thing larger and elsewhere.
+"""Where the picture of one video lies in that of another: another crop shows the same thing larger and
+elsewhere.
 
-The mean frames of both videos, and where they change, are held over each other in many sizes and at every place. The
-likeness at a place is the normalised correlation over what both show, for all places at once by the Fourier transform
-(Padfield, "Masked object registration in the Fourier domain", IEEE Transactions on Image Processing 21, 2012).
+The mean frames of both videos, and where they change, are held over each other in many sizes and at every
+place. The likeness at a place is the normalised correlation over what both show, for all places at once by
+the Fourier transform (Padfield, "Masked object registration in the Fourier domain", IEEE Transactions on
+Image Processing 21, 2012).
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ STEPS, LEARNING_RATE = 12, 0.006  # of the last refinement
 
 @dataclass(frozen=True)
 class Placement:
-    """A place of the first picture in the second one: its point y, 0 to 1, lies at height * y + top there, x likewise.
+    """A place of the first picture in the second one: its point y, 0 to 1, lies at height * y + top there, x
+    likewise.
 
     Attributes:
         likeness: normalised correlation over what both show, at most 1.
@@ -179,7 +182,8 @@ def _spectra(still: torch.Tensor, sizes: Sequence[tuple[float, float]]) -> torch
     """Spectra of pictures [2, side, side] in some sizes, of their energy and of the area that they cover.
 
     Returns:
-        [sizes, 4, P, P / 2 + 1] complex64; P is the power of two into which two pictures fit beside each other.
+        [sizes, 4, P, P / 2 + 1] complex64; P is the power of two into which two pictures fit beside each
+        other.
     """
     side = still.shape[1]
     room = _room(side)

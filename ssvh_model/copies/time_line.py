@@ -14,7 +14,8 @@ SPEEDS = tuple(2.0 ** (power / 16) for power in sorted(range(-16, 17), key=abs))
 LEAST_SHARED = 0.4  # of the shorter video
 LEAST_MOVEMENT = 0.5  # of a frame, as a share of the video's median; one with less counts for less
 LEAST_DEVIATION = 0.02  # is added to the lines' own: where all are alike, a little more is not much
-LEAST_WEIGHT = 0.25  # of a line's frames on average, so that one on which nearly nothing moves is not taken for a likely one
+# of a line's frames on average, so that one on which nearly nothing moves is not taken for a likely one
+LEAST_WEIGHT = 0.25
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class TimeLine:
         speed: seconds of the second video that pass in one of the first.
         offset: seconds.
         shared: seconds of the first video that the second one has, of the seconds of the first, 0 to 1.
-        mean, deviation: mean and standard deviation, over all lines that were tried, of the likeness times the root of what is shared.
+        mean, deviation: mean and standard deviation, over all lines that were tried, of the likeness times
+            the root of what is shared.
         first, second: numbers of the frames that belong together, [m] int64 each.
     """
 
@@ -48,7 +50,8 @@ class TimeLine:
     def distinct(self) -> float:
         """How far the line stands out from all lines that were tried, in standard deviations.
 
-        Where movement repeats itself, or all of it looks alike, many lines are likely, and so is that of another recording.
+        Where movement repeats itself, or all of it looks alike, many lines are likely, and so is that of
+        another recording.
         """
         return (self.worth - self.mean) / (self.deviation + LEAST_DEVIATION)
 
@@ -58,8 +61,10 @@ class FrameLikeness:
     """How alike all frames of two videos are.
 
     Attributes:
-        products: of what moves, each frame's divided by its length, or by `LEAST_MOVEMENT` if less moves, [n, m], at most 1.
-        weights: what the product would be if the frame in which more moves were compared with itself, [n, m], at most 1.
+        products: of what moves, each frame's divided by its length, or by `LEAST_MOVEMENT` if less moves, [n,
+            m], at most 1.
+        weights: what the product would be if the frame in which more moves were compared with itself, [n, m],
+            at most 1.
     """
 
     products: torch.Tensor
@@ -125,8 +130,9 @@ def _lines(
     """All lines on which enough of the shorter video lies.
 
     Returns:
-        The second video's frame for each of the first's, [speeds, offsets, n] int64; whether there is that frame; the share of
-        the shorter video that lies on the line, 0 where that is too little, [speeds, offsets]; the offsets, frames of the second.
+        The second video's frame for each of the first's, [speeds, offsets, n] int64; whether there is that
+        frame; the share of the shorter video that lies on the line, 0 where that is too little, [speeds,
+        offsets]; the offsets, frames of the second.
     """
     rows = torch.arange(count, dtype=torch.float32)
     speeds = torch.tensor(tried) * ratio

@@ -43,7 +43,8 @@ def verify(
 ) -> Verified:
     """Decode the videos of pairs and keep the pairs that show one recording.
 
-    A pair takes about a tenth of a second on one core, and each video is decoded once if there are not too many.
+    A pair takes about a tenth of a second on one core, and each video is decoded once if there are not too
+    many.
 
     Args:
         pairs: rows, [pairs, 2] int64, sorted by the first.
@@ -71,7 +72,8 @@ def verify(
     for done, (row, other) in enumerate(pairs.tolist(), start=1):
         if row != first_row:
             frames = frames_of(row)
-            # What a search needs of the first video is ten times as large as its frames, and made anew for each.
+            # What a search needs of the first video is ten times as large as its frames, and made anew for
+            # each.
             first_row, first = row, None if frames is None else PlacedVideo(frames)
         second = frames_of(other)
         if first is not None and second is not None:

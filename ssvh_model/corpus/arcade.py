@@ -1,8 +1,8 @@
 """The demo corpus "arcade": gameplay clips, each recording uploaded several times with other distortions.
 
-`plan_arcade` decides everything about each clip from the seed. `render_arcade` plays, distorts and encodes, recording by
-recording and in parallel. A clip depends on its own plan only, so the files are the same however many processes made them
-and however often the work was interrupted.
+`plan_arcade` decides everything about each clip from the seed. `render_arcade` plays, distorts and encodes,
+recording by recording and in parallel. A clip depends on its own plan only, so the files are the same however
+many processes made them and however often the work was interrupted.
 """
 
 from __future__ import annotations
@@ -121,22 +121,23 @@ def _game(name: str) -> Game:
 def render_arcade(
     spec: ArcadeSpec, folder: Path, *, seed: int, workers: int, progress: Progress
 ) -> list[Video]:
-    """Render the corpus into `folder`, in parallel; clips that are there already, whole and of the same plan, stay.
+    """Render the corpus into `folder`, in parallel; clips that are there already, whole and of the same plan,
+    stay.
 
-    Writes `clips/<id>.mp4`, and after each of them `rows/<id>.json` with what the manifest says about it. The same spec and
-    seed give the same files whatever `workers` is and however often the work was interrupted.
+    Writes `clips/<id>.mp4`, and after each of them `rows/<id>.json` with what the manifest says about it. The
+    same spec and seed give the same files whatever `workers` is and however often the work was interrupted.
 
     Args:
         seed: at least 0.
-        workers: processes, at least 1. Even one is a process of its own, because a game that goes wrong ends the process
-            that it runs in.
+        workers: processes, at least 1. Even one is a process of its own, because a game that goes wrong ends
+            the process that it runs in.
 
     Returns:
         One video a clip in the order of the plan, with paths relative to `folder`, in no split.
 
     Raises:
-        UserError: the package `ale-py` is missing, `seed` is negative, or a worker died; then the message names the
-            recordings that the workers were at.
+        UserError: the package `ale-py` is missing, `seed` is negative, or a worker died; then the message
+            names the recordings that the workers were at.
     """
     plans = plan_arcade(spec, seed)
     games.check_installed()

@@ -97,15 +97,17 @@ class ClipPlan:
     seed: int
 
     def key(self, stream: Stream) -> tuple[int, int, int]:
-        """The seed of one random stream of this clip, or of its recording where all uploads share the stream."""
+        """The seed of one random stream of this clip, or of its recording where all uploads share the
+        stream.
+        """
         return (self.seed, stream, self.recording if stream == Stream.PLAY else self.index)
 
 
 def plan_arcade(spec: ArcadeSpec, seed: int) -> list[ClipPlan]:
     """Decide what each clip shows; needs no emulator.
 
-    Recordings go round the games, and round the modes of each game, so that all labels have nearly the same number of
-    members. More clips, or more games, leave the earlier choices as they are.
+    Recordings go round the games, and round the modes of each game, so that all labels have nearly the same
+    number of members. More clips, or more games, leave the earlier choices as they are.
 
     Args:
         seed: at least 0.

@@ -15,8 +15,8 @@ BLUR = 1 / 12  # radius as a share of the longer side
 def plan_bad_frames(rng: np.random.Generator, frames: int, share: float) -> dict[int, str]:
     """Decide which frames of a clip are bad, and how.
 
-    Bad frames come in runs of one kind, one to `LONGEST_RUN` frames long. A good frame stands before each run, so that
-    runs do not touch and a duplicated frame always repeats a good one.
+    Bad frames come in runs of one kind, one to `LONGEST_RUN` frames long. A good frame stands before each
+    run, so that runs do not touch and a duplicated frame always repeats a good one.
 
     Args:
         frames: frames of the clip.
@@ -35,7 +35,8 @@ def plan_bad_frames(rng: np.random.Generator, frames: int, share: float) -> dict
     while (left := bad - sum(runs)) > 0:
         runs.append(min(left, int(rng.integers(1, LONGEST_RUN + 1))))
     spare = frames - bad - len(runs)
-    # The good frames that need not stand before a run are dealt to the gaps; the last gap is behind the last run.
+    # The good frames that need not stand before a run are dealt to the gaps; the last gap is behind the last
+    # run.
     extra = rng.multinomial(spare, np.full(len(runs) + 1, 1 / (len(runs) + 1)))
     order = rng.permutation(len(KINDS))  # in turn, so that a corpus has about as many of each kind
     planned: dict[int, str] = {}
@@ -55,16 +56,16 @@ def plant(
     Args:
         frames: [n, height, width, 3] uint8, the clip as it would be encoded; not changed.
         bad_frames: frame index -> kind.
-        foreign: [at least as many as there are foreign frames, height, width, 3] uint8, from another recording; None
-            if there are none.
+        foreign: [at least as many as there are foreign frames, height, width, 3] uint8, from another
+            recording; None if there are none.
         rng: for the static.
 
     Returns:
         A copy with the bad frames in it.
 
     Raises:
-        ValueError: a kind is unknown, an index is outside the clip, frame 0 is to repeat the one before it, or there are
-            too few foreign frames.
+        ValueError: a kind is unknown, an index is outside the clip, frame 0 is to repeat the one before it,
+            or there are too few foreign frames.
     """
     from PIL import Image, ImageFilter
 

@@ -1,4 +1,6 @@
-"""What happens to a clip when somebody uploads it again: another crop, other colours, another speed, bars, noise, compression."""
+"""What happens to a clip when somebody uploads it again: another crop, other colours, another speed, bars,
+noise, compression.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# The extremes, reached at strength 1. Each parameter is drawn anew for each clip, so few clips meet all of them.
+# The extremes, reached at strength 1. Each parameter is drawn anew for each clip, so few clips meet all of
+# them.
 MOST_ZOOM = 1.2
 MOST_SPEED = 2.0
 MOST_BARS = 0.4
@@ -51,7 +54,8 @@ def draw_distortion(rng: np.random.Generator, strength: float) -> Distortion:
     The same generator state gives the same direction for every strength; the strength says how far.
 
     Args:
-        strength: 0 (none: the result is `Distortion()` but for where the whole picture's crop would lie) to 1.
+        strength: 0 (none: the result is `Distortion()` but for where the whole picture's crop would lie) to
+            1.
 
     Raises:
         ValueError: `strength` is outside [0, 1].
@@ -78,7 +82,9 @@ def draw_distortion(rng: np.random.Generator, strength: float) -> Distortion:
 
 
 def picture_size(width: int, height: int, longer_side: int) -> tuple[int, int]:
-    """(width, height) with the same shape and the longer one equal to `longer_side`, both rounded to even numbers."""
+    """(width, height) with the same shape and the longer one equal to `longer_side`, both rounded to even
+    numbers.
+    """
     scale = longer_side / max(width, height)
     return max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
 
@@ -86,8 +92,8 @@ def picture_size(width: int, height: int, longer_side: int) -> tuple[int, int]:
 def colour_matrix(distortion: Distortion) -> np.ndarray:
     """The hue, saturation and brightness of `distortion` as one matrix on RGB columns, [3, 3] float64.
 
-    The hue is a rotation about the grey axis (1, 1, 1) by Rodrigues' formula, so grey stays grey (Haeberli, "Matrix
-    Operations for Image Processing", 1993).
+    The hue is a rotation about the grey axis (1, 1, 1) by Rodrigues' formula, so grey stays grey (Haeberli,
+    "Matrix Operations for Image Processing", 1993).
     """
     grey = np.full((3, 3), 1 / 3)
     root = math.sqrt(1 / 3)

@@ -1,4 +1,6 @@
-"""The corpus source "folder": a user's own videos, as `class/clip.ext`, with a CSV of labels, or without labels."""
+"""The corpus source "folder": a user's own videos, as `class/clip.ext`, with a CSV of labels, or without
+labels.
+"""
 
 from __future__ import annotations
 
@@ -69,14 +71,16 @@ def scan_folder(
 ) -> list[Video]:
     """Find the videos in a folder, look into each, and give them their labels.
 
-    Without a CSV, a video in a subfolder has the name of the first folder as label, and a video in none of them has none.
-    With a CSV, folder names mean nothing: labels, groups and splits are those of its lines, and a video that it does not name is unlabelled. Its
-    files are looked for in this order: relative to the folder, relative to the CSV's folder, by their bare name (with or without extension)
-    anywhere in it, if there is only one of that name. A file that it names but that is not there, or that leads out of the folder, is
-    left out with the reason.
+    Without a CSV, a video in a subfolder has the name of the first folder as label, and a video in none of
+    them has none. With a CSV, folder names mean nothing: labels, groups and splits are those of its lines,
+    and a video that it does not name is unlabelled. Its files are looked for in this order: relative to the
+    folder, relative to the CSV's folder, by their bare name (with or without extension) anywhere in it, if
+    there is only one of that name. A file that it names but that is not there, or that leads out of the
+    folder, is left out with the reason.
 
-    Hidden files and folders, files without a video's extension (`EXTENSIONS`) and links to folders are not looked at. A link to
-    a video out of the folder is listed as left out. Every video is opened and its first frame decoded.
+    Hidden files and folders, files without a video's extension (`EXTENSIONS`) and links to folders are not
+    looked at. A link to a video out of the folder is listed as left out. Every video is opened and its first
+    frame decoded.
 
     Args:
         place: the folder.
@@ -87,12 +91,12 @@ def scan_folder(
         looked_at: notes on videos that were looked into before; they are not opened again.
 
     Returns:
-        The videos sorted by path, unreadable ones left out with the reason; no splits but the CSV's. An id is the path without
-        its extension, or with it where two videos would have the same.
+        The videos sorted by path, unreadable ones left out with the reason; no splits but the CSV's. An id is
+        the path without its extension, or with it where two videos would have the same.
 
     Raises:
-        UserError: there is no such folder, no video in it, or the CSV is missing, lacks a column, names a file twice or a split
-            that does not exist.
+        UserError: there is no such folder, no video in it, or the CSV is missing, lacks a column, names a
+            file twice or a split that does not exist.
         StorageAway: the folder or a video can't be fetched.
     """
     place.check()

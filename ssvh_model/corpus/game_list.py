@@ -1,12 +1,12 @@
 """The games of the demo corpus: what the package `ale-py` ships, without those that do not suit it.
 
-Left out are combat, which ends the process; games for two (joust, warlords, maze_craze, space_war, surround, flag_capture);
-and games in which random play shows next to nothing (the board and card games, basic_math, hangman). Of games with very
-many modes the first twelve are here, and no mode in which the game is over at once or the screen stays empty, as in
-demon_attack's modes for two.
+Left out are combat, which ends the process; games for two (joust, warlords, maze_craze, space_war, surround,
+flag_capture); and games in which random play shows next to nothing (the board and card games, basic_math,
+hangman). Of games with very many modes the first twelve are here, and no mode in which the game is over at
+once or the screen stays empty, as in demon_attack's modes for two.
 
-The list stands here, rather than being asked from the emulator, so that planning a corpus needs no emulator and a newer
-`ale-py` does not change what a seed means.
+The list stands here, rather than being asked from the emulator, so that planning a corpus needs no emulator
+and a newer `ale-py` does not change what a seed means.
 """
 
 from __future__ import annotations

@@ -27,14 +27,15 @@ def play(
 ) -> np.ndarray:
     """Play at random and take pictures.
 
-    The starting point is a random number of ticks of random play. Actions are held for a random time. A game that is over
-    starts again. What happens at a tick depends on the seed only, not on when pictures are taken, so that two uploads of one
-    recording at different speeds show the same play.
+    The starting point is a random number of ticks of random play. Actions are held for a random time. A game
+    that is over starts again. What happens at a tick depends on the seed only, not on when pictures are
+    taken, so that two uploads of one recording at different speeds show the same play.
 
     Args:
         seed: of the play; the emulator itself always starts from the same state.
         warm_up: fewest and most ticks of play before the starting point.
-        ticks: when to take pictures, in 1/60 s (ticks) since the starting point; ascending, at least 0, repetitions allowed.
+        ticks: when to take pictures, in 1/60 s (ticks) since the starting point; ascending, at least 0,
+            repetitions allowed.
 
     Returns:
         [len(ticks), height, 160, 3] uint8, RGB; the height is 210 to 250, the game's own.
@@ -50,8 +51,8 @@ def play(
     rng = np.random.default_rng(seed)
     first = int(rng.integers(warm_up[0], warm_up[1] + 1))
     actions = _actions(rng, emulator.getMinimalActionSet(), first + int(ticks[-1]) + 1)
-    # Many games draw their figures in every other tick only, so a picture is the brighter of two ticks, as usual since
-    # Mnih et al., Nature 2015.
+    # Many games draw their figures in every other tick only, so a picture is the brighter of two ticks, as
+    # usual since Mnih et al., Nature 2015.
     wanted = set((first + ticks).tolist())
     seen: dict[int, np.ndarray] = {}
     for tick, action in enumerate(actions):

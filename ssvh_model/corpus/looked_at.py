@@ -1,4 +1,6 @@
-"""Notes on videos that were looked into, so that each object of a bucket is fetched once, over kills and runs."""
+"""Notes on videos that were looked into, so that each object of a bucket is fetched once, over kills and
+runs.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ class LookedAt:
     """What was found in videos, by their path and the stamp of their content. May be used by several threads.
 
     Args:
-        path: file of the notes, a line a video, to which new ones are added; made if needed. A line that a kill cut off is passed over.
+        path: file of the notes, a line a video, to which new ones are added; made if needed. A line that a
+            kill cut off is passed over.
         stamps: what tells a changed file from the one before, by path (`RemoteFolder.stamps`).
     """
 

@@ -22,7 +22,8 @@ def read_mat_labels(path: Path, key: str, *, videos: int, features: Path) -> lis
         features: the feature file that has the same videos; for the message.
 
     Raises:
-        UserError: the file is missing or damaged, the variable is missing or of another form, or its rows are not `videos`.
+        UserError: the file is missing or damaged, the variable is missing or of another form, or its rows are
+            not `videos`.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file; the labels of {features.name} are looked for there")

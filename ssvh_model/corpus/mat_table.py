@@ -1,4 +1,5 @@
-"""One variable of a MATLAB file before version 7.3, read in a process of its own: a damaged file can bring scipy's reader down.
+"""One variable of a MATLAB file before version 7.3, read in a process of its own: a damaged file can bring
+scipy's reader down.
 
 python -m ssvh_model.corpus.mat_table labels.mat labels
 """

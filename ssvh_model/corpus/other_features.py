@@ -17,11 +17,13 @@ GROUPS = ("groups", "block")
 def as_feature_file(path: Path, folder: Path, *, labels: str = "labels") -> FeatureFile:
     """The file itself, or one of our form made from `features` [n, M, D], `labels` [n] and `is_query` [n].
 
-    All videos that are no queries are then for training. `groups` [n] (or `block`), where there, names the recordings that belong together.
+    All videos that are no queries are then for training. `groups` [n] (or `block`), where there, names the
+    recordings that belong together.
 
     Args:
         path: the HDF5 file.
-        folder: where one of our form is written as features.h5, if needed; what stands there already is replaced.
+        folder: where one of our form is written as features.h5, if needed; what stands there already is
+            replaced.
         labels: data set that holds the labels, of a file that is not of our form.
 
     Raises:

@@ -1,4 +1,6 @@
-"""The corpus source "published": frame features that others have extracted, with their labels and their protocol."""
+"""The corpus source "published": frame features that others have extracted, with their labels and their
+protocol.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +48,14 @@ def read_published(
 ) -> tuple[list[Video], list[FeatureSource]]:
     """Find the files of a data set and describe their videos.
 
-    Validation videos are taken out of the training videos by `split.validation`, balanced over labels and the same for a seed; the
-    protocol's database and queries stay what they are.
+    Validation videos are taken out of the training videos by `split.validation`, balanced over labels and the
+    same for a seed; the protocol's database and queries stay what they are.
 
     Args:
         folder: where the files are.
         dataset: one of `PUBLISHED_SETS`.
-        check_counts: insist on the published numbers of videos, frames and feature size; without, any that agree will do.
+        check_counts: insist on the published numbers of videos, frames and feature size; without, any that
+            agree will do.
         split: only the share for validation counts here.
         seed: of the choice of validation videos.
         progress: counts megabytes of the feature files, which are read whole for their digests.
@@ -61,7 +64,8 @@ def read_published(
         The videos in the order of the files and their rows, and the feature files in the same order.
 
     Raises:
-        UserError: the folder, a file or a data set in it is missing, or shapes, counts or labels are not what they must be.
+        UserError: the folder, a file or a data set in it is missing, or shapes, counts or labels are not what
+            they must be.
     """
     known = PUBLISHED_SETS[dataset]
     shapes = _shapes(folder, known, dataset, check_counts)

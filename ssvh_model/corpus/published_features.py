@@ -31,8 +31,8 @@ def check_features(sources: Sequence[FeatureSource], *, progress: Progress = no_
         progress: counts videos.
 
     Raises:
-        UserError: a file is missing or of another shape than it was, or a value is not finite or beyond float16, as which features
-            are handed to the training; names the file and the row.
+        UserError: a file is missing or of another shape than it was, or a value is not finite or beyond
+            float16, as which features are handed to the training; names the file and the row.
     """
     total, done = sum(source.shape[0] for source in sources), 0
     for source in sources:
@@ -72,15 +72,16 @@ def _check_block(path: Path, block: torch.Tensor, start: int) -> None:
 def link_features(
     path: Path, sources: Sequence[FeatureSource], videos: Sequence[Video], *, dataset: str, readable_in: Path
 ) -> None:
-    """Write a feature file whose data set `features` is a view on the published files (an HDF5 virtual data set), atomically.
+    """Write a feature file whose data set `features` is a view on the published files (an HDF5 virtual data
+    set), atomically.
 
     Args:
         path: the feature file.
         sources: the published files; a path that is not absolute is relative to the present folder.
         videos: the rows, in the order of the files.
         dataset: named in the file as what made the features.
-        readable_in: folder from which the file will be read. Pointers to relative paths are relative to it, so that a project can be
-            moved with its files, and gives the same bytes wherever it is.
+        readable_in: folder from which the file will be read. Pointers to relative paths are relative to it,
+            so that a project can be moved with its files, and gives the same bytes wherever it is.
     """
     rows = sum(source.shape[0] for source in sources)
     if rows != len(videos):

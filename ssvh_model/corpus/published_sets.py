@@ -1,4 +1,6 @@
-"""What the published feature files of four data sets are called, and which part plays in their protocols (method, section 7)."""
+"""What the published feature files of four data sets are called, and which part plays in their protocols
+(method, section 7).
+"""
 
 from __future__ import annotations
 
@@ -55,8 +57,8 @@ def _pair(name: str, part: str, split: str, videos: int) -> PublishedPart:
     return PublishedPart(f"{name}_{part}_feats.h5", f"{name}_{part}_labels.mat", "labels", split, videos)
 
 
-# Videos of FCVID's database are its queries, too; those of UCF101 and HMDB51 that are searched are the training videos. Both are
-# told to the evaluation by its lists of splits.
+# Videos of FCVID's database are its queries, too; those of UCF101 and HMDB51 that are searched are the
+# training videos. Both are told to the evaluation by its lists of splits.
 PUBLISHED_SETS = {
     "activitynet": PublishedSet(
         30,

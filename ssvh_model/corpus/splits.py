@@ -1,4 +1,6 @@
-"""Deciding once which video is for training, validation, database and query: by group, and balanced over labels."""
+"""Deciding once which video is for training, validation, database and query: by group, and balanced over
+labels.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,13 @@ class SplitSpec:
 def assign_splits(videos: Sequence[Video], spec: SplitSpec, *, seed: int) -> list[Video]:
     """Give every usable video a split.
 
-    Videos of one group stay together; a video without a group is a group of its own. A split that a video already has (a column of
-    the user's CSV) is kept, and its group follows it. Then `validation_groups` and `query_groups` are placed. The rest is placed group by group, in an
-    order drawn from `seed`, large groups first, each where its labels and the split as a whole lack most, against the
-    shares; so every label is spread by the shares as far as groups allow. Shares are of all usable videos; where what is given exceeds one, the
-    others share what is left. At last, a split with a share above 0 that got
-    nothing takes the smallest group of the split that has most to spare.
+    Videos of one group stay together; a video without a group is a group of its own. A split that a video
+    already has (a column of the user's CSV) is kept, and its group follows it. Then `validation_groups` and
+    `query_groups` are placed. The rest is placed group by group, in an order drawn from `seed`, large groups
+    first, each where its labels and the split as a whole lack most, against the shares; so every label is
+    spread by the shares as far as groups allow. Shares are of all usable videos; where what is given exceeds
+    one, the others share what is left. At last, a split with a share above 0 that got nothing takes the
+    smallest group of the split that has most to spare.
 
     The result depends on the ids and the seed, not on the order of `videos`.
 
@@ -63,7 +66,8 @@ def assign_splits(videos: Sequence[Video], spec: SplitSpec, *, seed: int) -> lis
         `videos` in their order; those left out are unchanged.
 
     Raises:
-        UserError: a group does not exist, a group's videos were given different splits, or nothing is left for training.
+        UserError: a group does not exist, a group's videos were given different splits, or nothing is left
+            for training.
     """
     usable = [video for video in videos if video.usable]
     groups: defaultdict[str, list[Video]] = defaultdict(list)
@@ -138,8 +142,8 @@ def _place(
 ) -> None:
     """Place each free group where its labels and the split as a whole lack most; changes `sides`.
 
-    What a split lacks is measured against its share of what has been placed so far, not of all there is, so that neither
-    rare labels nor the whole outweigh the other.
+    What a split lacks is measured against its share of what has been placed so far, not of all there is, so
+    that neither rare labels nor the whole outweigh the other.
     """
     shares = _effective_shares(groups, sides, shares)
     held: defaultdict[str, Counter[str]] = defaultdict(Counter)  # label -> split -> videos
@@ -168,7 +172,9 @@ def _place(
 def _effective_shares(
     groups: dict[str, list[Video]], sides: dict[str, str], shares: dict[str, float]
 ) -> dict[str, float]:
-    """Shares after splits that hold more than theirs from the start have kept it, and the others share the rest."""
+    """Shares after splits that hold more than theirs from the start have kept it, and the others share the
+    rest.
+    """
     total = max(1, sum(map(len, groups.values())))
     fixed = Counter({split: 0 for split in SPLITS})
     for key, split in sides.items():
@@ -183,7 +189,8 @@ def _effective_shares(
             if fixed[split] > share * scale * total
         }
         if not over:
-            # A split that is full from the start gets nothing more: its share says so only until others have caught up.
+            # A split that is full from the start gets nothing more: its share says so only until others have
+            # caught up.
             return {split: 0.0 if split in full else share * scale for split, share in shares.items()}
         full.update(over)
 
@@ -202,7 +209,9 @@ def _fill_empty(
     shares: dict[str, float],
     seed: int,
 ) -> None:
-    """Give each empty split with a share one group of a split that keeps another; changes `sides`. Training takes one also of a split that keeps none."""
+    """Give each empty split with a share one group of a split that keeps another; changes `sides`. Training
+    takes one also of a split that keeps none.
+    """
     total = sum(map(len, groups.values()))
     for split in SPLITS:
         if not shares[split] or split in sides.values():

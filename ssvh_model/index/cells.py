@@ -62,7 +62,8 @@ def make_cells(
     found = kmeans(
         points, cells, iterations=ITERATIONS, restarts=1, points_per_centroid=SAMPLE_PER_CELL, seed=seed
     )
-    # Where as many codes have a bit as have it not, the first code decides: a fixed value would prefer one of the two.
+    # Where as many codes have a bit as have it not, the first code decides: a fixed value would prefer one of
+    # the two.
     means = found.centroids.numpy()
     centres = as_words(pack(np.where(means == 0, signs[0], np.sign(means)).astype(np.int8)))
     return into_cells(codes, centres, probes)
@@ -103,7 +104,9 @@ class CellSearch:
         self._codes = InvertedLists(words, np.append(ends, len(words)), cells.probes + 1)
 
     def nearest(self, query: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest codes, as far as they are in the cells looked into: `InvertedLists.nearest` for queries [q, words] uint64."""
+        """The nearest codes, as far as they are in the cells looked into: `InvertedLists.nearest` for queries
+        [q, words] uint64.
+        """
         first = np.zeros((len(query), 1), dtype=np.int64)
         cells = np.sort(self._centres.nearest(query, first, self._probes)[0], axis=1)
         return self._codes.nearest(query, np.hstack([cells, first + self._in_no_cell]), count)

@@ -12,15 +12,16 @@ ROWS_AT_ONCE = 65_536
 def map_codes(codes: np.ndarray, bits: int) -> np.ndarray:
     """The two directions in which codes differ most, by principal component analysis of their bits.
 
-    The squared Euclidean distance of two codes in {-1, +1} is four times their Hamming distance, so that this is also
-    classical multidimensional scaling of the square roots of the Hamming distances.
+    The squared Euclidean distance of two codes in {-1, +1} is four times their Hamming distance, so that this
+    is also classical multidimensional scaling of the square roots of the Hamming distances.
 
     Args:
         codes: packed, [n, ceil(bits / 8)] uint8.
         bits: K.
 
     Returns:
-        [n, 2] float32, centred. The same codes give the same places on one machine: of the two signs of a direction, the
+        [n, 2] float32, centred. The same codes give the same places on one machine: of the two signs of a
+            direction, the
         one counts whose components have a positive sum.
     """
     mean, products = np.zeros(bits), np.zeros((bits, bits))

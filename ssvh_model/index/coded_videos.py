@@ -57,10 +57,11 @@ class Facts(NamedTuple):
 
 @dataclass(frozen=True)
 class CodedVideos:
-    """Videos and their codes: a row for each video, or several for one whose segments have codes of their own.
+    """Videos and their codes: a row for each video, or several for one whose segments have codes of their
+    own.
 
-    Of each video exactly one row starts at second 0, so that counting these counts videos; no two rows of a video start
-    at the same time.
+    Of each video exactly one row starts at second 0, so that counting these counts videos; no two rows of a
+    video start at the same time.
 
     Attributes:
         ids: of the videos; rows of one video share it, wherever they stand.
@@ -68,7 +69,8 @@ class CodedVideos:
         labels: several joined by "|"; "" if unknown.
         paths: of the videos; "" if unknown.
         durations: seconds of the videos, [n] float32; 0 if unknown.
-        spans: seconds at which what a row is of starts and ends, [n, 2] float32; 0 and the duration for a whole video.
+        spans: seconds at which what a row is of starts and ends, [n, 2] float32; 0 and the duration for a
+            whole video.
         bits: K.
         hasher: that made the codes.
         source: the feature file that they were made from, "" if they were made from videos.
@@ -148,7 +150,8 @@ def count_videos(spans: np.ndarray) -> int:
 
 
 def write_coded_videos(path: Path, videos: CodedVideos, **more: np.ndarray | list[str]) -> None:
-    """Write a codes file, atomically: data sets `ids`, `codes`, `labels`, `paths`, `durations` and `spans`, and attributes.
+    """Write a codes file, atomically: data sets `ids`, `codes`, `labels`, `paths`, `durations` and `spans`,
+    and attributes.
 
     Args:
         path: the HDF5 file.
@@ -288,7 +291,8 @@ class CodesFile:
         """Everything, in memory.
 
         Raises:
-            UserError: two rows of a video start at the same time, none of its rows starts at 0, or the file is damaged.
+            UserError: two rows of a video start at the same time, none of its rows starts at 0, or the file
+                is damaged.
         """
         with damage_reported(self.path, "codes file"):
             videos = CodedVideos(

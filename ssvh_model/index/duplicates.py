@@ -19,17 +19,19 @@ def duplicate_groups(
 
     Two videos of several rows are so near if any two of their rows are.
 
-    Every pair is looked at once, the same code once for all videos that have it: n videos take about n^2 / 10^10 seconds on one core.
+    Every pair is looked at once, the same code once for all videos that have it: n videos take about n^2 /
+    10^10 seconds on one core.
 
     Args:
         words: codes, [n, words] uint64.
         radius: in bits, from 0.
-        first_rows: of each row's video, the row that starts at 0, [n] int64 (`Snapshot.first_rows`); None if each
-            video has one row.
+        first_rows: of each row's video, the row that starts at 0, [n] int64 (`Snapshot.first_rows`); None if
+            each video has one row.
         progress: counts different codes.
 
     Returns:
-        First rows of the videos of each group of two or more, ascending; the largest group first, then by its first row.
+        First rows of the videos of each group of two or more, ascending; the largest group first, then by its
+        first row.
     """
     codes, code_of = np.unique(words, axis=0, return_inverse=True)
     code_of = code_of.ravel()

@@ -16,7 +16,8 @@ class Hit:
 
     Attributes:
         id: of the video.
-        distance: Hamming distance to the query, bits; where several segments of the query were compared, their mean, rounded.
+        distance: Hamming distance to the query, bits; where several segments of the query were compared,
+            their mean, rounded.
         label: several joined by "|"; "" if unknown.
         duration: seconds of the video; 0 if unknown.
         path: of the file; "" if unknown.

@@ -1,8 +1,8 @@
 """Changing an index on disk. Whoever reads it meanwhile sees it as it was before, or as it is after.
 
 index/current.json          which generation counts, and which of its changes files; renamed into place
-index/000002/codes.h5       the generation's codes, never changed
-index/000002/hasher/        a copy of the hasher that made them, with the image model if that is the user's own, and its
+index/000002/codes.h5       the generation's codes, never changed index/000002/hasher/        a copy of the
+hasher that made them, with the image model if that is the user's own, and its
                             model card if there is one
 index/000002/removed.json   ids of videos that were taken out before
 index/000002/changes-000005.h5   what was added and removed since, as a whole
@@ -49,7 +49,8 @@ from ssvh_model.model.hasher_file import hasher_files
 SETTINGS = "settings.json"
 LOCK = "lock"
 ADDED = "added"
-# A changes file is written as a whole at every change. Above this size, or share of the generation, a new generation takes it in.
+# A changes file is written as a whole at every change. Above this size, or share of the generation, a new
+# generation takes it in.
 CHANGES_AT_ONCE = 10_000
 CHANGES_SHARE = 0.1
 
@@ -119,7 +120,8 @@ class IndexFolder:
         """Do something with one version of the index.
 
         Args:
-            work: takes the snapshot, and the folder of the hasher that made its codes. It is called again if the index is changed meanwhile.
+            work: takes the snapshot, and the folder of the hasher that made its codes. It is called again if
+                the index is changed meanwhile.
 
         Raises:
             UserError: there is no index, or a file of it is missing or damaged.
@@ -163,7 +165,8 @@ class IndexFolder:
         return sorted(path for path in (self.folder / ADDED).glob("*.h5") if path.stem.isdigit())
 
     def settings(self) -> IndexSettings:
-        """How the present generation searches. For whoever holds the lock: it may be gone the next moment otherwise.
+        """How the present generation searches. For whoever holds the lock: it may be gone the next moment
+        otherwise.
 
         Raises:
             UserError: there is no index, or it is damaged.
@@ -262,7 +265,8 @@ class IndexFolder:
 
         Args:
             videos: that are not in the index.
-            keep: writes their feature files, which say the digests of the videos' files: see `keep`. None to keep none.
+            keep: writes their feature files, which say the digests of the videos' files: see `keep`. None to
+                keep none.
 
         Raises:
             UserError: there is no index, it has a video of the same id, or its codes are by another hasher.
@@ -280,13 +284,15 @@ class IndexFolder:
                     f"{self.folder}: has a video {video!r} already; `ssvh remove {video}` takes it out"
                 )
         if keep is not None:
-            # Before the codes: features that belong to no video do no harm, a video without them would be lost to the next hasher.
+            # Before the codes: features that belong to no video do no harm, a video without them would be
+            # lost to the next hasher.
             self.keep(keep)
         added = snapshot.added.whole().followed_by(videos) if snapshot.added is not None else videos
         self._change(snapshot, added, snapshot.removed)
 
     def remove(self, ids: Sequence[str]) -> list[str]:
-        """Take videos out, all rows of each. Those that were taken out before stay out, so that a change that was killed can be asked for again.
+        """Take videos out, all rows of each. Those that were taken out before stay out, so that a change that
+        was killed can be asked for again.
 
         Returns:
             Ids that were taken out now.
@@ -343,7 +349,9 @@ class IndexFolder:
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        """Remove what counts no more, and what a process was writing when it was killed. Nobody else is writing: the lock is held."""
+        """Remove what counts no more, and what a process was writing when it was killed. Nobody else is
+        writing: the lock is held.
+        """
         try:
             pointer = Pointer.read(self.folder)
         except UserError:

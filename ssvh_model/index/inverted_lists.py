@@ -1,7 +1,8 @@
 """faiss's IndexBinaryIVF over codes in memory: they stand in lists, and a query looks into some of these.
 
-faiss computes the distances and keeps the nearest. What is done here is to hand it the codes, which come from a checked file and not out of a
-file of faiss's own: a list's codes are copied when a query first looks there, so that an index is open at once.
+faiss computes the distances and keeps the nearest. What is done here is to hand it the codes, which come from
+a checked file and not out of a file of faiss's own: a list's codes are copied when a query first looks there,
+so that an index is open at once.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from ssvh_model.faiss_import import load_faiss
 class InvertedLists:
     """Lists of codes.
 
-    Equally near codes come by row, whatever the number of threads: faiss's heaps prefer the smaller of two equally near rows, and are
-    shown the rows in ascending order. A single query needs no other threads, for which it would wait on a busy machine. Threads may
-    share the lists.
+    Equally near codes come by row, whatever the number of threads: faiss's heaps prefer the smaller of two
+    equally near rows, and are shown the rows in ascending order. A single query needs no other threads, for
+    which it would wait on a busy machine. Threads may share the lists.
 
     Args:
         words: [n, words] uint64, contiguous, list after list.
@@ -47,8 +48,8 @@ class InvertedLists:
             count: how many a query, at least 1.
 
         Returns:
-            Rows [q, up to count] int64, nearest first and equally near ones by row, and their distances, the same shape, int32; -1 where the
-            lists of a query hold fewer.
+            Rows [q, up to count] int64, nearest first and equally near ones by row, and their distances, the
+            same shape, int32; -1 where the lists of a query hold fewer.
         """
         self._fill(lists)
         # More than there are would cost time: faiss orders empty places, too.

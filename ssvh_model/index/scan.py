@@ -1,8 +1,9 @@
 """Exact search: every query against every code.
 
-Few codes are searched by faiss's `knn_hamming`. Of many, the distances of a batch of queries to a block of codes are computed by
-faiss's vectorised `hammings` into a buffer that stays in the processor's cache, and only those that can still be among the nearest are
-looked at: with AVX-512 that is two to three times as fast for batches of queries, without it as fast (benchmarks/search.py).
+Few codes are searched by faiss's `knn_hamming`. Of many, the distances of a batch of queries to a block of
+codes are computed by faiss's vectorised `hammings` into a buffer that stays in the processor's cache, and
+only those that can still be among the nearest are looked at: with AVX-512 that is two to three times as fast
+for batches of queries, without it as fast (benchmarks/search.py).
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ def nearest(query: np.ndarray, database: np.ndarray, *, count: int) -> tuple[np.
         count: how many a query, at least 1.
 
     Returns:
-        Rows of the database, [q, min(count, n)] int64, nearest first, and their distances, the same shape, int32.
+        Rows of the database, [q, min(count, n)] int64, nearest first, and their distances, the same shape,
+        int32.
     """
     count = min(count, len(database))
     rows = np.empty((len(query), count), dtype=np.int64)
@@ -49,7 +51,9 @@ def nearest(query: np.ndarray, database: np.ndarray, *, count: int) -> tuple[np.
 
 @contextmanager
 def _in_this_thread() -> Iterator[ModuleType]:
-    """faiss without other threads, which it would share even one query with: on a busy machine, waiting for them takes longer."""
+    """faiss without other threads, which it would share even one query with: on a busy machine, waiting for
+    them takes longer.
+    """
     faiss = load_faiss()
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)  # of work that this thread begins
@@ -106,8 +110,8 @@ def within(
 
 
 def _blocks(query: np.ndarray, database: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Blocks of the database: the first row, the distances of all queries to its codes, [q, block] int32, and room for a mask of
-    that shape. Both are written over for the next block.
+    """Blocks of the database: the first row, the distances of all queries to its codes, [q, block] int32, and
+    room for a mask of that shape. Both are written over for the next block.
     """
     faiss = load_faiss()
     query = np.ascontiguousarray(query)

@@ -33,12 +33,14 @@ Result = TypeVar("Result")
 class Searcher:
     """An index and the hasher that made its codes. It needs no registry: the index has a copy of the hasher.
 
-    It may live as long as a service: when the index was changed or replaced, the next question is answered by what is there then. Every answer
-    is wholly from one state of the index, codes and hasher alike.
+    It may live as long as a service: when the index was changed or replaced, the next question is answered by
+    what is there then. Every answer is wholly from one state of the index, codes and hasher alike.
 
     Args:
-        place: folder of the index, or the address of a database that has it, postgresql://user@host:5432/database.
-        trust_torchscript: run the image model that made the hasher's features even if it is TorchScript, a program.
+        place: folder of the index, or the address of a database that has it,
+            postgresql://user@host:5432/database.
+        trust_torchscript: run the image model that made the hasher's features even if it is TorchScript, a
+            program.
 
     Raises:
         UserError: there is no index, it is damaged, or its hasher is not the one that made its codes.
@@ -60,7 +62,9 @@ class Searcher:
         return self._index.load(load)
 
     def _current(self) -> _State:
-        """What is there now. Each question asks once, so that threads that share a searcher don't mix states either."""
+        """What is there now. Each question asks once, so that threads that share a searcher don't mix states
+        either.
+        """
         before = self._state
         if self._index.version() == before.version:
             return before
@@ -112,8 +116,8 @@ class Searcher:
             path: of the file.
             count: hits.
             group: video (the best moment of each video) | none (several of one, too).
-            rerank: none (by codes alone) | features (what codes have found is ordered by its stored frame features, which
-                also tell more exactly where in a film a moment is).
+            rerank: none (by codes alone) | features (what codes have found is ordered by its stored frame
+                features, which also tell more exactly where in a film a moment is).
 
         Raises:
             UserError: the video can't be read, or the index's videos were not encoded from videos.

@@ -14,7 +14,8 @@ class IndexSettings:
     """How an index searches.
 
     Attributes:
-        exact_up_to: rows; an index that is made of more is searched approximately. What is added or removed later does not change that.
+        exact_up_to: rows; an index that is made of more is searched approximately. What is added or removed
+            later does not change that.
         cells: number of cells then.
         probes: cells that a query looks into.
         approximate: cells, or hnsw, which PostgreSQL has.

@@ -122,11 +122,13 @@ class Overtaken(UserError):
 
 
 class Snapshot:
-    """The rows of an index: those of the generation that were not removed since, then those that were added since.
+    """The rows of an index: those of the generation that were not removed since, then those that were added
+    since.
 
     A video has one row, or one for each of its segments (`CodedVideos`).
 
-    Files are opened once and stay open, so that a snapshot goes on working after the index was changed or replaced.
+    Files are opened once and stay open, so that a snapshot goes on working after the index was changed or
+    replaced.
 
     Attributes:
         pointer: what it is a snapshot of.
@@ -213,8 +215,8 @@ class Snapshot:
             exact: look at every row even where the index has cells.
 
         Returns:
-            Rows [q, count] int64, nearest first and equally near ones by row, and their distances [q, count] int32. With cells, -1 where
-            fewer were found.
+            Rows [q, count] int64, nearest first and equally near ones by row, and their distances [q, count]
+            int32. With cells, -1 where fewer were found.
 
         Raises:
             ValueError: the codes have another number of bytes.
@@ -352,7 +354,8 @@ class OpenHasher(NamedTuple):
     Attributes:
         hasher: in evaluation mode on the CPU.
         features: how its features were made.
-        model: the file of the user's image model that made them; None if a package has their backbone, or if it is gone.
+        model: the file of the user's image model that made them; None if a package has their backbone, or if
+            it is gone.
     """
 
     hasher: VideoHasher

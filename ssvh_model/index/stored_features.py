@@ -1,4 +1,6 @@
-"""The frame features of an index's videos that are kept: for its next hasher, and for a finer order of what codes find."""
+"""The frame features of an index's videos that are kept: for its next hasher, and for a finer order of what
+codes find.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class StoredFeatures:
         return meta == self._meta and (frames, size) == self._shape
 
     def of(self, row: int, start: float, end: float) -> TimedFeatures | None:
-        """Features of a row's video from one second to another; of a video that is kept as a whole, all. None if it has none."""
+        """Features of a row's video from one second to another; of a video that is kept as a whole, all. None
+        if it has none.
+        """
         video = self._snapshot.text("ids", row)
         if video in self._films:
             film = self._films[video]

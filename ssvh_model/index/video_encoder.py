@@ -24,7 +24,8 @@ class VideoEncoder:
     Args:
         hasher: in evaluation mode, on the CPU.
         features: how its features were made.
-        model: the file of the user's image model that made them; None if a package has their backbone, or if it is gone.
+        model: the file of the user's image model that made them; None if a package has their backbone, or if
+            it is gone.
         trust_torchscript: run that model even if it is TorchScript, a program.
     """
 
@@ -68,7 +69,8 @@ class VideoEncoder:
 
     @property
     def sizes(self) -> Sizes:
-        """What `decode_for` asks `sample_frames` for, `longer_side` and `square`, where another process decodes.
+        """What `decode_for` asks `sample_frames` for, `longer_side` and `square`, where another process
+        decodes.
 
         Raises:
             UserError: as `backbone`.
@@ -83,7 +85,8 @@ class VideoEncoder:
         """The image network, loaded at the first need.
 
         Raises:
-            UserError: the hasher's features are not made from videos, or not by a backbone that is to be had here.
+            UserError: the hasher's features are not made from videos, or not by a backbone that is to be had
+                here.
         """
         if self._backbone is None:
             self._backbone = backbone_of(
@@ -132,17 +135,19 @@ def backbone_of(
     model: bytes | None = None,
     trust_torchscript: bool = False,
 ) -> Backbone:
-    """The backbone that made features, with the very same weights, run by the same engine in the same precision.
+    """The backbone that made features, with the very same weights, run by the same engine in the same
+    precision.
 
     Args:
         features: how they were made.
         device: for a backbone that torch runs.
-        model: the file of the user's image model that made them; None if a package has their backbone, or if it is gone.
+        model: the file of the user's image model that made them; None if a package has their backbone, or if
+            it is gone.
         trust_torchscript: run that model even if it is TorchScript, a program.
 
     Raises:
-        UserError: they were not made from videos, the backbone has other weights now or is gone, or the engine or the precision is not to
-            be had here.
+        UserError: they were not made from videos, the backbone has other weights now or is gone, or the
+            engine or the precision is not to be had here.
     """
     from ssvh_model.video.backbones import load_backbone, load_own_backbone
     from ssvh_model.video.own_models import OwnModel

@@ -1,4 +1,6 @@
-"""The whole objective, L = reconstruction * L_FR + alpha * L_VC + beta * L_P2Set + gamma * L_SP, by its terms."""
+"""The whole objective, L = reconstruction * L_FR + alpha * L_VC + beta * L_P2Set + gamma * L_SP, by its
+terms.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ class LossBreakdown:
 
     Attributes:
         total: what is minimised.
-        terms: by the names under which they are logged; "p2set" is missing while there are no anchors, "similarity" without weight.
+        terms: by the names under which they are logged; "p2set" is missing while there are no anchors,
+            "similarity" without weight.
     """
 
     total: Tensor
@@ -59,7 +62,8 @@ class Objective:
         target: of the point-to-set loss.
 
     Raises:
-        ValueError: a negative weight, or nothing but the point-to-set loss has one, which the warm-up does not have; an unknown schedule.
+        ValueError: a negative weight, or nothing but the point-to-set loss has one, which the warm-up does
+            not have; an unknown schedule.
     """
 
     reconstruction: float
@@ -86,8 +90,9 @@ class Objective:
     def passes(self, *, warmup: bool, clustered: bool) -> tuple[LeftOut, ...]:
         """What each pass over the videos leaves out that together are an epoch.
 
-        With the cyclic schedule (multi-task cyclic training of WSCH, anon271/WSCH@5ca3ff3), the warm-up has no contrast between views if it has
-        any other term. Later epochs are a pass without the contrast and a pass without the clusters.
+        With the cyclic schedule (multi-task cyclic training of WSCH, anon271/WSCH@5ca3ff3), the warm-up has
+        no contrast between views if it has any other term. Later epochs are a pass without the contrast and a
+        pass without the clusters.
 
         Args:
             warmup: whether it is an epoch of the warm-up.
@@ -119,9 +124,10 @@ class Objective:
             views: two views of the batch.
             index: [B] int64, rows of the videos in the training set.
             granularities: clusterings of the training set; empty during warm-up, which has no P2Set term.
-            first_codes: [N, K'], codes of the training set at the start of the training; not needed without the similarity loss.
-            gather: where the arguments are the part of a batch that one of several processes has, makes rows of all parts from
-                rows of this one; the loss is that of the whole batch then.
+            first_codes: [N, K'], codes of the training set at the start of the training; not needed without
+                the similarity loss.
+            gather: where the arguments are the part of a batch that one of several processes has, makes rows
+                of all parts from rows of this one; the loss is that of the whole batch then.
             left_out: terms that are measured as if they had no weight.
         """
         first, second = (gather(view.soft_codes) for view in views)
@@ -151,7 +157,8 @@ class Objective:
             "p2set": self.beta,
             "similarity": self.gamma,
         }
-        # A term of weight 0 is left out, not multiplied by 0, so that it costs no backward pass and Adam does not see it.
+        # A term of weight 0 is left out, not multiplied by 0, so that it costs no backward pass and Adam does
+        # not see it.
         counted = [name for name in terms if weights[name] and name not in left_out]
         total = torch.stack([weights[name] * terms[name] for name in counted]).sum()
         return LossBreakdown(total, terms)

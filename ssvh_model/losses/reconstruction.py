@@ -10,8 +10,8 @@ def reconstruction_loss(errors: Tensor, weights: Tensor) -> Tensor:
 
     Args:
         errors: [B, M], mean squared error of each frame.
-        weights: [B, M], the selection weights, 1 at visible frames. The loss depends on the choice of frames through
-            them: hiding a frame adds its error.
+        weights: [B, M], the selection weights, 1 at visible frames. The loss depends on the choice of frames
+            through them: hiding a frame adds its error.
     """
     hidden = 1 - weights
     return (hidden * errors).sum() / hidden.detach().sum()

@@ -8,11 +8,13 @@ from torch import Tensor
 
 
 def similarity_loss(first: Tensor, second: Tensor, reference: Tensor) -> Tensor:
-    """Mean squared difference between the cosines of the views' soft codes and those of reference codes, a scalar.
+    """Mean squared difference between the cosines of the views' soft codes and those of reference codes, a
+    scalar.
 
-    All pairs of the 2B views count; two views of one video shall agree, as the video does with itself. The contrast between views
-    pushes all other videos away, those of the same kind too; this keeps near what was near in the reference. Not in the paper
-    (similarity-preserving knowledge distillation: Tung and Mori, ICCV 2019).
+    All pairs of the 2B views count; two views of one video shall agree, as the video does with itself. The
+    contrast between views pushes all other videos away, those of the same kind too; this keeps near what was
+    near in the reference. Not in the paper (similarity-preserving knowledge distillation: Tung and Mori, ICCV
+    2019).
 
     Args:
         first, second: [B, K], any scale, B >= 2.

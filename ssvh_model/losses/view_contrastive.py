@@ -12,8 +12,9 @@ from torch import Tensor
 def view_contrastive_loss(first: Tensor, second: Tensor, *, temperature: float, tau_plus: float) -> Tensor:
     """Debiased contrastive loss between the soft codes of two views of the same videos, a scalar.
 
-    -log(pos / (pos + N * g)), where g estimates the mean over true negatives from the N = 2B - 2 other codes, of which a share
-    `tau_plus` is assumed to be positive, and is at least exp(-1 / temperature) (Chuang et al., NeurIPS 2020, equation 8).
+    -log(pos / (pos + N * g)), where g estimates the mean over true negatives from the N = 2B - 2 other codes,
+    of which a share `tau_plus` is assumed to be positive, and is at least exp(-1 / temperature) (Chuang et
+    al., NeurIPS 2020, equation 8).
 
     Args:
         first, second: [B, K], any scale; they are L2-normalised here. B >= 2.

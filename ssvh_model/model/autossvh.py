@@ -32,7 +32,8 @@ class DecoderConfig:
 
     Attributes:
         width, layers, heads: of its Transformer; its MLP ratio is the encoder's.
-        positions: whether each hidden frame is reconstructed at its own position, or all of a video alike (`PositionlessDecoder`).
+        positions: whether each hidden frame is reconstructed at its own position, or all of a video alike
+            (`PositionlessDecoder`).
         error: of a reconstructed frame.
 
     Raises:
@@ -57,7 +58,8 @@ class View:
 
     Attributes:
         soft_codes: [B, K'] in [-1, +1], mean of the visible frames' codes.
-        errors: [B, M], error of each frame as the decoder reconstructs it; those of hidden frames alone count.
+        errors: [B, M], error of each frame as the decoder reconstructs it; those of hidden frames alone
+            count.
         selection: the visible frames and their weights.
     """
 
@@ -109,7 +111,8 @@ class AutoSSVH(nn.Module):
     def scores(self, embedded: Tensor) -> Tensor:
         """Grade-Net's scores [B, M] of embedded frames [B, M, E].
 
-        The embedding is detached: it is trained to lower the loss, and must not learn from the adversary's gradient.
+        The embedding is detached: it is trained to lower the loss, and must not learn from the adversary's
+        gradient.
 
         Raises:
             ValueError: the sampler has no Grade-Net.
@@ -119,7 +122,9 @@ class AutoSSVH(nn.Module):
         return full_precision(self.grade_net(embedded.detach()))
 
     def select(self, embedded: Tensor, *, reversal: float, generator: Draws, views: int = 1) -> Selection:
-        """A draw of visible frames for each video of `embedded` [B, M, E], or for several `views` of each, one view after the other."""
+        """A draw of visible frames for each video of `embedded` [B, M, E], or for several `views` of each,
+        one view after the other.
+        """
         batch, frames, _ = embedded.shape
         if self.grade_net is None:
             return select_at_random(views * batch, frames, self.visible, generator)
@@ -157,10 +162,12 @@ class AutoSSVH(nn.Module):
         Args:
             features: [B, M, D].
             reversal: strength of the gradient reversal.
-            generator: of everything random, on the device of `features`; with parts of draws, `features` are the rows of a part.
+            generator: of everything random, on the device of `features`; with parts of draws, `features` are
+                the rows of a part.
             dropout: share of the input values that are zeroed, for each view anew.
-            code_noise: standard deviation of Gaussian noise on what the codes are the signs of, one draw a bit and view. A bit survives it
-                only far from the border between -1 and +1, so that codes become sure (Salakhutdinov and Hinton, "Semantic Hashing", 2009).
+            code_noise: standard deviation of Gaussian noise on what the codes are the signs of, one draw a
+                bit and view. A bit survives it only far from the border between -1 and +1, so that codes
+                become sure (Salakhutdinov and Hinton, "Semantic Hashing", 2009).
         """
         features = multiplicand(features)  # once, for all that multiplies them
         # Both views go through the networks as one batch of 2B, which is faster than twice B.
@@ -183,7 +190,9 @@ class AutoSSVH(nn.Module):
         return view[:half], view[half:]
 
     def _shuffled(self, features: Tensor, dropout: float, generator: Draws) -> tuple[Tensor, Selection]:
-        """The visible frames of both views with their positions, [2B, k, E]. They are chosen without a look, so that no others are embedded."""
+        """The visible frames of both views with their positions, [2B, k, E]. They are chosen without a look,
+        so that no others are embedded.
+        """
         batch, frames, _ = features.shape
         selection = select_from_shuffle(2 * batch, frames, self.visible, generator)
         videos = torch.arange(batch, device=features.device).repeat(2)[:, None]

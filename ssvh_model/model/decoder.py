@@ -14,8 +14,8 @@ from ssvh_model.model.transformer import Transformer
 class FrameDecoder(nn.Module):
     """Reconstructs all frame features of a video from the codes of its visible frames (method, section 3).
 
-    The codes stand at their true frame positions, a learned mask token at the others. The selection weights gate the two:
-    this is where the reconstruction loss, and it alone, feels which frames were chosen.
+    The codes stand at their true frame positions, a learned mask token at the others. The selection weights
+    gate the two: this is where the reconstruction loss, and it alone, feels which frames were chosen.
     """
 
     def __init__(
@@ -43,12 +43,14 @@ class FrameDecoder(nn.Module):
         return self.head(self.decoded(frame_codes, selection))
 
     def errors(self, frame_codes: Tensor, selection: Selection, features: Tensor) -> Tensor:
-        """Error of each frame's reconstruction, [B, M]; of squared ones, those of hidden frames alone have a gradient.
+        """Error of each frame's reconstruction, [B, M]; of squared ones, those of hidden frames alone have a
+        gradient.
 
         Args:
             frame_codes: [B, k, K], of the visible frames.
             selection: of the frames.
-            features: what is to be reconstructed, [B / n, M, D], for n views of each video one after the other.
+            features: what is to be reconstructed, [B / n, M, D], for n views of each video one after the
+                other.
         """
         tokens = self.decoded(frame_codes, selection)
         if self.error != "squared":

@@ -10,7 +10,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class PartOfDraws:
-    """Draws for some rows of a batch: those that they would get if the whole batch were drawn from the same generator.
+    """Draws for some rows of a batch: those that they would get if the whole batch were drawn from the same
+    generator.
 
     Attributes:
         generator: in the same state in every process that has a part of the batch.

@@ -15,11 +15,12 @@ FrameError = Literal["squared", "cosine"]
 def frame_errors(reconstruction: Tensor, features: Tensor, error: FrameError) -> Tensor:
     """Error of each frame's reconstruction, [n B, M].
 
-    "squared": mean squared difference over the D values. "cosine": 1 less the cosine, which leaves the length out (WSCH,
-    anon271/WSCH@5ca3ff3).
+    "squared": mean squared difference over the D values. "cosine": 1 less the cosine, which leaves the length
+    out (WSCH, anon271/WSCH@5ca3ff3).
 
     Args:
-        reconstruction: [n B, M, D], or [n B, 1, D] where all frames of a video have one; n views of each video, one view after the other.
+        reconstruction: [n B, M, D], or [n B, 1, D] where all frames of a video have one; n views of each
+            video, one view after the other.
         features: true ones, [B, M, D].
         error: which.
     """

@@ -33,12 +33,15 @@ class HasherConfig:
         width: E, width of the embedding and the encoder.
         layers, heads, mlp_ratio: of the encoder.
         position_scale: factor of the sinusoidal positions beside the embedded frames; the paper's is 1.
-        pooling: how the frames of a video make its code: "votes", the mean of their codes, as in the paper, or "values", the mean of
-            what their codes are the signs of, in which a frame near the border between -1 and +1 counts less.
-        training_bits: K', length of the codes while training, of which `Compression` makes K bits; None for K, and no compression.
-        precision: of the matrix products that make codes of stored or fresh features. It stands with the weights, so that all of a hasher's
-            codes are made alike.
-        encoder: "transformer", or "state_space", the wide shallow one of WSCH, which takes each frame's features normalised.
+        pooling: how the frames of a video make its code: "votes", the mean of their codes, as in the paper,
+            or "values", the mean of what their codes are the signs of, in which a frame near the border
+            between -1 and +1 counts less.
+        training_bits: K', length of the codes while training, of which `Compression` makes K bits; None for
+            K, and no compression.
+        precision: of the matrix products that make codes of stored or fresh features. It stands with the
+            weights, so that all of a hasher's codes are made alike.
+        encoder: "transformer", or "state_space", the wide shallow one of WSCH, which takes each frame's
+            features normalised.
 
     Raises:
         ValueError: an unknown precision or encoder.
@@ -83,7 +86,9 @@ class HashLayer(nn.Module):
         self.norm = nn.LayerNorm(bits)
 
     def values(self, tokens: Tensor) -> Tensor:
-        """What the codes are the signs of, [..., E] -> [..., K]; mean 0 and variance 1 over the bits at the start of training."""
+        """What the codes are the signs of, [..., E] -> [..., K]; mean 0 and variance 1 over the bits at the
+        start of training.
+        """
         return self.norm(full_precision(self.linear(tokens)))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -91,7 +96,9 @@ class HashLayer(nn.Module):
 
 
 class Compression(nn.Module):
-    """What the signs of longer codes are of, less its mean, projected onto fewer axes, [..., K'] -> [..., K] (`learn_compression`)."""
+    """What the signs of longer codes are of, less its mean, projected onto fewer axes, [..., K'] -> [..., K]
+    (`learn_compression`).
+    """
 
     mean: Tensor
     projection: Tensor
@@ -107,7 +114,9 @@ class Compression(nn.Module):
 
 
 class VideoHasher(nn.Module):
-    """Frame embedding, encoder over the frames it is shown, hash layer and, where codes are trained longer, compression."""
+    """Frame embedding, encoder over the frames it is shown, hash layer and, where codes are trained longer,
+    compression.
+    """
 
     positions: Tensor
     feature_mean: Tensor
@@ -134,16 +143,21 @@ class VideoHasher(nn.Module):
         )
 
     def center(self, features: Tensor) -> Tensor:
-        """Frame features [B, M, D] less the training set's mean, over its scale; unchanged if these were not learnt."""
+        """Frame features [B, M, D] less the training set's mean, over its scale; unchanged if these were not
+        learnt.
+        """
         return (features - self.feature_mean).div_(self.feature_scale)
 
     def embed(self, features: Tensor, at: Tensor | None = None) -> Tensor:
-        """Centred frame features [B, M, D] -> embedded frames with their positions [B, M, E]; of some frames, which are `at` [B, k] int64."""
+        """Centred frame features [B, M, D] -> embedded frames with their positions [B, M, E]; of some frames,
+        which are `at` [B, k] int64.
+        """
         positions = self.positions if at is None else self.positions[at]
         return self.embedding(self.feature_norm(features)) + positions
 
     def frame_codes(self, embedded: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Embedded frames [B, T, E], any T >= 1 of them -> frame codes [B, T, K'] in {-1, +1}, as long as they are trained.
+        """Embedded frames [B, T, E], any T >= 1 of them -> frame codes [B, T, K'] in {-1, +1}, as long as
+        they are trained.
 
         Args:
             embedded: frames with their positions.
@@ -153,7 +167,8 @@ class VideoHasher(nn.Module):
         return binarize(values if noise is None else values + noise)
 
     def trained_codes(self, features: Tensor, frames: slice = slice(None)) -> Tensor:
-        """Soft video codes [B, K'] of features [B, M, D], as long as they are trained: no sampler and no noise.
+        """Soft video codes [B, K'] of features [B, M, D], as long as they are trained: no sampler and no
+        noise.
 
         All `frames` are shown, or some in a row. The codes are in [-1, +1] when frames are pooled by votes.
         """
@@ -167,7 +182,9 @@ class VideoHasher(nn.Module):
             return pooled.mean(dim=1)
 
     def forward(self, features: Tensor, frames: slice = slice(None)) -> Tensor:
-        """Soft video codes [B, K] of features [B, M, D], whose sign is the code: `trained_codes`, compressed where they are longer."""
+        """Soft video codes [B, K] of features [B, M, D], whose sign is the code: `trained_codes`, compressed
+        where they are longer.
+        """
         codes = self.trained_codes(features, frames)
         return codes if self.compression is None else self.compression(codes)
 

@@ -1,4 +1,6 @@
-"""A hasher as it goes into service: its weights, what its features must be, and the image model that makes them if that is the user's own."""
+"""A hasher as it goes into service: its weights, what its features must be, and the image model that makes
+them if that is the user's own.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ def save_hasher(
         folder: made if needed.
         hasher: the trained hasher.
         features: how the features that it was trained on were made; it can't be used with others.
-        model_file: of the user's image model that made them; None for a backbone of a package, or for a hasher that is to encode features only.
+        model_file: of the user's image model that made them; None for a backbone of a package, or for a
+            hasher that is to encode features only.
     """
     from safetensors.torch import save_file
 
@@ -104,7 +107,9 @@ def _check_sizes(config: HasherConfig, weights: Mapping[str, Tensor]) -> None:
 
 
 def read_carried_model(folder: Path, features: FeatureMeta) -> bytes | None:
-    """The user's image model that lies beside a hasher; None for a backbone of a package, and where it is gone."""
+    """The user's image model that lies beside a hasher; None for a backbone of a package, and where it is
+    gone.
+    """
     path = folder / features.model_file
     return path.read_bytes() if features.model_file and path.is_file() else None
 
@@ -115,7 +120,8 @@ def hasher_files(folder: Path) -> list[Path]:
 
 
 def hasher_digest(folder: Path) -> str:
-    """Hex SHA-256 over the hasher's two files: the same for the same codes, another after any change to either.
+    """Hex SHA-256 over the hasher's two files: the same for the same codes, another after any change to
+    either.
 
     The description has the digest of the user's image model, which is compared when that is loaded.
 

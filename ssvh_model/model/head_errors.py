@@ -38,15 +38,18 @@ class _HeadErrors(Function):
 
 
 def head_errors(tokens: Tensor, weight: Tensor, bias: Tensor, features: Tensor, hidden: Tensor) -> Tensor:
-    """Mean squared error of linearly reconstructed features, [B, M]; only the errors of hidden frames have a gradient.
+    """Mean squared error of linearly reconstructed features, [B, M]; only the errors of hidden frames have a
+    gradient.
 
-    The reconstruction loss multiplies the errors of visible frames by 0 but needs their values: they tell Grade-Net what it would cost to
-    hide a frame. So their way back, half of the most expensive matrix products of a step, is left out.
+    The reconstruction loss multiplies the errors of visible frames by 0 but needs their values: they tell
+    Grade-Net what it would cost to hide a frame. So their way back, half of the most expensive matrix
+    products of a step, is left out.
 
     Args:
         tokens: [B, M, width].
         weight, bias: of the head, [D, width] and [D].
-        features: [B / n, M, D], true features; the tokens are n views of each video, one after the other. They get no gradient.
+        features: [B / n, M, D], true features; the tokens are n views of each video, one after the other.
+            They get no gradient.
         hidden: [B, h] int64, positions of the hidden frames.
     """
     errors: Tensor = _HeadErrors.apply(tokens, weight, bias, features, hidden)

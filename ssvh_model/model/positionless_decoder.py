@@ -15,8 +15,9 @@ from ssvh_model.model.transformer import Transformer
 class PositionlessDecoder(nn.Module):
     """One reconstruction for all hidden frames, from the codes of the visible ones (anon271/WSCH@5ca3ff3).
 
-    There, each hidden frame has the same learned token beside the codes of the visible frames; attention, which has no order without
-    positions, makes the same of all of them. So one token is enough, which counts as often as there are hidden frames.
+    There, each hidden frame has the same learned token beside the codes of the visible frames; attention,
+    which has no order without positions, makes the same of all of them. So one token is enough, which counts
+    as often as there are hidden frames.
     """
 
     def __init__(
@@ -40,7 +41,9 @@ class PositionlessDecoder(nn.Module):
         self.head = nn.Linear(width, feature_size)
 
     def forward(self, frame_codes: Tensor) -> Tensor:
-        """Frame codes [B, k, K] of the visible frames -> reconstructed features [B, 1, D] of each of the others."""
+        """Frame codes [B, k, K] of the visible frames -> reconstructed features [B, 1, D] of each of the
+        others.
+        """
         batch, visible, _ = frame_codes.shape
         tokens = torch.cat([frame_codes, self.hidden_token.expand(batch, 1, -1)], dim=1)
         counts = tokens.new_zeros(visible + 1)
@@ -53,6 +56,7 @@ class PositionlessDecoder(nn.Module):
         Args:
             frame_codes: [B, k, K], of the visible frames.
             selection: of the frames; only their number counts.
-            features: what is to be reconstructed, [B / n, M, D], for n views of each video one after the other.
+            features: what is to be reconstructed, [B / n, M, D], for n views of each video one after the
+                other.
         """
         return frame_errors(self(frame_codes), features, self.error)

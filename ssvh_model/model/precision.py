@@ -1,4 +1,6 @@
-"""The arithmetic of a training step: float32, or bfloat16 where that is enough and the machine has it in hardware."""
+"""The arithmetic of a training step: float32, or bfloat16 where that is enough and the machine has it in
+hardware.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ def best_precision(device: torch.device) -> Precision:
 def arithmetic(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
     """The block in which matrix products are made in a precision.
 
-    In bfloat16, weights, sums, normalisations and what is added up along the layers stay as they are: torch's autocast decides by
-    the kind of operation.
+    In bfloat16, weights, sums, normalisations and what is added up along the layers stay as they are: torch's
+    autocast decides by the kind of operation.
     """
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 

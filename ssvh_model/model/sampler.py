@@ -1,4 +1,6 @@
-"""Which frames of a video the encoder is shown: the differentiable top-k Gumbel-Softmax sampler, uniform masks and shuffles."""
+"""Which frames of a video the encoder is shown: the differentiable top-k Gumbel-Softmax sampler, uniform
+masks and shuffles.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,12 @@ class SamplerConfig:
     """How visible frames are chosen (method, section 2).
 
     Attributes:
-        kind: `adversarial` (Grade-Net raises the reconstruction loss, through gradient reversal), `cooperative` (Grade-Net
-            without reversal), `random` (uniform masks, no Grade-Net) or `shuffled` (`select_from_shuffle`, no Grade-Net).
+        kind: `adversarial` (Grade-Net raises the reconstruction loss, through gradient reversal),
+            `cooperative` (Grade-Net without reversal), `random` (uniform masks, no Grade-Net) or `shuffled`
+            (`select_from_shuffle`, no Grade-Net).
         mask_ratio: share of the frames that are hidden, in (0, 1).
-        gumbel: scale of the Gumbel noise on the scores, which are in (0, 1); 1 is the standard Gumbel-Softmax.
+        gumbel: scale of the Gumbel noise on the scores, which are in (0, 1); 1 is the standard
+            Gumbel-Softmax.
         noise: delta, standard deviation of the Gaussian noise on the scores.
         temperature: tau of the softmax that the gradient flows through.
 
@@ -68,8 +72,8 @@ class Selection:
     """The frames that one view of each video shows.
 
     Attributes:
-        visible: [B, k] int64, positions of the visible frames, ascending, so that they keep temporal order; of the shuffled sampler, in the
-            order of the shuffle.
+        visible: [B, k] int64, positions of the visible frames, ascending, so that they keep temporal order;
+            of the shuffled sampler, in the order of the shuffle.
         weights: [B, M] float, 1 at visible frames and 0 at hidden ones; its gradient leads to the scores.
     """
 
@@ -90,9 +94,11 @@ def select_at_random(batch: int, frames: int, visible: int, generator: Draws) ->
 
 
 def select_from_shuffle(rows: int, frames: int, visible: int, generator: Draws) -> Selection:
-    """Two views of `rows / 2` videos, one view after the other: the first and the last `visible` frames of one shuffle of each video.
+    """Two views of `rows / 2` videos, one view after the other: the first and the last `visible` frames of
+    one shuffle of each video.
 
-    Up to half of the frames, no frame is in both views, and frames come in the order of the shuffle (WSCH, anon271/WSCH@5ca3ff3).
+    Up to half of the frames, no frame is in both views, and frames come in the order of the shuffle (WSCH,
+    anon271/WSCH@5ca3ff3).
     """
     order = uniform(rows, frames, draws=generator)[: rows // 2].argsort(dim=1)
     positions = torch.cat([order[:, :visible], order[:, -visible:]])
@@ -103,7 +109,8 @@ def select_from_shuffle(rows: int, frames: int, visible: int, generator: Draws) 
 def select_by_score(
     scores: Tensor, visible: int, config: SamplerConfig, *, reversal: float, generator: Draws
 ) -> Selection:
-    """Top-k of the perturbed scores, hard forward and soft backward (Gumbel-top-k with a straight-through gradient).
+    """Top-k of the perturbed scores, hard forward and soft backward (Gumbel-top-k with a straight-through
+    gradient).
 
     Args:
         scores: [B, M] in (0, 1).

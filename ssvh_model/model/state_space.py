@@ -1,4 +1,6 @@
-"""The wide shallow encoder of WSCH: a state-space block, then self-attention (anon271/WSCH@5ca3ff3, July 2025)."""
+"""The wide shallow encoder of WSCH: a state-space block, then self-attention (anon271/WSCH@5ca3ff3, July
+2025).
+"""
 
 from __future__ import annotations
 
@@ -21,9 +23,10 @@ STEP = (0.001, 0.1)  # range of delta at the start, as in Mamba (Gu and Dao, 202
 def causal_convolution(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Convolution over the frames in which a frame sees itself and those before it, [B, T, 2H] -> [B, T, 2H].
 
-    y_l[i] = bias[i] + sum over k of weight[k, 0, i] u_(l-k)[i] + weight[k, 1, i] u_(l-k)[its pair], with u = 0 before the first frame.
-    Value i and value i + H are a pair: a grouped convolution with H groups of two channels. As sums of products, because torch's grouped
-    convolution takes several times as long for so few frames on a processor.
+    y_l[i] = bias[i] + sum over k of weight[k, 0, i] u_(l-k)[i] + weight[k, 1, i] u_(l-k)[its pair], with u =
+    0 before the first frame. Value i and value i + H are a pair: a grouped convolution with H groups of two
+    channels. As sums of products, because torch's grouped convolution takes several times as long for so few
+    frames on a processor.
 
     Args:
         values: [B, T, 2H].
@@ -44,9 +47,11 @@ def selective_scan(
 ) -> Tensor:
     """Selective state-space scan over the frames, [B, T, heads, size] -> the same.
 
-    For each head S_l = exp(-decay * steps_l) S_(l-1) + steps_l inputs_l values_l^T, from S = 0, and y_l = outputs_l^T S_l + skip values_l. Here all
-    frames at once, as y_l = sum over j <= l of (outputs_l . inputs_j) exp(-decay * (steps_(j+1) + ... + steps_l)) steps_j values_j: a masked
-    product like attention's (Dao and Gu, "Transformers are SSMs", ICML 2024). It takes T^2 instead of T, which for the frames of a video is less.
+    For each head S_l = exp(-decay * steps_l) S_(l-1) + steps_l inputs_l values_l^T, from S = 0, and y_l =
+    outputs_l^T S_l + skip values_l. Here all frames at once, as y_l = sum over j <= l of (outputs_l .
+    inputs_j) exp(-decay * (steps_(j+1) + ... + steps_l)) steps_j values_j: a masked product like attention's
+    (Dao and Gu, "Transformers are SSMs", ICML 2024). It takes T^2 instead of T, which for the frames of a
+    video is less.
 
     Args:
         values: u, [B, T, heads, size].
@@ -67,7 +72,8 @@ def selective_scan(
 
 
 class StateSpaceBlock(nn.Module):
-    """t + W_o(y * SiLU(z)), with [u, z] = W_e RMSNorm(t) and y the scan of the convolved u, [B, T, H] -> [B, T, H].
+    """t + W_o(y * SiLU(z)), with [u, z] = W_e RMSNorm(t) and y the scan of the convolved u, [B, T, H] -> [B,
+    T, H].
 
     u and z are 2H wide. [delta, B, C] = W_x u, and delta = softplus(delta + b).
 

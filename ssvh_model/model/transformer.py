@@ -10,7 +10,8 @@ from torch import Tensor, nn
 class SelfAttention(nn.Module):
     """Multi-head self-attention over all tokens, [B, T, width] -> [B, T, width]; `bias` as in `attend`.
 
-    The heads are `width // heads` wide each; a remainder is dropped, as in the released code (width 256, 6 heads).
+    The heads are `width // heads` wide each; a remainder is dropped, as in the released code (width 256, 6
+    heads).
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -32,13 +33,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
 
     Args:
         query, key, value: of the tokens.
-        bias: [T], added to the scores of each token as a key; log(n) makes it count as n tokens that are alike.
+        bias: [T], added to the scores of each token as a key; log(n) makes it count as n tokens that are
+            alike.
     """
     if query.is_cuda:
         mask = None if bias is None else bias.to(query.dtype).expand(query.shape[-2], -1)
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    # The few tokens of a video are no work for a kernel that is made for thousands: in bfloat16, its backward pass takes as long
-    # as the rest of a step on a processor.
+    # The few tokens of a video are no work for a kernel that is made for thousands: in bfloat16, its backward
+    # pass takes as long as the rest of a step on a processor.
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     if bias is not None:
         scores = scores + bias
@@ -68,7 +70,8 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A stack of `layers` blocks with a final LayerNorm, [B, T, width] -> [B, T, width]; `bias` as in `attend`.
+    """A stack of `layers` blocks with a final LayerNorm, [B, T, width] -> [B, T, width]; `bias` as in
+    `attend`.
 
     Raises:
         ValueError: layers, heads or width below 1, or more heads than width.

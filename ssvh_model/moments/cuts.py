@@ -1,4 +1,6 @@
-"""How much a frame looks like the start of a new shot: FFmpeg's scene change score, from small copies of the frames."""
+"""How much a frame looks like the start of a new shot: FFmpeg's scene change score, from small copies of the
+frames.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ MOST = 100.0  # what a score can be
 class CutScores:
     """Scores of frames that follow each other.
 
-    A score is by how much a frame differs from the one before, as a share of what is possible in percent, or by how much more than that one
-    differed from its own, if that is less: so that what moves all the time has low scores (FFmpeg's filter `scdet`).
+    A score is by how much a frame differs from the one before, as a share of what is possible in percent, or
+    by how much more than that one differed from its own, if that is less: so that what moves all the time has
+    low scores (FFmpeg's filter `scdet`).
     """
 
     def __init__(self) -> None:

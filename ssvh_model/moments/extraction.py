@@ -57,8 +57,8 @@ def extract_films(
 ) -> tuple[list[Film], list[Video]]:
     """Write a feature file for each film, in `folder`.
 
-    Interrupted at any time, even by a kill, it goes on in the same `folder` with the films that were being worked on. A film
-    gives the same bytes on one machine, whatever `workers` and the other films are.
+    Interrupted at any time, even by a kill, it goes on in the same `folder` with the films that were being
+    worked on. A film gives the same bytes on one machine, whatever `workers` and the other films are.
 
     Args:
         videos: usable, and so long that they are cut.

@@ -42,7 +42,8 @@ class FilmFacts:
 
 
 def grid_frames(spans: np.ndarray, step: float, frames: int) -> np.ndarray:
-    """The frames of a grid that segments look at, even in their time; where there are fewer, some come several times.
+    """The frames of a grid that segments look at, even in their time; where there are fewer, some come
+    several times.
 
     Args:
         spans: seconds at which the segments start and end, [segments, 2].
@@ -50,7 +51,8 @@ def grid_frames(spans: np.ndarray, step: float, frames: int) -> np.ndarray:
         frames: M, of each segment.
 
     Returns:
-        [segments, M] int64. The last one may lie just behind the grid, which ends with the last whole step of a video.
+        [segments, M] int64. The last one may lie just behind the grid, which ends with the last whole step of
+        a video.
     """
     starts, ends = spans[:, :1], spans[:, 1:]
     times = starts + (np.arange(frames) + 0.5) / frames * (ends - starts)
@@ -95,7 +97,9 @@ def write_film_features(
 
 
 def _fits(facts: FilmFacts, count: int) -> bool:
-    """Whether the segments lie in a film of `count` frames on its grid, and what is left of it after the last whole step."""
+    """Whether the segments lie in a film of `count` frames on its grid, and what is left of it after the last
+    whole step.
+    """
     return bool(facts.spans[-1, 1] / facts.step <= count + 1)
 
 

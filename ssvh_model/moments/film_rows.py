@@ -60,8 +60,8 @@ class FilmRows:
     def is_shot(self) -> np.ndarray:
         """Which rows are of videos that are cut into shots, [n] bool.
 
-        Shots follow each other. Of segments of one length some overlap, at least the last two, unless the video is by chance a multiple of
-        one that is exact to a hundredth of a second and `overlap` is 0.
+        Shots follow each other. Of segments of one length some overlap, at least the last two, unless the
+        video is by chance a multiple of one that is exact to a hundredth of a second and `overlap` is 0.
         """
         ordered, films = self.spans[self._order], self._sorted_firsts
         overlap = (films[1:] == films[:-1]) & (ordered[1:, 0] < ordered[:-1, 1] - NEAR_SECONDS)
@@ -84,7 +84,8 @@ class FilmRows:
     def cuttings(self) -> list[Cutting]:
         """How its films are cut: into shots, and the most frequent lengths of segments, longest first."""
         shots: list[Cutting] = ["shots"] if self.is_shot.any() else []
-        # A film's first segment tells it exactly; later ones end at numbers whose last digits are rounded away.
+        # A film's first segment tells it exactly; later ones end at numbers whose last digits are rounded
+        # away.
         firsts = np.unique(self.first_rows[self.is_segment & ~self.is_shot])
         ends = self.spans[firsts, 1].astype(np.float64)
         lengths, counts = np.unique(np.round(ends, 4), return_counts=True)

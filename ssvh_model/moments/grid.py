@@ -1,7 +1,8 @@
-"""Frames of a video on an even grid in time, one after the other: a film of hours needs the memory of one frame.
+"""Frames of a video on an even grid in time, one after the other: a film of hours needs the memory of one
+frame.
 
-Frame i of the grid is what the video shows at (i + 1/2) * step seconds after its first frame; a frame that does not decode is replaced by
-the next one that does.
+Frame i of the grid is what the video shows at (i + 1/2) * step seconds after its first frame; a frame that
+does not decode is replaced by the next one that does.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ LEAST_DECODED = 0.5  # of the frames that are looked at
 
 
 class GridFrames:
-    """The frames of a video's grid. The file is looked through at the start, and decoded once, as the frames are asked for.
+    """The frames of a video's grid. The file is looked through at the start, and decoded once, as the frames
+    are asked for.
 
     Unlike `sample_frames`, this decodes all of a file that is large, however long that takes.
 
@@ -42,7 +44,8 @@ class GridFrames:
         cuts: seconds and scores of the cuts, [n, 2] float64, ascending; whole only after the last frame.
 
     Raises:
-        UnreadableVideo: with the reason. Iterating, too, when fewer than `LEAST_DECODED` of the frames decode.
+        UnreadableVideo: with the reason. Iterating, too, when fewer than `LEAST_DECODED` of the frames
+            decode.
     """
 
     def __init__(

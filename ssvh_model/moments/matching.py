@@ -1,10 +1,11 @@
 """Where in which videos a query is: by the code of the whole, or by those of its segments, in their order.
 
-A query that is longer than a segment votes for places: where its segment j, t_j seconds after its start, is like the segment of a film
-that starts at s_r, the query would start at s_r - t_j in the film. The place counts at which the segments are nearest on average.
+A query that is longer than a segment votes for places: where its segment j, t_j seconds after its start, is
+like the segment of a film that starts at s_r, the query would start at s_r - t_j in the film. The place
+counts at which the segments are nearest on average.
 
-Shots are of many lengths, and the query's first and last are parts of the film's. But its cuts are the film's, too: laid on each other, they
-give the place exactly.
+Shots are of many lengths, and the query's first and last are parts of the film's. But its cuts are the
+film's, too: laid on each other, they give the place exactly.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ PAIRS_EACH = 16  # shots of a film that are laid on each of the query's
 NEAR_CUTS = 0.1  # seconds up to which two cuts are one
 
 Group = Literal["video", "none"]
-# Finds so many rows for each of some codes, nearest first, and their distances, [q, count] each; fewer, or -1, where there are no more.
+# Finds so many rows for each of some codes, nearest first, and their distances, [q, count] each; fewer, or
+# -1, where there are no more.
 Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
 
 
@@ -155,7 +157,9 @@ def _places(
 
 
 def _likely_films(codes: np.ndarray, are_cut: np.ndarray, rows: Rows, most: int) -> list[int]:
-    """First rows of the films, among some rows [n] bool, of which some segments are near some of the query's, the likeliest first."""
+    """First rows of the films, among some rows [n] bool, of which some segments are near some of the query's,
+    the likeliest first.
+    """
     assert rows.films is not None
     chosen = np.unique(np.linspace(0, len(codes) - 1, ASKED).astype(np.int64))
     row, distance = rows.search(codes[chosen], ROWS_EACH)
@@ -182,7 +186,8 @@ def places_in_order(
         unit: frames; places are told apart as finely as that.
 
     Yields:
-        The place, in frames of the film, and the mean distance of the pairs of segments that lie on each other there.
+        The place, in frames of the film, and the mean distance of the pairs of segments that lie on each
+        other there.
     """
     place = np.round((film_firsts[None] - query_firsts[:, None]) / unit).astype(np.int64)
     least = int(place.min())
@@ -201,16 +206,19 @@ def places_by_cuts(
 ) -> Iterator[tuple[float, float]]:
     """Where a query starts in a film, the likeliest place first, where both are cut into shots.
 
-    A place is tried where a shot of the query would start, or end, with one of the film's shots that are most like it. There, each shot of the
-    query is compared with the shot of the film that its middle lies in, the longer ones counting for more.
+    A place is tried where a shot of the query would start, or end, with one of the film's shots that are most
+    like it. There, each shot of the query is compared with the shot of the film that its middle lies in, the
+    longer ones counting for more.
 
     Args:
         distances: of the codes of the query's shots to the film's, [q, n].
-        query_spans: seconds at which the query's shots start and end, [q, 2], each where the one before ends; q at least 2.
+        query_spans: seconds at which the query's shots start and end, [q, 2], each where the one before ends;
+            q at least 2.
         film_spans: the same of the film, [n, 2].
 
     Yields:
-        The place, in seconds of the film, and the mean distance. Of equally near places the one comes first at which more cuts are the same.
+        The place, in seconds of the film, and the mean distance. Of equally near places the one comes first
+        at which more cuts are the same.
     """
     alike = np.argsort(distances, axis=1, kind="stable")[:, :PAIRS_EACH]
     starts = film_spans[alike[1:], 0] - query_spans[1:, :1]

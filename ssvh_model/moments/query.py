@@ -1,4 +1,6 @@
-"""A video that is searched for: its code as a whole, and those of its segments or shots where it is longer than the index's."""
+"""A video that is searched for: its code as a whole, and those of its segments or shots where it is longer
+than the index's.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ SEGMENTS_IN_A_SEGMENT = 8  # a query's segments begin at least as closely as tha
 
 @dataclass(frozen=True)
 class QueryPart:
-    """A query, cut into segments that begin more closely than those of films: one of them begins where a film's does.
+    """A query, cut into segments that begin more closely than those of films: one of them begins where a
+    film's does.
 
     Attributes:
         seconds: of a segment.
@@ -78,7 +81,8 @@ class Query:
         seconds: of the video; 0 if unknown.
         code: of it as a whole, [ceil(K / 8)] uint8.
         features: of its frames, [M, D] float16; None where only the code is known.
-        parts: what it is cut into, one entry for each way in which films of the index are cut, if it is long enough.
+        parts: what it is cut into, one entry for each way in which films of the index are cut, if it is long
+            enough.
     """
 
     seconds: float

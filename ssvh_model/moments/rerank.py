@@ -1,4 +1,6 @@
-"""A finer order of what codes have found: by the frames' features, aligned in time, which also tells where a moment begins exactly."""
+"""A finer order of what codes have found: by the frames' features, aligned in time, which also tells where a
+moment begins exactly.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class TimedFeatures:
         step: seconds between two frames.
         start: second of the video at which the first one's share of the time begins.
         seconds: of the video; infinite if it does not matter.
-        whole: whether these are all frames of a whole video, which may be faster or slower than another of the same recording.
+        whole: whether these are all frames of a whole video, which may be faster or slower than another of
+            the same recording.
     """
 
     features: np.ndarray
@@ -57,7 +60,8 @@ def find_reranked(
         features_of, centred: as for `rerank_moments`.
     """
     most = max(count, SHORTLIST)
-    # The best place of each video, and the best ones of all: where codes are unsure, the right one is not always its film's nearest.
+    # The best place of each video, and the best ones of all: where codes are unsure, the right one is not
+    # always its film's nearest.
     groups: tuple[Group, ...] = ("video",) if rows.films is None else ("video", "none")
     shortlist = {
         (moment.row, moment.start): moment
@@ -87,7 +91,8 @@ def rerank_moments(
     features_of: FeaturesOf,
     centred: Callable[[Tensor], Tensor],
 ) -> list[Moment]:
-    """Places by the likeness of their frames, the likeliest first; those without stored features stay behind, in their order.
+    """Places by the likeness of their frames, the likeliest first; those without stored features stay behind,
+    in their order.
 
     Args:
         query: that is searched for.
@@ -127,8 +132,8 @@ def align(
         centred: takes off features what all of them have.
 
     Returns:
-        The mean cosine along the line times the root of the share of the first video that lies on it, at most 1, and the second
-        of the second video at which the first begins.
+        The mean cosine along the line times the root of the share of the first video that lies on it, at most
+        1, and the second of the second video at which the first begins.
     """
     cosines = _directions(first, centred) @ _directions(second, centred).T
     line = best_time_line(

@@ -1,6 +1,8 @@
-"""How a long video is cut into segments that have codes of their own: here into such of one length, in `shots` where its content is cut.
+"""How a long video is cut into segments that have codes of their own: here into such of one length, in
+`shots` where its content is cut.
 
-Frames are taken on an even grid and shared by all segments that they lie in, so that each frame is decoded and goes through the backbone once.
+Frames are taken on an even grid and shared by all segments that they lie in, so that each frame is decoded
+and goes through the backbone once.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class EvenSegments:
 
     Attributes:
         seconds: length of a segment, above 0.
-        overlap: share of a segment that the next one shows, too, 0 to `MOST_OVERLAP`; rounded so that segments begin on the grid.
+        overlap: share of a segment that the next one shows, too, 0 to `MOST_OVERLAP`; rounded so that
+            segments begin on the grid.
 
     Raises:
         UserError: a value is not possible; the message names it as `index.segments.<name>`.
@@ -113,7 +116,8 @@ class EvenSegments:
             frames: M.
 
         Returns:
-            [segments] int64, ascending from 0. The last segment ends where the grid does, so that it may overlap more.
+            [segments] int64, ascending from 0. The last segment ends where the grid does, so that it may
+            overlap more.
         """
         last = count - frames
         firsts = np.arange(0, last + 1, self.hop(frames), dtype=np.int64)

@@ -21,7 +21,8 @@ LEAST_AT_AN_END = 0.5  # seconds of a query before its first cut and after its l
 
 @dataclass(frozen=True)
 class Shots:
-    """Segments from cut to cut, of `SHORTEST` to `LONGEST` seconds. A video no longer than `LONGEST` stays whole.
+    """Segments from cut to cut, of `SHORTEST` to `LONGEST` seconds. A video no longer than `LONGEST` stays
+    whole.
 
     Attributes:
         threshold: score from which on a frame is a cut (`CutScores`), above 0 to 100.
@@ -57,7 +58,8 @@ class Shots:
 
 
 def shot_spans(cuts: np.ndarray, seconds: float, *, least_at_an_end: float) -> np.ndarray:
-    """Spans from cut to cut. Of cuts that are nearer to each other than `SHORTEST` the strongest stays, equally strong ones the first.
+    """Spans from cut to cut. Of cuts that are nearer to each other than `SHORTEST` the strongest stays,
+    equally strong ones the first.
 
     Which cuts stay is decided by what is around them, so that a clip out of a film has the film's.
 

@@ -1,4 +1,6 @@
-"""The ablation as bars: GMAP of every variant with its spread, the full method as the line to compare with."""
+"""The ablation as bars: GMAP of every variant with its spread, the full method as the line to compare
+with.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ def draw_ablation(
     remark: str,
     yardsticks: Mapping[str, float | None],
 ) -> None:
-    """One bar a variant, in the given order from the top; the bar is the mean, the error bar one standard deviation, the dots the seeds.
+    """One bar a variant, in the given order from the top; the bar is the mean, the error bar one standard
+    deviation, the dots the seeds.
 
     Args:
         path: the PNG to write.

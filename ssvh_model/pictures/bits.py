@@ -12,7 +12,8 @@ from ssvh_model.retrieval.bits import BitStatistics
 
 
 def draw_bits(path: Path, statistics: BitStatistics, *, n_codes: int) -> None:
-    """Left: the mean of each bit, constant bits in another colour. Right: the correlation of each pair of bits.
+    """Left: the mean of each bit, constant bits in another colour. Right: the correlation of each pair of
+    bits.
 
     Args:
         path: the PNG to write.

@@ -50,9 +50,11 @@ def draw_curves(
 
     Args:
         path: the PNG to write.
-        rows: one an epoch, in order, with `epoch`, `phase` ("warmup", "round-1", ...) and numbers; a number may be missing.
+        rows: one an epoch, in order, with `epoch`, `phase` ("warmup", "round-1", ...) and numbers; a number
+            may be missing.
         columns: which numbers, in this order; all of them if None. A column without any number gets no panel.
-        selection: of a state, which is named; the panel of each figure that it was selected by shows the start's value, too.
+        selection: of a state, which is named; the panel of each figure that it was selected by shows the
+            start's value, too.
 
     Raises:
         ValueError: there are no rows.

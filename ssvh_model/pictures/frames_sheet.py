@@ -1,4 +1,6 @@
-"""Contact sheet of sampled frames: what Grade-Net scores how, what is chosen, and where bad frames were planted."""
+"""Contact sheet of sampled frames: what Grade-Net scores how, what is chosen, and where bad frames were
+planted.
+"""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ from ssvh_model.retrieval.precision_recall import PrecisionRecall
 
 
 def draw_precision_recall(path: Path, curves: Mapping[str, PrecisionRecall], *, bits: int) -> None:
-    """Left: precision over recall, some radii named. Right: what a radius finds, and how many queries find anything.
+    """Left: precision over recall, some radii named. Right: what a radius finds, and how many queries find
+    anything.
 
     Args:
         path: the PNG to write.

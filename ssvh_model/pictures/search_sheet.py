@@ -42,7 +42,8 @@ class Found:
 def draw_search_sheet(
     path: Path, *, query: str, frames: Sequence[Thumbnail], found: Sequence[Found], bits: int, remark: str
 ) -> None:
-    """Write the sheet: frames of the query at the top, then the found videos, nearest first, with a bar for the distance.
+    """Write the sheet: frames of the query at the top, then the found videos, nearest first, with a bar for
+    the distance.
 
     Args:
         path: the PNG to write.

@@ -1,4 +1,6 @@
-"""A study at a glance: its values in the order of the trials, which parameters matter, and where each is best."""
+"""A study at a glance: its values in the order of the trials, which parameters matter, and where each is
+best.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Average precision at K of a ranking with ties, as its expected value over random orders of each tie group."""
+"""Average precision at K of a ranking with ties, as its expected value over random orders of each tie
+group.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,14 @@ from ssvh_model.retrieval.tie_groups import TieGroups
 def expected_hit_precision(groups: TieGroups, depth: int) -> np.ndarray:
     """Expected value of relevant(r) * precision(r) at the ranks r = 1 .. depth, [q, depth] float64.
 
-    At position j of a group of m videos, r of them relevant, with c videos and R relevant ones in nearer groups (McSherry and
-    Najork, "Computing information retrieval performance measures efficiently in the presence of tied scores", ECIR 2008):
+    At position j of a group of m videos, r of them relevant, with c videos and R relevant ones in nearer
+    groups (McSherry and Najork, "Computing information retrieval performance measures efficiently in the
+    presence of tied scores", ECIR 2008):
 
         (r / m) * (R + 1 + (j - 1) * (r - 1) / (m - 1)) / (c + j)
 
-    r / m is the chance that a relevant video stands there; given that, (r - 1) / (m - 1) is the chance of one at each earlier
-    position of the group. Ranks beyond the end of the ranking give 0.
+    r / m is the chance that a relevant video stands there; given that, (r - 1) / (m - 1) is the chance of one
+    at each earlier position of the group. Ranks beyond the end of the ranking give 0.
     """
     queries, width = groups.items.shape
     after = groups.items.cumsum(axis=1)
@@ -46,15 +49,16 @@ def expected_hit_precision(groups: TieGroups, depth: int) -> np.ndarray:
 def average_precision(groups: TieGroups, ks: Sequence[int]) -> np.ndarray:
     """AP@K of each query for each K in `ks`, as the hashing field reports it, [q, len(ks)] float64.
 
-    AP@K = (1 / K) * sum over ranks r <= K of precision(r) * relevant(r). The divisor is K and not the number of relevant videos, so
-    a query with fewer than K relevant videos can't reach 1.
+    AP@K = (1 / K) * sum over ranks r <= K of precision(r) * relevant(r). The divisor is K and not the number
+    of relevant videos, so a query with fewer than K relevant videos can't reach 1.
     """
     sums = expected_hit_precision(groups, max(ks)).cumsum(axis=1)
     return sums[:, np.asarray(ks) - 1] / np.asarray(ks, dtype=np.float64)
 
 
 def standard_form(average_precision: np.ndarray, total_relevant: np.ndarray, ks: Sequence[int]) -> np.ndarray:
-    """AP@K as textbooks have it, divided by min(K, relevant videos); 0 for a query without any relevant video.
+    """AP@K as textbooks have it, divided by min(K, relevant videos); 0 for a query without any relevant
+    video.
 
     Args:
         average_precision: as the function of this name gives it, [q, len(ks)].

@@ -15,7 +15,8 @@ class BitStatistics:
 
     Attributes:
         balance: mean of each bit in [-1, +1], [K]; 0 is a bit that splits the videos in halves.
-        correlation: of each pair of bits over the videos, [K, K]; 0 where a bit is constant, 1 on the diagonal.
+        correlation: of each pair of bits over the videos, [K, K]; 0 where a bit is constant, 1 on the
+            diagonal.
         distinct_codes: number of different codes.
         constant_bits: bits that are the same for every video.
         duplicate_bits: pairs (i, j), i < j, of varying bits that are always equal or always opposite.

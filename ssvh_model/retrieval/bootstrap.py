@@ -1,4 +1,6 @@
-"""Is one retriever better than another, or was it the choice of queries? Paired bootstrap of the difference in GMAP."""
+"""Is one retriever better than another, or was it the choice of queries? Paired bootstrap of the difference
+in GMAP.
+"""
 
 from __future__ import annotations
 
@@ -45,13 +47,15 @@ def paired_difference(
 ) -> PairedDifference:
     """Bootstrap the difference in GMAP between two retrievers.
 
-    Every resample draws as many queries as there are, with replacement, the same ones for both retrievers and all seeds; then as many
-    seeds, the same ones for both. The GMAP of a seed is the geometric mean over K of the mean AP@K of the drawn queries. Drawing
-    among s seeds understates their spread by (s - 1) / s, which matters with two or three (Efron and Tibshirani, "An
-    Introduction to the Bootstrap", 1993, sections 6 and 13). Training seeds count as pairs: entry i of both.
+    Every resample draws as many queries as there are, with replacement, the same ones for both retrievers and
+    all seeds; then as many seeds, the same ones for both. The GMAP of a seed is the geometric mean over K of
+    the mean AP@K of the drawn queries. Drawing among s seeds understates their spread by (s - 1) / s, which
+    matters with two or three (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, sections 6 and
+    13). Training seeds count as pairs: entry i of both.
 
     Args:
-        average_precision: AP@K as in `Retrieval`, [q, 6], or [s, q, 6] for a retriever that was trained with s seeds.
+        average_precision: AP@K as in `Retrieval`, [q, 6], or [s, q, 6] for a retriever that was trained with
+            s seeds.
         other: of the other retriever for the same queries (and seeds), the same shape.
         resamples: from 1.
         confidence: between 0 and 1.

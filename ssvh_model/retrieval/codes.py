@@ -20,8 +20,9 @@ def sign_codes(soft: np.ndarray) -> np.ndarray:
 def pack(codes: np.ndarray) -> np.ndarray:
     """Codes in {-1, +1}, [n, K], as bits, [n, ceil(K / 8)] uint8.
 
-    +1 is a set bit. Bit i stands in byte i // 8 at the value 2 ** (i % 8), the order of faiss's binary indexes; where K is no
-    multiple of 8, the last byte is filled up with zeros, which add nothing to a Hamming distance.
+    +1 is a set bit. Bit i stands in byte i // 8 at the value 2 ** (i % 8), the order of faiss's binary
+    indexes; where K is no multiple of 8, the last byte is filled up with zeros, which add nothing to a
+    Hamming distance.
 
     Raises:
         ValueError: not two-dimensional, no bits, or a value other than -1 and +1.

@@ -1,4 +1,6 @@
-"""How many database videos are at each Hamming distance from a query, and how many of them are relevant to it."""
+"""How many database videos are at each Hamming distance from a query, and how many of them are relevant to
+it.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,18 @@ from ssvh_model.retrieval.relevance import Relevance
 from ssvh_model.retrieval.tie_groups import TieGroups
 
 PAIRS_AT_ONCE = 2**19
-"""Query-database pairs at a time: few enough for the processor's cache, enough to keep threads out of each other's way."""
+"""Query-database pairs at a time: few for the processor's cache, enough to keep threads apart."""
 MOST_COUNTS = 2**12
 """Counts in one table: they stay in a core's own cache."""
 MOST_RUNS = 64
-"""Stretches of relevant videos that are counted one by one; where there are more, the relevant videos are picked out first."""
+"""Stretches of relevant videos that are counted one by one; where there are more, these videos are picked."""
 
 
 class DistanceCounts:
     """Counts the database at each distance from a query, without a table of all pairs.
 
-    Within a tie the order does not matter, so the database is sorted by its sets of labels: the videos that are relevant to a
-    query are then a few stretches, in most corpora one.
+    Within a tie the order does not matter, so the database is sorted by its sets of labels: the videos that
+    are relevant to a query are then a few stretches, in most corpora one.
 
     Args:
         database: packed codes, [n, words] uint64 (`as_words`).
@@ -57,7 +59,8 @@ class DistanceCounts:
         width = self._bits + 1
         items = torch.zeros(len(query), width, dtype=torch.int64)
         relevant = torch.zeros_like(items)
-        # Queries are counted together, told apart by a multiple of the width that is added to their distances.
+        # Queries are counted together, told apart by a multiple of the width that is added to their
+        # distances.
         videos = max(1, self._words.shape[1])
         rows = max(1, 256 // width, min(PAIRS_AT_ONCE // videos, MOST_COUNTS // width))
         kind = np.dtype(np.uint8 if rows * width <= 256 else np.int16)
@@ -109,7 +112,8 @@ class DistanceCounts:
 def _write_keys(
     words: np.ndarray, codes: np.ndarray, width: int, differing: np.ndarray, keys: np.ndarray
 ) -> None:
-    """Write the distance of every code from every video, and `width` times the code's row, into `keys` [codes, videos].
+    """Write the distance of every code from every video, and `width` times the code's row, into `keys`
+    [codes, videos].
 
     `words` are [words, 1, videos], `codes` [codes, words, 1]; `differing` is room to work in.
     """
@@ -123,7 +127,9 @@ def _write_keys(
 
 
 def _runs(shares: np.ndarray, ends: np.ndarray) -> list[list[tuple[int, int]]]:
-    """For each query the stretches [begin, end) of the sorted database whose sets of labels share one with it."""
+    """For each query the stretches [begin, end) of the sorted database whose sets of labels share one with
+    it.
+    """
     framed = np.zeros((len(shares), shares.shape[1] + 2), dtype=bool)
     framed[:, 1:-1] = shares
     row, edge = np.nonzero(framed[:, 1:] != framed[:, :-1])

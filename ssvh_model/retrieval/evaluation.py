@@ -41,8 +41,9 @@ class Retrieval:
         queries_without_label: queries left out, because nothing tells what they should find.
         queries_without_relevant: queries that count as 0, because no database video shares a label with them.
         database_without_label: database videos that are relevant to no query.
-        average_precision: AP@K of the queries that count, in their order, for each K in `MAP_KS`, [n_query, 6] float64. Two retrievers are
-            compared query by query with it (`ssvh_model.retrieval.bootstrap`); it is no part of the record.
+        average_precision: AP@K of the queries that count, in their order, for each K in `MAP_KS`, [n_query,
+            6] float64. Two retrievers are compared query by query with it (`ssvh_model.retrieval.bootstrap`);
+            it is no part of the record.
     """
 
     gmap: float
@@ -71,7 +72,7 @@ def why_not_measurable(query_labels: Labels, database_labels: Labels) -> str | N
 
 
 Group = Callable[[np.ndarray, int, np.ndarray], TieGroups]
-"""Groups the ranking of some queries: their rows, the number of the first among those that count, and their own positions."""
+"""Groups the ranking of some queries: rows, the number of the first that counts, own positions."""
 
 
 def evaluate_codes(
@@ -85,7 +86,8 @@ def evaluate_codes(
     exclude_self: bool,
     progress: Progress = no_progress,
 ) -> Retrieval:
-    """Rank the database by Hamming distance for every query and measure the ranking; ties count by their expected value.
+    """Rank the database by Hamming distance for every query and measure the ranking; ties count by their
+    expected value.
 
     Args:
         query_codes, database_codes: in {-1, +1}, [q, K] and [n, K] int8.
@@ -95,7 +97,8 @@ def evaluate_codes(
         progress: told the queries that are done.
 
     Raises:
-        UserError: with these labels nothing can be measured (`why_not_measurable`), or a database id stands there twice.
+        UserError: with these labels nothing can be measured (`why_not_measurable`), or a database id stands
+            there twice.
         ValueError: lengths or numbers of bits disagree.
     """
     if query_codes.shape[1] != database_codes.shape[1]:
@@ -141,7 +144,8 @@ def evaluate_features(
 ) -> Retrieval:
     """The same by exact cosine distance of features, [q, D] and [n, D] float32. See `evaluate_codes`.
 
-    Cosines are rounded to six decimals, about what float32 can tell, so that equal videos tie whatever the order of summation.
+    Cosines are rounded to six decimals, about what float32 can tell, so that equal videos tie whatever the
+    order of summation.
     """
     query, database = _unit(query_features), _unit(database_features)
 
@@ -241,7 +245,9 @@ def _evaluate(
 
 @contextmanager
 def _one_torch_thread() -> Iterator[None]:
-    """Keep torch from dividing up what each of several threads does: its own threads would take turns with them."""
+    """Keep torch from dividing up what each of several threads does: its own threads would take turns with
+    them.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,9 +1,10 @@
 """Iterative quantisation (Gong and Lazebnik, "Iterative Quantization: A Procrustean Approach", CVPR 2011).
 
-This is the paper's own recipe: centre, principal axes, rotation. Faiss's `ITQMatrix` is not used, because in faiss 1.15.1 the update of
-its rotation transposes one factor of the singular value decomposition too many (`VectorTransform.cpp`, `ITQMatrix::train`): the
-quantisation error does not fall over the iterations, and the codes are no better than those of a random rotation. On real webcam
-clips that costs a fifth of GMAP, and a yardstick must not be too short.
+This is the paper's own recipe: centre, principal axes, rotation. Faiss's `ITQMatrix` is not used, because in
+faiss 1.15.1 the update of its rotation transposes one factor of the singular value decomposition too many
+(`VectorTransform.cpp`, `ITQMatrix::train`): the quantisation error does not fall over the iterations, and the
+codes are no better than those of a random rotation. On real webcam clips that costs a fifth of GMAP, and a
+yardstick must not be too short.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class Itq:
 def train_itq(features: np.ndarray, *, bits: int, seed: int) -> Itq:
     """PCA to `bits` axes, then the rotation that brings the projected features nearest to their signs.
 
-    Features are centred by the training mean and not normalised. The figures depend on the first rotation, by about 6 % of GMAP
-    between seeds at 16 bits and less at more bits. Fewer axes than bits, as of few videos, are filled up with zeros: the rotation,
-    random to begin with, spreads what there is over all bits.
+    Features are centred by the training mean and not normalised. The figures depend on the first rotation, by
+    about 6 % of GMAP between seeds at 16 bits and less at more bits. Fewer axes than bits, as of few videos,
+    are filled up with zeros: the rotation, random to begin with, spreads what there is over all bits.
 
     Args:
         features: mean-pooled features of the training videos, [n, D], n >= 2.
@@ -75,7 +76,9 @@ def train_itq(features: np.ndarray, *, bits: int, seed: int) -> Itq:
 
 
 def _principal_axes(centred: np.ndarray, count: int) -> np.ndarray:
-    """The `count` directions of largest variance, [D, count] float64, from the smaller of the two Gram matrices."""
+    """The `count` directions of largest variance, [D, count] float64, from the smaller of the two Gram
+    matrices.
+    """
     if centred.shape[0] < centred.shape[1]:
         _, vectors = np.linalg.eigh(centred @ centred.T)
         axes = centred.T @ vectors[:, ::-1][:, :count]

@@ -15,10 +15,12 @@ def nearest_neighbours(
     Args:
         query, database: packed codes, [q, bytes] and [n, bytes] uint8.
         count: how many; less where the database is smaller.
-        own: position of each query in the database, which is left out; -1 for none (`relevance.own_positions`). [q] int64.
+        own: position of each query in the database, which is left out; -1 for none
+            (`relevance.own_positions`). [q] int64.
 
     Returns:
-        Positions in the database, [q, count] int64, -1 where there is none; and their distances, [q, count] int64.
+        Positions in the database, [q, count] int64, -1 where there is none; and their distances, [q, count]
+        int64.
     """
     distances = hamming_distances(query, database).astype(np.int64)
     count = min(count, len(database))

@@ -15,9 +15,11 @@ class PrecisionRecall:
 
     Attributes:
         radius: the radius, int64.
-        precision: mean share of relevant videos among those found, over the queries that find any; not a number where none does.
+        precision: mean share of relevant videos among those found, over the queries that find any; not a
+            number where none does.
         recall: mean share of the relevant videos that are found, over the queries that have any.
-        answered: share of queries that find at least one video. A high precision at a radius that few queries answer says little.
+        answered: share of queries that find at least one video. A high precision at a radius that few queries
+            answer says little.
     """
 
     radius: np.ndarray

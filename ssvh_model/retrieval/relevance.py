@@ -14,8 +14,8 @@ Labels = Sequence[Sequence[str]]
 class Relevance:
     """Relevance of database videos to queries: they share a label. An unlabelled video is relevant to none.
 
-    The full [q, n] matrix of a large corpus does not fit into memory, hence rows on demand. Videos with the same set of labels are
-    treated as one, so the work is with distinct label sets and not with videos.
+    The full [q, n] matrix of a large corpus does not fit into memory, hence rows on demand. Videos with the
+    same set of labels are treated as one, so the work is with distinct label sets and not with videos.
 
     Args:
         query_labels: one collection of labels a query.
@@ -45,7 +45,9 @@ class Relevance:
 
     @property
     def order(self) -> np.ndarray:
-        """Positions of the database videos, those with the same set of labels one after the other, [n] int64."""
+        """Positions of the database videos, those with the same set of labels one after the other, [n]
+        int64.
+        """
         return np.argsort(self.set_of_video, kind="stable")
 
     def shares(self, start: int, stop: int) -> np.ndarray:

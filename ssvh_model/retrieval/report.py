@@ -19,7 +19,9 @@ from ssvh_model.retrieval.yardsticks import ItqCodes, float_yardstick, itq_codes
 
 @dataclass(frozen=True)
 class Comparison:
-    """The hasher and the yardsticks by one labelling; None where something can't be measured, with the reason in `reasons`."""
+    """The hasher and the yardsticks by one labelling; None where something can't be measured, with the reason
+    in `reasons`.
+    """
 
     hasher: Retrieval | None = None
     float_: Retrieval | None = None
@@ -54,8 +56,9 @@ class Evaluation:
     exclude_self: bool
 
     def record(self) -> dict[str, Any]:
-        """As plain JSON. Names that scripts rely on: `bits`, `gmap`, `map_at_k` (keys "5" .. "100"), `map_at_k_standard`,
-        `yardsticks.float.gmap`, `yardsticks.itq.gmap`, `n_query`, `n_database`. Null where `reasons` says why.
+        """As plain JSON. Names that scripts rely on: `bits`, `gmap`, `map_at_k` (keys "5" .. "100"),
+        `map_at_k_standard`, `yardsticks.float.gmap`, `yardsticks.itq.gmap`, `n_query`, `n_database`. Null
+        where `reasons` says why.
         """
         return {
             "bits": self.bits,
@@ -78,13 +81,16 @@ def evaluate_hasher(
     fine: bool = True,
     progress: Progress = no_progress,
 ) -> Evaluation:
-    """Measure a hasher's codes and both yardsticks, by the labels and by the finer labels where there are any.
+    """Measure a hasher's codes and both yardsticks, by the labels and by the finer labels where there are
+    any.
 
-    What can't be measured (no labels, too few training videos for ITQ) is None and has a reason; it is no error.
+    What can't be measured (no labels, too few training videos for ITQ) is None and has a reason; it is no
+    error.
 
     Args:
         query, database: the two sides, with codes and mean-pooled features.
-        train_features: mean-pooled features of the training videos, [n, D] float32; ITQ learns from these only.
+        train_features: mean-pooled features of the training videos, [n, D] float32; ITQ learns from these
+            only.
         exclude_self: leave a query out of its own ranking if it is in the database, too.
         itq_seed: of ITQ's first rotation.
         fine: measure by the finer labels, too, where there are any.
@@ -210,7 +216,9 @@ def _retrieval_record(retrieval: Retrieval | None) -> dict[str, Any]:
 
 
 def evaluation_figures(record: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of an evaluation under the names that MLflow shows: `gmap`, `map_at_5`, `float_gmap`, `fine_gmap`, ..."""
+    """The numbers of an evaluation under the names that MLflow shows: `gmap`, `map_at_5`, `float_gmap`,
+    `fine_gmap`, ...
+    """
     figures: dict[str, float] = {}
     for prefix, part in (("", record), ("fine_", record["fine"] or {})):
         for name, result in (

@@ -1,6 +1,7 @@
 """A ranking as groups of equally distant videos.
 
-Within a group the order is arbitrary, so all that may count is how many videos a group has and how many of them are relevant.
+Within a group the order is arbitrary, so all that may count is how many videos a group has and how many of
+them are relevant.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ class TieGroups:
 
 
 def group_by_value(distances: np.ndarray, relevant: np.ndarray, *, depth: int, own: np.ndarray) -> TieGroups:
-    """Group distances of any kind: equal values tie. Only the groups that reach into the first `depth` ranks are listed.
+    """Group distances of any kind: equal values tie. Only the groups that reach into the first `depth` ranks
+    are listed.
 
     Args:
         distances: [q, n] numbers; none of them infinite or not a number.
@@ -44,7 +46,8 @@ def group_by_value(distances: np.ndarray, relevant: np.ndarray, *, depth: int, o
         empty = np.zeros((queries, 1), dtype=np.int64)
         return TieGroups(empty, empty, total)
 
-    # A tie group that begins within the depth counts in full, so the list goes up to the last value within it.
+    # A tie group that begins within the depth counts in full, so the list goes up to the last value within
+    # it.
     depth = min(depth, size)
     last = np.partition(distances, depth - 1, axis=1)[:, depth - 1 : depth]
     width = int((distances <= last).sum(axis=1).max())

@@ -1,7 +1,8 @@
 """Two simple retrievers on the same split, so that a hasher's figures can be judged.
 
-`float`: cosine of mean-pooled features, exact; about what the features allow without learning. `itq`: the same features quantised to the
-hasher's number of bits without any network; a hasher that does not beat it is not worth its training.
+`float`: cosine of mean-pooled features, exact; about what the features allow without learning. `itq`: the
+same features quantised to the hasher's number of bits without any network; a hasher that does not beat it is
+not worth its training.
 """
 
 from __future__ import annotations

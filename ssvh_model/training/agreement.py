@@ -1,4 +1,6 @@
-"""How well clusterings of two halves agree: a figure without labels that goes with how well codes tell kinds apart."""
+"""How well clusterings of two halves agree: a figure without labels that goes with how well codes tell kinds
+apart.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ ITERATIONS, RESTARTS = 20, 2  # of k-means
 def code_agreement(
     hasher: VideoHasher, videos: FrameSource, *, batch_size: int, device: torch.device, seed: int
 ) -> float | None:
-    """`cluster_agreement` of the codes of the first and the second halves of the videos; None for fewer than `LEAST_VIDEOS`.
+    """`cluster_agreement` of the codes of the first and the second halves of the videos; None for fewer than
+    `LEAST_VIDEOS`.
 
     Args:
         hasher: on `device`.
@@ -60,12 +63,13 @@ def some_rows(videos: int) -> np.ndarray:
 
 
 def cluster_agreement(first: np.ndarray, second: np.ndarray, *, seed: int) -> float:
-    """How much the clusters of one half's codes are those of the other's, about 0 for chance, 1 for the same clusters.
+    """How much the clusters of one half's codes are those of the other's, about 0 for chance, 1 for the same
+    clusters.
 
-    Half of the videos are clustered by their `first` codes, the others by their `second` ones; then all videos are assigned to
-    both clusterings, which have neither videos nor frames in common. What agrees is there in other videos, too, and lasts through
-    a video, as a kind does. The mean over divisions and counts of clusters (stability of clusterings: Lange et al., Neural
-    Computation 2004).
+    Half of the videos are clustered by their `first` codes, the others by their `second` ones; then all
+    videos are assigned to both clusterings, which have neither videos nor frames in common. What agrees is
+    there in other videos, too, and lasts through a video, as a kind does. The mean over divisions and counts
+    of clusters (stability of clusterings: Lange et al., Neural Computation 2004).
 
     Args:
         first, second: codes in {-1, +1} of the same videos, [n, K] int8 each, n >= 2.
@@ -76,7 +80,9 @@ def cluster_agreement(first: np.ndarray, second: np.ndarray, *, seed: int) -> fl
 
 
 def agreement_of_points(first: Tensor, second: Tensor, *, divisions: int, seed: int) -> float:
-    """The same of any points of the same videos, [n, K] and [n, K'] float32, over so many divisions a count of clusters."""
+    """The same of any points of the same videos, [n, K] and [n, K'] float32, over so many divisions a count
+    of clusters.
+    """
     generator = np.random.default_rng(seed)
     scores = []
     for count in CLUSTERS:
@@ -99,9 +105,11 @@ def _assigned(points: Tensor, some: Tensor, count: int, seed: int) -> np.ndarray
 
 
 def adjusted_mutual_information(first: np.ndarray, second: np.ndarray) -> float:
-    """Mutual information of two clusterings, less what chance gives, over the most that it could be; 1 for the same clusters.
+    """Mutual information of two clusterings, less what chance gives, over the most that it could be; 1 for
+    the same clusters.
 
-    Vinh, Epps and Bailey, "Information Theoretic Measures for Clusterings Comparison", JMLR 2010, with the mean of the entropies.
+    Vinh, Epps and Bailey, "Information Theoretic Measures for Clusterings Comparison", JMLR 2010, with the
+    mean of the entropies.
 
     Args:
         first, second: the cluster of each point, [n] int64, from 0.
@@ -121,7 +129,9 @@ def adjusted_mutual_information(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _expected_information(rows: np.ndarray, columns: np.ndarray, n: int) -> float:
-    """The mean over all clusterings with these sizes: members in common are hypergeometrically distributed."""
+    """The mean over all clusterings with these sizes: members in common are hypergeometrically
+    distributed.
+    """
     a, b = (torch.from_numpy(sizes) for sizes in (rows, columns))
     a, b = a[:, None, None], b[None, :, None]
     common = torch.arange(1, int(min(rows.max(), columns.max())) + 1, dtype=torch.float64)

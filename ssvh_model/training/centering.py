@@ -16,10 +16,10 @@ from ssvh_model.training.frame_source import FrameSource
 def learn_center(hasher: VideoHasher, videos: FrameSource, *, batch_size: int) -> None:
     """Set the mean and scale by which `hasher` centres features: those of all frames of `videos`.
 
-    Features after a ReLU are all positive, so uncentred ones differ by small angles only, and the hash layer spends its first
-    epochs on finding the common offset. The scale is one number, the root mean square of what is left, so that the
-    reconstruction loss counts about the same whatever the backbone; the proportions of the dimensions stay as they are. Not
-    in the paper.
+    Features after a ReLU are all positive, so uncentred ones differ by small angles only, and the hash layer
+    spends its first epochs on finding the common offset. The scale is one number, the root mean square of
+    what is left, so that the reconstruction loss counts about the same whatever the backbone; the proportions
+    of the dimensions stay as they are. Not in the paper.
     """
     _, _, size = videos.fetch(np.arange(1)).shape
     total, squares, frames = torch.zeros(size, dtype=torch.float64), 0.0, 0
@@ -37,7 +37,9 @@ def learn_center(hasher: VideoHasher, videos: FrameSource, *, batch_size: int) -
 
 
 def centered_batches(hasher: VideoHasher, videos: FrameSource, batch_size: int) -> Iterator[Tensor]:
-    """The features of all videos as `hasher` centres them, a batch at a time: [b, M, D] float32, on the hasher's device."""
+    """The features of all videos as `hasher` centres them, a batch at a time: [b, M, D] float32, on the
+    hasher's device.
+    """
     for start in range(0, len(videos), batch_size):
         index = np.arange(start, min(start + batch_size, len(videos)))
         yield hasher.center(videos.fetch(index).to(hasher.feature_mean.device).float())

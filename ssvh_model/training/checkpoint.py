@@ -52,9 +52,9 @@ class ModelConfig:
 def save_checkpoint(folder: Path, trainer: Trainer, config: ModelConfig, history: History) -> None:
     """Write the full state of `trainer` to `folder`, replacing what stood there.
 
-    Files: `model.safetensors` the weights, `start.safetensors` those that the training began with, `training.pt` the optimizer, random
-    states, epoch and anchors (torch's format, loaded with `weights_only=True`), `config.json` what the model is built from, `history.json`
-    one row an epoch.
+    Files: `model.safetensors` the weights, `start.safetensors` those that the training began with,
+    `training.pt` the optimizer, random states, epoch and anchors (torch's format, loaded with
+    `weights_only=True`), `config.json` what the model is built from, `history.json` one row an epoch.
     """
     from safetensors.torch import save_file
 
@@ -76,8 +76,8 @@ def save_checkpoint(folder: Path, trainer: Trainer, config: ModelConfig, history
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    # A folder can't be renamed onto another: the moment between the two lines is covered by `CheckpointFolder`,
-    # which writes each checkpoint under a name of its own.
+    # A folder can't be renamed onto another: the moment between the two lines is covered by
+    # `CheckpointFolder`, which writes each checkpoint under a name of its own.
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
 

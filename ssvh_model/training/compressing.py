@@ -19,11 +19,12 @@ def training_bits_by_length(bits: int) -> int | None:
 
 @torch.no_grad()
 def learn_compression(hasher: VideoHasher, trained_codes: Tensor, *, seed: int) -> None:
-    """Set the compression of `hasher` to ITQ of the training videos' codes: their K strongest axes, rotated towards signs.
+    """Set the compression of `hasher` to ITQ of the training videos' codes: their K strongest axes, rotated
+    towards signs.
 
-    What training has made videos of one kind share is strong in the trained values; the weak axes hold what is left of single
-    videos, and a code that is trained short has to share its few bits with them. Not in the paper; ITQ is Gong and Lazebnik's
-    (CVPR 2011), on features that are learnt instead of given.
+    What training has made videos of one kind share is strong in the trained values; the weak axes hold what
+    is left of single videos, and a code that is trained short has to share its few bits with them. Not in the
+    paper; ITQ is Gong and Lazebnik's (CVPR 2011), on features that are learnt instead of given.
 
     Args:
         hasher: with `training_bits`; nothing but its compression changes.

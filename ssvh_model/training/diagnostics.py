@@ -19,11 +19,13 @@ SELECTION_DRAWS = 1024
 def sampler_state(model: AutoSSVH, features: Tensor, *, draws: int, seed: int) -> dict[str, float]:
     """Named figures of the sampler on some videos (method, section 2); empty for the random sampler.
 
-    - `score_spread`: standard deviation of the scores within a video, mean over videos. 0 means that the scores are uniform.
-    - `selection_entropy`: entropy of how often each frame of a video is selected, divided by log M, mean over videos. 1 means uniform;
-      of that, the chance in `SELECTION_DRAWS` draws takes less than 0.001 if at least a quarter of the frames is visible.
-    - `score_error_correlation`: Spearman's correlation of score and reconstruction error within a video, mean over videos. An adversary
-      that works hides hard frames, hence negative.
+    - `score_spread`: standard deviation of the scores within a video, mean over videos. 0 means that the
+      scores are uniform.
+    - `selection_entropy`: entropy of how often each frame of a video is selected, divided by log M, mean over
+      videos. 1 means uniform; of that, the chance in `SELECTION_DRAWS` draws takes less than 0.001 if at
+      least a quarter of the frames is visible.
+    - `score_error_correlation`: Spearman's correlation of score and reconstruction error within a video, mean
+      over videos. An adversary that works hides hard frames, hence negative.
 
     Args:
         features: [B, M, D] float32 on the model's device, as they are in the feature file.
@@ -56,8 +58,8 @@ def sampler_state(model: AutoSSVH, features: Tensor, *, draws: int, seed: int) -
 def hidden_frame_errors(
     model: AutoSSVH, features: Tensor, *, draws: int, generator: torch.Generator
 ) -> Tensor:
-    """Mean reconstruction error of each frame of centred features [B, M, D] while it is hidden, [B, M]; NaN where
-    no random mask hid it.
+    """Mean reconstruction error of each frame of centred features [B, M, D] while it is hidden, [B, M]; NaN
+    where no random mask hid it.
     """
     batch, frames, _ = features.shape
     embedded = model.hasher.embed(features)

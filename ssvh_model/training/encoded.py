@@ -47,7 +47,8 @@ def encode_rows(
 
 def mean_features(file: FeatureFile, rows: np.ndarray, frames: slice = slice(None)) -> np.ndarray:
     """Features of some rows averaged over their `frames`, [n, D] float32."""
-    # In one array from the start: parts that are kept between others that are not leave holes in the process's memory.
+    # In one array from the start: parts that are kept between others that are not leave holes in the
+    # process's memory.
     means = np.empty((len(rows), file.shape[2]), dtype=np.float32)
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)

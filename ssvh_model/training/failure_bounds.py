@@ -33,7 +33,8 @@ class Thresholds:
         patience: measurements in a row that a figure must be out of bounds before it counts.
         score_spread: least standard deviation of the scores within a video.
         selection_entropy: greatest entropy of the selection, 1 is uniform.
-        score_error_correlation: least rank correlation of score and reconstruction error, in the direction that the sampler's kind wants.
+        score_error_correlation: least rank correlation of score and reconstruction error, in the direction
+            that the sampler's kind wants.
         plateau_measurements: measurements over which the validation GMAP must have risen.
         plateau_gain: by at least so much, relative to the best before.
         bit_balance: greatest |mean| of a bit.

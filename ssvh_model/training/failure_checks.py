@@ -1,7 +1,7 @@
 """Named checks for the ways in which training fails: figures in, findings out.
 
-The figures stand in the rows of a training history (`diagnostics.py`, `figures.py`). They hold no thresholds, so other thresholds can be
-tried on a history without training again.
+The figures stand in the rows of a training history (`diagnostics.py`, `figures.py`). They hold no thresholds,
+so other thresholds can be tried on a history without training again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from ssvh_model.training.failure_bounds import CHECKS, WARMUP, Bound, Thresholds
 # A gain over nearly nothing is no gain that a ratio can tell.
 LEAST_GMAP = 1e-3
 
-# What the scores should have to do with the reconstruction error; an adversary shows the easy frames and hides the hard ones.
+# What the scores should have to do with the reconstruction error; an adversary shows the easy frames and
+# hides the hard ones.
 WANTED_SIGN = {"adversarial": -1.0, "cooperative": 1.0, "random": 0.0, "shuffled": 0.0}
 
 
@@ -27,7 +28,8 @@ class Finding:
     Attributes:
         check: its name, one of `CHECKS`.
         epoch: of the measurement.
-        figure, value, threshold: what was judged, and by what; of several figures the first that is out of bounds.
+        figure, value, threshold: what was judged, and by what; of several figures the first that is out of
+            bounds.
         raised: whether there is something to warn about.
         since: epoch of the first measurement in a row that was out of bounds; None where none is.
         warning: one line for a person, with the figure, the threshold and the parameter to try.
@@ -101,8 +103,9 @@ class FailureChecks:
     def record(self) -> dict[str, Any]:
         """How every check stands now, as plain JSON.
 
-        `raised` are the names of the raised checks and `warnings` their lines. `states` has, by name, `state` ("raised", "passed" or "not
-        measured") and, where it was measured, `figure`, `value`, `threshold`, `epoch` and `since`.
+        `raised` are the names of the raised checks and `warnings` their lines. `states` has, by name, `state`
+        ("raised", "passed" or "not measured") and, where it was measured, `figure`, `value`, `threshold`,
+        `epoch` and `since`.
         """
         raised = self.raised()
         return {
@@ -134,7 +137,9 @@ class FailureChecks:
         return derived
 
     def _gmap_gain(self) -> float | None:
-        """How much the best validation GMAP has risen over the last measurements, or through P2Set if that is more."""
+        """How much the best validation GMAP has risen over the last measurements, or through P2Set if that is
+        more.
+        """
         measured = [(one["phase"], one["validation_gmap"]) for one in self._rows if "validation_gmap" in one]
         gmaps = [value for _, value in measured]
         last = self.thresholds.plateau_measurements

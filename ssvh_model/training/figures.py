@@ -1,4 +1,6 @@
-"""Figures that show whether training goes wrong: of the codes, of the clusters, and of training beside validation videos."""
+"""Figures that show whether training goes wrong: of the codes, of the clusters, and of training beside
+validation videos.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,14 @@ START_VALIDATION_GMAP = "start_validation_gmap"
 def code_figures(codes: np.ndarray) -> dict[str, float]:
     """Named figures of the training videos' codes, in {-1, +1}, [n, K] int8.
 
-    - `constant_bits`, `duplicate_bits`: bits that are the same for every video; pairs that are always equal or always opposite.
-    - `largest_absolute_balance`: of all bits, |mean over the videos|. 0 is a bit that splits the videos in halves, 1 a dead one.
+    - `constant_bits`, `duplicate_bits`: bits that are the same for every video; pairs that are always equal
+      or always opposite.
+    - `largest_absolute_balance`: of all bits, |mean over the videos|. 0 is a bit that splits the videos in
+      halves, 1 a dead one.
     - `largest_absolute_correlation`: of all pairs of bits. 1 is a pair of which one bit tells nothing new.
-    - `code_diversity`: (c - 1) / (min(n, 2^K) - 1), where c = exp(entropy of how often each code occurs) is the number of codes that
-      are effectively different. 0 where all videos have one code, 1 where no two have the same.
+    - `code_diversity`: (c - 1) / (min(n, 2^K) - 1), where c = exp(entropy of how often each code occurs) is
+      the number of codes that are effectively different. 0 where all videos have one code, 1 where no two
+      have the same.
 
     Raises:
         ValueError: there are no codes.
@@ -58,7 +63,9 @@ def code_figures(codes: np.ndarray) -> dict[str, float]:
 
 
 def start_figures(choice: StartChoice) -> dict[str, float]:
-    """Named figures of a start that was chosen: its settings and, unless there were too few videos, its agreement."""
+    """Named figures of a start that was chosen: its settings and, unless there were too few videos, its
+    agreement.
+    """
     agreement = choice.agreement[choice.whitening, choice.within_video]
     whitening = choice.whitening
     return {
@@ -72,8 +79,9 @@ def cluster_figures(granularities: Sequence[Granularity]) -> dict[str, float]:
     """Named figures of the clusterings, each of the worst of them; empty without any.
 
     - `empty_clusters`: share of the clusters that have no member.
-    - `giant_cluster`: how far the largest cluster exceeds its even share of the videos, (s - 1/C) / (1 - 1/C), where s is the share
-      of the videos that it holds and C the number of clusters. 0 is even, 1 is one cluster with all the videos.
+    - `giant_cluster`: how far the largest cluster exceeds its even share of the videos, (s - 1/C) / (1 -
+      1/C), where s is the share of the videos that it holds and C the number of clusters. 0 is even, 1 is one
+      cluster with all the videos.
     """
     if not granularities:
         return {}
@@ -97,14 +105,17 @@ def gap_figures(
     draws: int,
     seed: int,
 ) -> dict[str, float]:
-    """How much higher the losses are on validation than on training videos: validation loss / training loss - 1, by loss.
+    """How much higher the losses are on validation than on training videos: validation loss / training loss -
+    1, by loss.
 
-    Labels are not needed, so the gap is there for every corpus, and it shows before retrieval suffers: a network that learns
-    its training videos by heart reconstructs them better than others. Both sides see the same uniform masks, whatever
-    the sampler, and the same number of videos, on which the contrastive loss depends.
+    Labels are not needed, so the gap is there for every corpus, and it shows before retrieval suffers: a
+    network that learns its training videos by heart reconstructs them better than others. Both sides see the
+    same uniform masks, whatever the sampler, and the same number of videos, on which the contrastive loss
+    depends.
 
     Args:
-        train, validation: [n, M, D] float32 each, on the model's device, as they are in the feature file; n >= 2.
+        train, validation: [n, M, D] float32 each, on the model's device, as they are in the feature file; n
+            >= 2.
         temperature, tau_plus: of the contrastive loss.
         draws: pairs of views of each video.
         seed: of the masks.

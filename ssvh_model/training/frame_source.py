@@ -1,4 +1,6 @@
-"""The videos that a phase works on: rows of a feature file, held in memory once or read as they are needed."""
+"""The videos that a phase works on: rows of a feature file, held in memory once or read as they are
+needed.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ class FrameSource:
         Args:
             file: the feature file.
             rows: indices of its rows.
-            memory_limit: bytes; features that fit are read at the first need and held, larger ones are read batch by batch.
+            memory_limit: bytes; features that fit are read at the first need and held, larger ones are read
+                batch by batch.
         """
         ids = [file.ids[row] for row in rows]
         _, frames, size = file.shape

@@ -1,4 +1,6 @@
-"""Starting weights that hash well before the first step: ITQ of whitened features, written into the hasher."""
+"""Starting weights that hash well before the first step: ITQ of whitened features, written into the
+hasher.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +39,9 @@ CANDIDATES: tuple[Candidate, ...] = tuple(
 def whitening_by_length(bits: int) -> float:
     """Whitening for codes of K `bits`: 1 up to 16 bits, 0.5 from 64 on, linear in log2(K) between.
 
-    K bits begin with the K strongest axes. The first few tell recordings apart rather than kinds and are much stronger than the rest, which only more bits
-    outvote. Found on training clips of few recordings (benchmarks/README.md).
+    K bits begin with the K strongest axes. The first few tell recordings apart rather than kinds and are much
+    stronger than the rest, which only more bits outvote. Found on training clips of few recordings
+    (benchmarks/README.md).
     """
     return min(1.0, max(0.5, 1 - math.log2(bits / 16) / 4))
 
@@ -65,11 +68,13 @@ def choose_start(
     seed: int,
     batch_size: int,
 ) -> StartChoice:
-    """The start from ITQ whose codes agree most between the halves of videos and of their frames (`code_agreement`); no labels are needed.
+    """The start from ITQ whose codes agree most between the halves of videos and of their frames
+    (`code_agreement`); no labels are needed.
 
-    Which directions of the features tell kinds apart differs between corpora: where all videos are of a few rooms, what moves before
-    the camera hides the kinds, and evening out what changes within videos doubles GMAP; where kinds are what is seen, it halves it.
-    Over such starts the agreement goes with GMAP (docs/explanation/quality.md).
+    Which directions of the features tell kinds apart differs between corpora: where all videos are of a few
+    rooms, what moves before the camera hides the kinds, and evening out what changes within videos doubles
+    GMAP; where kinds are what is seen, it halves it. Over such starts the agreement goes with GMAP
+    (docs/explanation/quality.md).
 
     Args:
         hasher: with its centre and scale; its other weights are changed.
@@ -106,18 +111,22 @@ def start_from_itq(
     seed: int,
     batch_size: int,
 ) -> None:
-    """Write an iterative quantisation of the training videos into `hasher`; training goes on from there. Not in the paper.
+    """Write an iterative quantisation of the training videos into `hasher`; training goes on from there. Not
+    in the paper.
 
-    A network of random weights needs thousands of videos to come as far as ITQ does in a second, and on a few hundred it may never
-    get there. The embedding becomes the principal axes of the videos' mean features, each divided by its standard deviation to the
-    power of `whitening`; the hash layer becomes ITQ's rotation of the first K of them; the last layer of every residual branch
-    becomes 0 (Zhang et al., "Fixup Initialization", ICLR 2019), so that the encoder passes frames on until it has learnt better.
+    A network of random weights needs thousands of videos to come as far as ITQ does in a second, and on a few
+    hundred it may never get there. The embedding becomes the principal axes of the videos' mean features,
+    each divided by its standard deviation to the power of `whitening`; the hash layer becomes ITQ's rotation
+    of the first K of them; the last layer of every residual branch becomes 0 (Zhang et al., "Fixup
+    Initialization", ICLR 2019), so that the encoder passes frames on until it has learnt better.
 
     Args:
         hasher: its centre and scale are those that the features will have (`learn_center` comes first).
         videos: the training videos.
-        whitening: 0 keeps the proportions of the axes (plain PCA), 1 makes all equally strong; "by_length" is `whitening_by_length`.
-        within_video: shrinkage of a whitening of what changes within videos, which comes first (`within_video_whitening`); None for none.
+        whitening: 0 keeps the proportions of the axes (plain PCA), 1 makes all equally strong; "by_length" is
+            `whitening_by_length`.
+        within_video: shrinkage of a whitening of what changes within videos, which comes first
+            (`within_video_whitening`); None for none.
         seed: of ITQ's first rotation, which spreads fewer directions than bits over all bits.
         batch_size: videos in memory at a time.
 
@@ -174,7 +183,9 @@ def _mean_features(hasher: VideoHasher, videos: FrameSource, batch_size: int) ->
 
 
 def _centred(means: np.ndarray, centre: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Some rows at a time, without their mean, in float64, and the number of the first: all at once would take a sixth of the features' memory."""
+    """Some rows at a time, without their mean, in float64, and the number of the first: all at once would
+    take a sixth of the features' memory.
+    """
     for start in range(0, len(means), ROWS_AT_ONCE):
         yield start, means[start : start + ROWS_AT_ONCE] - centre
 
@@ -182,7 +193,8 @@ def _centred(means: np.ndarray, centre: np.ndarray) -> Iterator[tuple[int, np.nd
 def _principal_axes(
     means: np.ndarray, centre: np.ndarray, *, most: int, basis: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Directions of largest variance, [r, D], and the standard deviation along each, [r]; r is at most `most`.
+    """Directions of largest variance, [r, D], and the standard deviation along each, [r]; r is at most
+    `most`.
 
     With a `basis` [s, D], those of the rows that it makes, [r, s].
     """

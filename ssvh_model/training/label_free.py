@@ -1,9 +1,10 @@
 """A score of codes that needs no labels, for trained states and their starts.
 
-What a start from ITQ sees in a corpus (`ssvh_model.training.initialization.choose_start`) is the reference. Good codes have clusters that agree
-with clusters of the reference, also where each is made from another half of the frames; they keep the reference's near neighbours; and
-they do not tell single videos apart, which is what the contrast of views leads to where it goes too far. No one of the three goes with GMAP
-on all corpora, their product does (docs/explanation/quality.md). Codes of chance and collapsed ones have 0.
+What a start from ITQ sees in a corpus (`ssvh_model.training.initialization.choose_start`) is the reference.
+Good codes have clusters that agree with clusters of the reference, also where each is made from another half
+of the frames; they keep the reference's near neighbours; and they do not tell single videos apart, which is
+what the contrast of views leads to where it goes too far. No one of the three goes with GMAP on all corpora,
+their product does (docs/explanation/quality.md). Codes of chance and collapsed ones have 0.
 """
 
 from __future__ import annotations
@@ -67,7 +68,8 @@ def seen_by(
 
 
 def label_free_score(codes: Views, reference: Views, *, seed: int) -> float:
-    """Agreement of clusters, times share of neighbours kept, times 1 less the mean reciprocal rank of a video's other half; 0 to 1.
+    """Agreement of clusters, times share of neighbours kept, times 1 less the mean reciprocal rank of a
+    video's other half; 0 to 1.
 
     Args:
         codes: in {-1, +1}, n >= 2 videos.
@@ -90,8 +92,9 @@ def label_free_score(codes: Views, reference: Views, *, seed: int) -> float:
 def score_differences(codes: Views, other: Views, reference: Views, *, seed: int) -> np.ndarray:
     """The score of `codes` less that of `other` on random halves of the videos, [SAMPLES] float64.
 
-    Drawn without replacement, halves differ from each other as much as resamples of a bootstrap do (Efron and Tibshirani, "An
-    Introduction to the Bootstrap", 1993, chapter 10; Politis and Romano, 1994), and no video is its own neighbour.
+    Drawn without replacement, halves differ from each other as much as resamples of a bootstrap do (Efron and
+    Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 10; Politis and Romano, 1994), and no video
+    is its own neighbour.
     """
     generator = np.random.default_rng(seed)
     videos = len(codes.whole)
@@ -117,7 +120,9 @@ def _directions(values: np.ndarray) -> Tensor:
 
 
 def _neighbours_kept(codes: np.ndarray, reference: Tensor) -> float:
-    """Share of the reference's nearest videos that are among as many nearest by the codes; of equally near ones, each counts in part."""
+    """Share of the reference's nearest videos that are among as many nearest by the codes; of equally near
+    ones, each counts in part.
+    """
     count = min(NEIGHBOURS, len(codes) - 1)
     values = torch.from_numpy(codes).float()
     alike, by_reference = values @ values.T, reference @ reference.T
@@ -132,7 +137,9 @@ def _neighbours_kept(codes: np.ndarray, reference: Tensor) -> float:
 
 
 def _reciprocal_ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """1 / rank of a video's second half, asked with its first one; of equally near ones, half come before it."""
+    """1 / rank of a video's second half, asked with its first one; of equally near ones, half come before
+    it.
+    """
     alike = torch.from_numpy(first).float() @ torch.from_numpy(second).float().T  # K less twice the distance
     own = alike.diagonal()[:, None]
     before = (alike > own).sum(dim=1) + ((alike == own).sum(dim=1) - 1) / 2

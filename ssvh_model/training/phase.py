@@ -23,7 +23,8 @@ class Phase:
         epochs: of this phase.
         refresh_every: epochs between two clusterings within a round; no meaning for the warm-up.
         checkpoint_every: epochs between two checkpoints.
-        measure_every: epochs between two measurements (validation, state of the sampler); the last epoch is always measured.
+        measure_every: epochs between two measurements (validation, state of the sampler); the last epoch is
+            always measured.
     """
 
     name: str
@@ -54,13 +55,15 @@ def train_phase(
         config: what the model was built from, written into every checkpoint.
         phase: name, length and rhythm.
         start: the checkpoint of the phase before; None for the warm-up.
-        initialize: makes the starting weights of a warm-up that begins; later phases have theirs from `start`. Named values that it
-            returns are added to the first epoch's row.
+        initialize: makes the starting weights of a warm-up that begins; later phases have theirs from
+            `start`. Named values that it returns are added to the first epoch's row.
         anchors: the clusterings that the phase begins with; empty for the warm-up, which has no P2Set term.
         refresh: makes new clusterings with the present weights.
-        measure: named values to add to an epoch's row, such as the validation GMAP. What the weights settle without training, such as
-            the compression of longer codes, it may set: every last epoch is measured before its checkpoint is written.
-        on_epoch: is given each row of the history, those of an interrupted run too, and the seconds that the epoch took (0 for rows that were trained before).
+        measure: named values to add to an epoch's row, such as the validation GMAP. What the weights settle
+            without training, such as the compression of longer codes, it may set: every last epoch is
+            measured before its checkpoint is written.
+        on_epoch: is given each row of the history, those of an interrupted run too, and the seconds that the
+            epoch took (0 for rows that were trained before).
         checkpoints: where this phase's own checkpoints are.
         progress: told the videos that are done, over all epochs of the phase.
 

@@ -1,8 +1,9 @@
 """Processes that train together, one a GPU: each computes its rows of a batch, and all step alike.
 
-The loss is that of the whole batch, because its contrastive term compares every video of the batch with every other: each process gathers
-the soft codes of all, and differentiates the one loss with respect to its own rows. The sum of these gradients over the processes is the
-gradient that one process would have, so that the number of processes changes nothing but the order in which numbers are added.
+The loss is that of the whole batch, because its contrastive term compares every video of the batch with every
+other: each process gathers the soft codes of all, and differentiates the one loss with respect to its own
+rows. The sum of these gradients over the processes is the gradient that one process would have, so that the
+number of processes changes nothing but the order in which numbers are added.
 """
 
 from __future__ import annotations
@@ -47,14 +48,18 @@ class Ranks:
         return slice(rows * self.own // self.count, rows * (self.own + 1) // self.count)
 
     def draws_for_views(self, generator: torch.Generator, part: slice, whole: int) -> Draws:
-        """The random numbers of the `part` of two views of a batch of `whole` videos, the views one after the other."""
+        """The random numbers of the `part` of two views of a batch of `whole` videos, the views one after the
+        other.
+        """
         if self.count == 1:
             return generator
         rows = torch.arange(part.start, part.stop, device=generator.device)
         return PartOfDraws(generator, torch.cat([rows, rows + whole]), 2 * whole)
 
     def gather(self, rows: Tensor, part: slice, whole: int) -> Tensor:
-        """The rows of all processes, [b, ...] -> [whole, ...]; the gradient leads to this process's own `rows` only."""
+        """The rows of all processes, [b, ...] -> [whole, ...]; the gradient leads to this process's own
+        `rows` only.
+        """
         if self.count == 1:
             return rows
         everything = rows.new_zeros(whole, *rows.shape[1:])

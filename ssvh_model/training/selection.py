@@ -1,7 +1,8 @@
 """Which state of a training counts: its end, or its start where that has the better codes.
 
-A training that does not suit its videos can end with codes that are worse than those that it began with (docs/explanation/quality.md).
-Start and end are measured alike, on videos that are no queries, and the weights of both are in every checkpoint.
+A training that does not suit its videos can end with codes that are worse than those that it began with
+(docs/explanation/quality.md). Start and end are measured alike, on videos that are no queries, and the
+weights of both are in every checkpoint.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Selection:
     compared: tuple[Compared, ...] = ()
 
     def record(self) -> dict[str, Any]:
-        """As plain JSON: `state`, `text` and, for each figure that was compared, `start` and `end`; for the start what to `try`, too."""
+        """As plain JSON: `state`, `text` and, for each figure that was compared, `start` and `end`; for the
+        start what to `try`, too.
+        """
         return {
             "state": self.state,
             "text": self.sentence(),
@@ -80,9 +83,10 @@ def select_state(history: Sequence[Mapping[str, Any]], selection: WaysToSelect) 
 
     Args:
         history: one row an epoch, from the first one of the warm-up on.
-        selection: what counts. "label_free": the score that needs no labels. "labels": the GMAP of the validation videos. "auto": the
-            score and, where validation videos have labels, their GMAP too; without a score the end, for few labelled videos alone
-            are often wrong. "end": nothing, the end is taken.
+        selection: what counts. "label_free": the score that needs no labels. "labels": the GMAP of the
+            validation videos. "auto": the score and, where validation videos have labels, their GMAP too;
+            without a score the end, for few labelled videos alone are often wrong. "end": nothing, the end is
+            taken.
 
     Raises:
         UserError: what counts was not measured.

@@ -57,7 +57,8 @@ from ssvh_model.training.phase import Phase, train_phase
 from ssvh_model.training.ranks import ALONE, Ranks
 from ssvh_model.training.trainer import Optimization, Trainer
 
-# Videos, and masks of each, that the state of the sampler is measured on, and the gap between training and validation videos.
+# Videos, and masks of each, that the state of the sampler is measured on, and the gap between training and
+# validation videos.
 PROBE_VIDEOS = 64
 PROBE_DRAWS = 8
 GAP_DRAWS = 2
@@ -136,7 +137,8 @@ class TrainingSession:
         videos: the training videos.
 
     Args:
-        memory_limit: bytes up to which the videos of a split are held in memory; larger ones are read as they are needed.
+        memory_limit: bytes up to which the videos of a split are held in memory; larger ones are read as they
+            are needed.
         ranks: in each of which is a session with the same arguments.
 
     Raises:
@@ -183,8 +185,9 @@ class TrainingSession:
         )
 
     def initialize(self, trainer: Trainer) -> dict[str, float]:
-        """Make the initial weights, and what the training is held against: the codes that the similarity loss keeps near, and what the
-        score without labels looks at. Figures of the start, by which `select_state` holds the end of the training against it.
+        """Make the initial weights, and what the training is held against: the codes that the similarity loss
+        keeps near, and what the score without labels looks at. Figures of the start, by which `select_state`
+        holds the end of the training against it.
         """
         figures = self.ranks.from_first(lambda: self._first_weights(trainer))
         self.ranks.share_weights(trainer.model)
@@ -265,7 +268,9 @@ class TrainingSession:
         *,
         last: Sequence[Granularity] = (),
     ) -> list[Granularity]:
-        """Anchors of the training set with the present weights: of `counts`, or what `possible_counts` makes of them; `last` as in `make_anchors`."""
+        """Anchors of the training set with the present weights: of `counts`, or what `possible_counts` makes
+        of them; `last` as in `make_anchors`.
+        """
         soft_codes = self.encode(hasher, self.videos, progress, compressed=False)
         return self.ranks.from_first(
             lambda: make_anchors(
@@ -278,10 +283,12 @@ class TrainingSession:
         )
 
     def measure(self, trainer: Trainer) -> dict[str, float]:
-        """What tells whether training goes well: the state of the sampler, the codes and the clusters, the gap between training and
-        validation videos and, where they have labels, how well validation videos find training videos.
+        """What tells whether training goes well: the state of the sampler, the codes and the clusters, the
+        gap between training and validation videos and, where they have labels, how well validation videos
+        find training videos.
 
-        The compression of codes that are trained longer is learnt here, from the same codes of the training videos.
+        The compression of codes that are trained longer is learnt here, from the same codes of the training
+        videos.
         """
         model, seed, objective = trainer.model, self.settings.seed, self.settings.objective
         figures = sampler_state(model, self._probe(self.videos, PROBE_VIDEOS), draws=PROBE_DRAWS, seed=seed)
@@ -304,7 +311,9 @@ class TrainingSession:
         return figures
 
     def _judged(self, trainer: Trainer, *, score: str, agreement: str = "") -> dict[str, float]:
-        """How good the codes of some training videos are without labels, by the names that are given; nothing for too few videos."""
+        """How good the codes of some training videos are without labels, by the names that are given; nothing
+        for too few videos.
+        """
         if len(self.videos) < LEAST_VIDEOS:
             return {}
         seed = self.settings.seed
@@ -322,7 +331,9 @@ class TrainingSession:
         return {"batch_size": self.settings.optimization.batch_size, "device": self.device}
 
     def _compressed(self, hasher: VideoHasher) -> Tensor:
-        """Soft codes of the training videos, by the compression that is learnt of them where they are trained longer."""
+        """Soft codes of the training videos, by the compression that is learnt of them where they are trained
+        longer.
+        """
         codes = self.encode(hasher, self.videos, compressed=False)
         if hasher.compression is None:
             return codes

@@ -74,10 +74,12 @@ class Trainer:
         epoch: epochs finished so far, over all phases.
         step: optimizer steps so far.
         granularities: clusterings of the training set; empty during warm-up.
-        first_codes: soft codes of the training set with the initial weights, [N, K'] float16 on `device`; None without the similarity loss.
-        reference: soft codes of some training videos with the initial weights, whole and by halves, [3, n, K'] float16 on the CPU; None
-            for random weights and few videos.
-        first_weights: of the model at the start of the training, by name, on the CPU; what a training can fall back on.
+        first_codes: soft codes of the training set with the initial weights, [N, K'] float16 on `device`;
+            None without the similarity loss.
+        reference: soft codes of some training videos with the initial weights, whole and by halves, [3, n,
+            K'] float16 on the CPU; None for random weights and few videos.
+        first_weights: of the model at the start of the training, by name, on the CPU; what a training can
+            fall back on.
         ranks: the processes that train together; each has its own `Trainer` with the same arguments.
     """
 
@@ -112,7 +114,8 @@ class Trainer:
         self._noise = torch.Generator(device=device).manual_seed(seed)
 
     def train_epoch(self, progress: Progress = no_progress, *, warmup: bool = False) -> dict[str, float]:
-        """Train on every video once, or once in each pass of a cycle; the mean of each loss term over the videos and passes, by name.
+        """Train on every video once, or once in each pass of a cycle; the mean of each loss term over the
+        videos and passes, by name.
 
         Args:
             progress: told the videos that are done in this epoch.
@@ -208,7 +211,8 @@ class Trainer:
         """Go on from what `model.state_dict()`, `first_weights`, `state()` and `granularities` were.
 
         Raises:
-            ValueError: they are not of this model and these videos. Other kinds, of torch and numpy, mean the same.
+            ValueError: they are not of this model and these videos. Other kinds, of torch and numpy, mean the
+                same.
         """
         self.model.load_state_dict(first_weights)  # which says what does not fit
         self.first_weights = self.weights()

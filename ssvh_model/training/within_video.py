@@ -1,4 +1,6 @@
-"""What differs between the frames of one video, and features in which that counts no more in one direction than in another."""
+"""What differs between the frames of one video, and features in which that counts no more in one direction
+than in another.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.training.centering import centered_batches
 from ssvh_model.training.frame_source import FrameSource
 
-# Frames that differ by less than this share of what videos are made of are the same frame with rounding errors.
+# Frames that differ by less than this share of what videos are made of are the same frame with rounding
+# errors.
 LEAST_SCATTER = 1e-9
 
 
@@ -17,14 +20,16 @@ def within_video_whitening(
 ) -> np.ndarray:
     """A linear map after which the frames of a video scatter equally in all directions.
 
-    Within-class covariance normalization (Hatch, Kajarekar and Stolcke, Interspeech 2006) with every video as a class of its own, which
-    needs no labels: what changes within seconds of one recording, such as a moving hand or flicker, does not tell videos apart.
+    Within-class covariance normalization (Hatch, Kajarekar and Stolcke, Interspeech 2006) with every video as
+    a class of its own, which needs no labels: what changes within seconds of one recording, such as a moving
+    hand or flicker, does not tell videos apart.
 
     Args:
         hasher: centres the features.
         videos: the training videos.
         basis: orthonormal directions to stay in, [r, D].
-        shrinkage: times the mean variance of a direction is added to every direction: the more, the less the directions are evened out.
+        shrinkage: times the mean variance of a direction is added to every direction: the more, the less the
+            directions are evened out.
         batch_size: videos in memory at a time.
 
     Returns:

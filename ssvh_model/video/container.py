@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-# A container format outside this list is refused. Without it FFmpeg draws text files as terminal art, and follows playlists
-# to other files and to the network.
+# A container format outside this list is refused. Without it FFmpeg draws text files as terminal art, and
+# follows playlists to other files and to the network.
 CONTAINER_FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,flv,asf,ogg,mxf,nut,ivf,gif,h264,hevc,yuv4mpegpipe"
 MAX_PIXELS = 8192 * 8192  # a decoder keeps up to 17 reference frames of this size
 
@@ -40,8 +40,8 @@ def open_video(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     Decoding uses one thread, so that damaged parts are concealed the same way at every run.
 
     Raises:
-        UnreadableVideo: the file is missing, empty, not a video, has no video stream, its frames are above `MAX_PIXELS`,
-            or anything in the block could not be read or decoded.
+        UnreadableVideo: the file is missing, empty, not a video, has no video stream, its frames are above
+            `MAX_PIXELS`, or anything in the block could not be read or decoded.
     """
     import av
 
@@ -95,8 +95,9 @@ class PacketTable:
     Attributes:
         times: [n] int64, presentation time stamps in units of the stream; meaningless where not `ordered`.
         keys: [n] bool, True where decoding can start.
-        ordered: True if `times` are the container's own and all different, so that sorting by them gives the order of
-            presentation. AVI and raw streams carry none: there the decoder's output order is the order of presentation.
+        ordered: True if `times` are the container's own and all different, so that sorting by them gives the
+            order of presentation. AVI and raw streams carry none: there the decoder's output order is the
+            order of presentation.
         announced: number of frames that the file's header promises; 0 if it does not.
         remark: "" or what seems to be wrong with the file.
     """

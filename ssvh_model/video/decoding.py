@@ -1,8 +1,9 @@
 """Frames of a video file, evenly in time: what is looked at, and what is done with files that are at fault.
 
-Which frames: a video of n decodable frames, in the order in which they are presented, is cut into `count` equal intervals,
-and the frame at the centre of each is taken: frame floor((i + 1/2) * n / count) for i = 0 .. count - 1. With n < count
-the same rule repeats frames evenly. Frames count, not seconds: a video of varying frame rate is sampled by its frames.
+Which frames: a video of n decodable frames, in the order in which they are presented, is cut into `count`
+equal intervals, and the frame at the centre of each is taken: frame floor((i + 1/2) * n / count) for i = 0 ..
+count - 1. With n < count the same rule repeats frames evenly. Frames count, not seconds: a video of varying
+frame rate is sampled by its frames.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from ssvh_model.video.reader import FrameReader, Picture, quarter_turns
 
 __all__ = ["Probe", "SampledFrames", "UnreadableVideo", "even_indices", "frame_at", "probe", "sample_frames"]
 
-# Pixels that one video may cost to decode, some minutes on one core. A budget in pixels gives the same answer on a slow machine
-# as on a fast one, which a limit in seconds would not.
+# Pixels that one video may cost to decode, some minutes on one core. A budget in pixels gives the same answer
+# on a slow machine as on a fast one, which a limit in seconds would not.
 DECODE_BUDGET = 100_000_000_000
 # Share of a file's frames from which on it is decoded as a whole, which tells how many of them decode.
 WORTH_SEEKING = 0.9
@@ -53,11 +54,13 @@ class SampledFrames:
 
     Attributes:
         frames: [count, H, W, 3] uint8, RGB, upright; empty if nobody asked for pictures.
-        indices: [count] int32, place of each frame among the video's frames in the order of presentation; ascending.
-        total: number of frames that decode. Where only parts were decoded (a long video with key frames nearby), the number
-            of packets.
+        indices: [count] int32, place of each frame among the video's frames in the order of presentation;
+            ascending.
+        total: number of frames that decode. Where only parts were decoded (a long video with key frames
+            nearby), the number of packets.
         remark: "" or how a file at fault was handled; one line.
-        squares: the same frames squeezed into squares, [count, side, side, 3] float32, 0 to 255; None if nobody asked for them.
+        squares: the same frames squeezed into squares, [count, side, side, 3] float32, 0 to 255; None if
+            nobody asked for them.
     """
 
     frames: np.ndarray
@@ -68,12 +71,15 @@ class SampledFrames:
 
 
 def even_indices(total: int, count: int) -> np.ndarray:
-    """Centres of `count` equal intervals over `total` frames, [count] int32, ascending; repeats where total < count."""
+    """Centres of `count` equal intervals over `total` frames, [count] int32, ascending; repeats where total <
+    count.
+    """
     return ((2 * np.arange(count, dtype=np.int64) + 1) * total // (2 * count)).astype(np.int32)
 
 
 def probe(path: Path) -> Probe:
-    """Check that a file is a video that can be read: count its frames by their packets, decode only the first.
+    """Check that a file is a video that can be read: count its frames by their packets, decode only the
+    first.
 
     Raises:
         UnreadableVideo: with the reason, for every kind of file that gives no frame.
@@ -101,17 +107,17 @@ def sample_frames(
 ) -> SampledFrames:
     """Decode `count` frames of a video, evenly in time (see the head of this file).
 
-    At most `count` frames are held, each scaled down as soon as it is decoded, so that a video of hours or of 8K frames
-    needs little memory. Where key frames make it cheaper, only the stretches before the wanted frames are decoded; the
-    frames are the same. A video that would cost more than `DECODE_BUDGET` pixels gives the key frames before the wanted
-    ones instead, with a remark. A damaged or truncated video is sampled over the frames that decode, with a remark, if these
-    are at least half of min(count, its frames).
+    At most `count` frames are held, each scaled down as soon as it is decoded, so that a video of hours or of
+    8K frames needs little memory. Where key frames make it cheaper, only the stretches before the wanted
+    frames are decoded; the frames are the same. A video that would cost more than `DECODE_BUDGET` pixels
+    gives the key frames before the wanted ones instead, with a remark. A damaged or truncated video is
+    sampled over the frames that decode, with a remark, if these are at least half of min(count, its frames).
 
     Args:
         path: the file.
         count: M, at least 1.
-        longer_side: frames are scaled down to this many pixels on their longer side, never up; None keeps their size,
-            0 makes no pictures.
+        longer_side: frames are scaled down to this many pixels on their longer side, never up; None keeps
+            their size, 0 makes no pictures.
         square: side of the squares that the decoder's scaler makes of the frames, too; None for none.
 
     Raises:
@@ -144,8 +150,8 @@ def sample_frames(
 def frame_at(path: Path, seconds: float, *, longer_side: int | None = None) -> np.ndarray:
     """What a video shows some seconds after its first frame, [H, W, 3] uint8, RGB, upright.
 
-    Only what is needed is decoded, from the key frame before it on; where a file can't be searched, the frame in its middle
-    comes instead.
+    Only what is needed is decoded, from the key frame before it on; where a file can't be searched, the frame
+    in its middle comes instead.
 
     Args:
         path: the file.
@@ -246,7 +252,9 @@ def _sampled(
 
 
 def _stretches(table: PacketTable, wanted: np.ndarray) -> list[tuple[int, int]]:
-    """Ranges of packets (first, last), each from a key frame on, that must be decoded to see the frames at `wanted` times."""
+    """Ranges of packets (first, last), each from a key frame on, that must be decoded to see the frames at
+    `wanted` times.
+    """
     by_time = np.argsort(table.times, kind="stable")
     places = by_time[np.searchsorted(table.times, wanted, sorter=by_time)]
     keys = np.flatnonzero(table.keys)
@@ -277,7 +285,8 @@ def _decode_stretches(
         for first, last in stretches:
             end_time = int(table.times[first : last + 1].max())
             here = {time for time in missing if int(table.times[first]) <= time <= end_time}
-            # Some containers (MPEG-TS) seek to a place after the one asked for: then from an earlier key frame.
+            # Some containers (MPEG-TS) seek to a place after the one asked for: then from an earlier key
+            # frame.
             for start in np.flatnonzero(table.keys[: first + 1])[-1:-5:-1].tolist() or [0]:
                 try:
                     container.seek(int(table.times[start]), stream=stream)

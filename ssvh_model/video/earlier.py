@@ -27,13 +27,13 @@ class _Row:
 class EarlierFeatures:
     """What earlier extractions with the same settings made, found by the SHA-256 of the videos.
 
-    Rows are handed on as they are. Where videos went through the backbone in other company than now, a feature may differ in its last
-    float16 digit from one made anew.
+    Rows are handed on as they are. Where videos went through the backbone in other company than now, a
+    feature may differ in its last float16 digit from one made anew.
 
     Args:
-        folders: each with the `features.h5`, `thumbnails.h5` and `manifest.csv` of an extraction. Whoever calls sees to it that code,
-            batch size and thumbnail size were the same; one that can't be read, or was made by another backbone or with another number of
-            frames, counts for nothing.
+        folders: each with the `features.h5`, `thumbnails.h5` and `manifest.csv` of an extraction. Whoever
+            calls sees to it that code, batch size and thumbnail size were the same; one that can't be read,
+            or was made by another backbone or with another number of frames, counts for nothing.
         meta: how features are made now.
         frames: M, frames a video.
     """
@@ -64,7 +64,9 @@ class EarlierFeatures:
                 )
 
     def find(self, sha256: str) -> Extracted | None:
-        """What was extracted from the video with this digest; None if nothing was, or if it has been removed meanwhile."""
+        """What was extracted from the video with this digest; None if nothing was, or if it has been removed
+        meanwhile.
+        """
         if (found := self._rows.get(sha256)) is None:
             return None
         try:

@@ -12,9 +12,9 @@ from av.codec.context import Flags
 
 from ssvh_model.files import atomic_path
 
-# What the bytes would depend on otherwise: the number of threads; whatever lay in the memory before, which the macroblock tree
-# of x264 (core 165, assembly on) reads at the edges of pictures whose width is no multiple of 32; and, without bitexact,
-# the version of libavformat.
+# What the bytes would depend on otherwise: the number of threads; whatever lay in the memory before, which
+# the macroblock tree of x264 (core 165, assembly on) reads at the edges of pictures whose width is no
+# multiple of 32; and, without bitexact, the version of libavformat.
 CODEC_OPTIONS: Mapping[str, str] = {"preset": "veryfast", "threads": "1", "x264-params": "mbtree=0"}
 CONTAINER_OPTIONS: Mapping[str, str] = {"fflags": "+bitexact", "movflags": "+faststart"}
 
@@ -30,7 +30,8 @@ def write_video(path: Path, frames: np.ndarray, *, rate: Fraction, quality: int)
         quality: x264's constant rate factor, 0 (lossless) to 51 (worst).
 
     Raises:
-        ValueError: the frames have another shape or type, or there are none, or `quality` is outside its range.
+        ValueError: the frames have another shape or type, or there are none, or `quality` is outside its
+            range.
     """
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or len(frames) == 0:
         raise ValueError(

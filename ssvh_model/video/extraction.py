@@ -33,7 +33,9 @@ __all__ = ["Extraction", "Extractor", "decode_for", "extract_features", "prepare
 
 
 class Extractor(Protocol):
-    """What decodes videos and runs the backbone on their frames: threads of this process (`ThreadExtractor`), or other machines."""
+    """What decodes videos and runs the backbone on their frames: threads of this process (`ThreadExtractor`),
+    or other machines.
+    """
 
     def extract(
         self, shards: Iterable[tuple[int, Sequence[Video]]], progress: ShardProgress
@@ -41,17 +43,21 @@ class Extractor(Protocol):
         """Extract shards, in any order.
 
         Args:
-            shards: number and videos of each. The next one is taken when there is room for it: it is locked from then on.
+            shards: number and videos of each. The next one is taken when there is room for it: it is locked
+                from then on.
             progress: counts the videos of each shard.
 
         Yields:
-            The number of a shard and, in the order of its videos, what was extracted or the reason why nothing was.
+            The number of a shard and, in the order of its videos, what was extracted or the reason why
+            nothing was.
         """
         ...
 
 
 class NetworkFacts(Protocol):
-    """What files of features say of the network that made them: a `Backbone`, or what is known of one on another machine."""
+    """What files of features say of the network that made them: a `Backbone`, or what is known of one on
+    another machine.
+    """
 
     @property
     def meta(self) -> FeatureMeta:
@@ -77,13 +83,15 @@ def extract_features(
     progress: Progress,
     earlier: Sequence[Path] = (),
 ) -> list[Video]:
-    """Write `features.h5`, `thumbnails.h5` and the folder `shards`, which they join, in `folder`, for every usable video that can be read.
+    """Write `features.h5`, `thumbnails.h5` and the folder `shards`, which they join, in `folder`, for every
+    usable video that can be read.
 
-    Interrupted at any time, even by a kill, it goes on in the same `folder` where it stopped, and the result is the same byte
-    for byte. Other processes may make shards in the same `folder` at the same time (`Extraction`); none is made twice.
+    Interrupted at any time, even by a kill, it goes on in the same `folder` where it stopped, and the result
+    is the same byte for byte. Other processes may make shards in the same `folder` at the same time
+    (`Extraction`); none is made twice.
 
-    The same videos and settings give the same bytes on one machine, whatever `workers` and the number of torch's threads, where nothing
-    is taken from `earlier`.
+    The same videos and settings give the same bytes on one machine, whatever `workers` and the number of
+    torch's threads, where nothing is taken from `earlier`.
 
     Args:
         videos: rows of a manifest; those left out are passed through. Their order is the order of the rows.
@@ -91,17 +99,20 @@ def extract_features(
         backbone: the image network.
         frames: M, frames a video, evenly in time.
         batch_size: frames that go through the backbone together; batches cross the borders of videos.
-        thumbnail: longer side of a thumbnail, pixels; never above that of the decoded frame, see `working_side`.
+        thumbnail: longer side of a thumbnail, pixels; never above that of the decoded frame, see
+            `working_side`.
         folder: where the files go.
         workers: threads that decode.
         progress: counts videos.
-        earlier: folders of earlier extractions; videos that they have features of are not decoded, see `EarlierFeatures`.
+        earlier: folders of earlier extractions; videos that they have features of are not decoded, see
+            `EarlierFeatures`.
 
     Returns:
         All of `videos`: usable ones with their number of frames and remarks, or left out with the reason.
 
     Raises:
-        UserError: an argument is impossible, not one video can be read, or the backbone's values are beyond float16.
+        UserError: an argument is impossible, not one video can be read, or the backbone's values are beyond
+            float16.
     """
     settings = ExtractionSettings(frames, batch_size, thumbnail)
     extraction = Extraction(videos, root, backbone, settings, folder=folder)
@@ -111,7 +122,8 @@ def extract_features(
 
 
 class Extraction:
-    """What is to be extracted, and how it is cut into shards. Processes with the same arguments work at the same extraction.
+    """What is to be extracted, and how it is cut into shards. Processes with the same arguments work at the
+    same extraction.
 
     Args:
         videos, folder: see `extract_features`.
@@ -185,7 +197,9 @@ class Extraction:
                     remove_temporaries(leftover.parent, f"{shard}.h5")
 
     def outcomes(self) -> list[Video]:
-        """All videos as they are after decoding, when every shard is made; perhaps not one of them can be read."""
+        """All videos as they are after decoding, when every shard is made; perhaps not one of them can be
+        read.
+        """
         outcomes: dict[str, Video] = {}
         for path, shard in zip(self._paths, self._shards, strict=True):
             outcomes.update((video.id, video) for video in read_outcomes(path, shard))
@@ -260,7 +274,9 @@ class _Making:
                 self._finish(number, [])
 
     def _lock(self, number: int, wait: bool) -> bool:
-        """True if the shard is to be made here, and locked; False if it is there, or another process is making it."""
+        """True if the shard is to be made here, and locked; False if it is there, or another process is
+        making it.
+        """
         path, key = self._extraction._paths[number], self._extraction._keys[number]
         with ExitStack() as locked:
             if not is_finished(path, key):

@@ -1,4 +1,5 @@
-"""Image models of the user's own, out of a file: ONNX, weights in safetensors, TorchScript. Nothing is unpickled.
+"""Image models of the user's own, out of a file: ONNX, weights in safetensors, TorchScript. Nothing is
+unpickled.
 
 ONNX and safetensors are data. TorchScript is a program, which runs only where the user has said so.
 """
@@ -39,9 +40,11 @@ class OwnModel:
     Attributes:
         name: of the file.
         content: of the file.
-        mean, std: of red, green and blue, for pixels of 0 to 1: the mean is subtracted, and then divided by the standard deviation.
+        mean, std: of red, green and blue, for pixels of 0 to 1: the mean is subtracted, and then divided by
+            the standard deviation.
         colours: order of the planes that the model takes.
-        architecture: of weights in safetensors: the network that they are for, a backbone of a package; "" for other files.
+        architecture: of weights in safetensors: the network that they are for, a backbone of a package; ""
+            for other files.
         trust_torchscript: run TorchScript, which is a program.
 
     Raises:
@@ -122,7 +125,8 @@ def read_model_file(path: Path) -> bytes:
 
 
 def own_network(model: OwnModel, size: int, architecture: Callable[[str], Architecture]) -> ImageNetwork:
-    """The network of a model file. What it gives is known when it is run: [n, D] is taken as it is, of [n, D, h, w] the mean over h and w.
+    """The network of a model file. What it gives is known when it is run: [n, D] is taken as it is, of [n, D,
+    h, w] the mean over h and w.
 
     Args:
         model: the file.

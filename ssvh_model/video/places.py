@@ -29,7 +29,9 @@ class VideoPlace(Protocol):
         ...
 
     def path_in(self, name: str) -> str:
-        """The path in the folder of a file that is named by its whole path or address; other names as they are."""
+        """The path in the folder of a file that is named by its whole path or address; other names as they
+        are.
+        """
         ...
 
     def files(self) -> tuple[list[str], list[str]]:
@@ -124,7 +126,9 @@ class LocalPlace:
         return os.path.isfile(self.root / path)
 
     def read(self, path: str) -> bytes:
-        """See `VideoPlace`. What is no file, such as a pipe, which nothing may come out of, is none here either."""
+        """See `VideoPlace`. What is no file, such as a pipe, which nothing may come out of, is none here
+        either.
+        """
         if not (file := self.root / path).is_file():
             raise FileNotFoundError(file)
         return file.read_bytes()
@@ -137,7 +141,8 @@ class LocalPlace:
 
 @dataclass(frozen=True)
 class RemotePlace:
-    """A folder that fsspec reaches. One video at a time of each thread lies in the folder for temporary files.
+    """A folder that fsspec reaches. One video at a time of each thread lies in the folder for temporary
+    files.
 
     Attributes:
         folder: where it is.

@@ -22,7 +22,8 @@ class Picture:
 
     Attributes:
         shown: upright and at its final size, [H, W, 3] uint8 RGB; empty if nobody asked for it.
-        square: upright and squeezed into a square, [side, side, 3] float32, 0 to 255, not rounded; None if nobody asked for it.
+        square: upright and squeezed into a square, [side, side, 3] float32, 0 to 255, not rounded; None if
+            nobody asked for it.
     """
 
     shown: np.ndarray
@@ -36,7 +37,8 @@ class FrameReader:
         packets: number of packets read since the start or the last `restart`.
         failures: number of packets or frames that did not decode.
         first_error: "" or what the first failure was, as " (...)".
-        wanted: time stamps of the frames that matter, if only some do: others that no frame leans on are not decoded.
+        wanted: time stamps of the frames that matter, if only some do: others that no frame leans on are not
+            decoded.
     """
 
     def __init__(

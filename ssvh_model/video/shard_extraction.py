@@ -1,4 +1,6 @@
-"""Extraction of shards on this machine: videos decoded ahead of the backbone, whose batches cross the borders of videos."""
+"""Extraction of shards on this machine: videos decoded ahead of the backbone, whose batches cross the borders
+of videos.
+"""
 
 from __future__ import annotations
 
@@ -28,13 +30,15 @@ JPEG_QUALITY = 85
 def working_side(size: int) -> int:
     """Longer side to which frames are scaled while they are decoded, for a backbone of `size` pixels.
 
-    It leaves the backbone more than it looks at, and does not depend on the thumbnails, so that they never change features.
+    It leaves the backbone more than it looks at, and does not depend on the thumbnails, so that they never
+    change features.
     """
     return max(512, 2 * size)
 
 
 def decode_for(backbone: Backbone, path: Path, *, frames: int, thumbnail: int = 0) -> SampledFrames:
-    """Frames of a video as `extract_features` shows them to the backbone; whoever encodes single videos must use this.
+    """Frames of a video as `extract_features` shows them to the backbone; whoever encodes single videos must
+    use this.
 
     Args:
         backbone: the image network.
@@ -73,7 +77,8 @@ class ExtractionSettings:
     Attributes:
         frames: M, frames a video, evenly in time.
         batch_size: frames that go through the backbone together; batches cross the borders of videos.
-        thumbnail: longer side of a thumbnail, pixels; never above that of the decoded frame, see `working_side`.
+        thumbnail: longer side of a thumbnail, pixels; never above that of the decoded frame, see
+            `working_side`.
 
     Raises:
         UserError: one of them is below 1.
@@ -126,7 +131,9 @@ class ThreadExtractor:
 
 @dataclass(frozen=True)
 class ShardExtraction:
-    """Extracts the videos of one shard. Batches never cross its border, so that its bytes depend on nothing outside it."""
+    """Extracts the videos of one shard. Batches never cross its border, so that its bytes depend on nothing
+    outside it.
+    """
 
     place: VideoPlace
     backbone: Backbone
@@ -220,8 +227,9 @@ def encode_thumbnail(frame: np.ndarray, longer_side: int) -> bytes:
 def pools(workers: int, backbone: Backbone) -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
     """Threads that decode, and threads that run the network.
 
-    On a CPU each of as many threads as torch has runs whole batches by itself. Against one batch shared by all threads this has no
-    barriers to wait at, and the result does not depend on the number of threads. A GPU gets its batches one by one.
+    On a CPU each of as many threads as torch has runs whole batches by itself. Against one batch shared by
+    all threads this has no barriers to wait at, and the result does not depend on the number of threads. A
+    GPU gets its batches one by one.
     """
     threads = torch.get_num_threads()
     on_cpu = backbone.device.type == "cpu"

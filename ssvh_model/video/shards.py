@@ -1,7 +1,7 @@
 """Features of a few videos a file, whole or absent, and the two files that join them without copying.
 
-A kill at any time loses at most the videos of the shard that was being worked on. Shards lean on nothing but their videos and the settings, so
-that different workers can make different ones.
+A kill at any time loses at most the videos of the shard that was being worked on. Shards lean on nothing but
+their videos and the settings, so that different workers can make different ones.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class ShardProgress(Protocol):
 
 
 def shards_of(videos: Sequence[Video]) -> list[list[Video]]:
-    """The usable videos in their order, `SHARD_VIDEOS` at a time, or more where that would make more than `MOST_SHARDS`."""
+    """The usable videos in their order, `SHARD_VIDEOS` at a time, or more where that would make more than
+    `MOST_SHARDS`.
+    """
     usable = [video for video in videos if video.usable]
     size = max(SHARD_VIDEOS, -(-len(usable) // MOST_SHARDS))
     return [usable[start : start + size] for start in range(0, len(usable), size)]
@@ -106,10 +108,11 @@ def read_outcomes(path: Path, videos: Sequence[Video]) -> list[Video]:
 def join_shards(
     paths: Sequence[Path], videos: Sequence[Video], *, meta: FeatureMeta, shape: tuple[int, int], folder: Path
 ) -> None:
-    """Write `features.h5` and `thumbnails.h5` in `folder`, whose large data sets are views on the shards (HDF5 virtual data sets).
+    """Write `features.h5` and `thumbnails.h5` in `folder`, whose large data sets are views on the shards
+    (HDF5 virtual data sets).
 
-    Nothing is copied, so a shard must not be changed or removed afterwards. The two files point to the shards relative to themselves:
-    `folder` can be moved as a whole.
+    Nothing is copied, so a shard must not be changed or removed afterwards. The two files point to the shards
+    relative to themselves: `folder` can be moved as a whole.
 
     Args:
         paths: the shards in order, in or under `folder`.

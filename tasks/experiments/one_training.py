@@ -1,7 +1,8 @@
 """One training of an experiment: what it is, the key under which it is found again, and its result.
 
-A training is known by what it depends on and not by its name, so that experiments share what they have in common, and a killed one finds
-what it had finished. Work in progress is in `.work/experiments/<key>/`, results are in `results/trainings/<key>/`.
+A training is known by what it depends on and not by its name, so that experiments share what they have in
+common, and a killed one finds what it had finished. Work in progress is in `.work/experiments/<key>/`,
+results are in `results/trainings/<key>/`.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class FeatureCorpus:
         name: of the file as the user gave it.
         path: of a feature file of our form.
         digest: of its content and of who is a validation video.
-        held_out: seed by which validation videos were taken from the training videos; None if the file has its own or needs none.
+        held_out: seed by which validation videos were taken from the training videos; None if the file has
+            its own or needs none.
     """
 
     name: str
@@ -112,7 +114,8 @@ class TrainingResult:
     """What came out of a training.
 
     Attributes:
-        record: plain JSON: `gmap`, `map_at_k`, `yardsticks`, `n_query`, `seconds`, `history` (one row an epoch, with its seconds), ...
+        record: plain JSON: `gmap`, `map_at_k`, `yardsticks`, `n_query`, `seconds`, `history` (one row an
+            epoch, with its seconds), ...
         average_precision: of each query, as in `Retrieval`.
     """
 

@@ -35,7 +35,9 @@ class Plan:
     variants: dict[str, Params]
 
     def trainings(self) -> list[OneTraining]:
-        """All trainings, each once; a variant's seeds stand together, so that parallel ones do not wait for the same first phase."""
+        """All trainings, each once; a variant's seeds stand together, so that parallel ones do not wait for
+        the same first phase.
+        """
         found: dict[str, OneTraining] = {}
         for name in self.variants:
             for training in self.of(name):

@@ -1,4 +1,6 @@
-"""The MLflow record of an experiment: one parent run, and a child a training. Both are found again after a kill, and go on."""
+"""The MLflow record of an experiment: one parent run, and a child a training. Both are found again after a
+kill, and go on.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ PARENT = "mlflow.json"
 
 
 def open_parent(store: Store, folder: Path, name: str, parameters: Mapping[str, Any], flow_run: str) -> str:
-    """The parent run of the experiment in `folder`: the one that was started with the same settings, or a new one.
+    """The parent run of the experiment in `folder`: the one that was started with the same settings, or a new
+    one.
 
     Args:
         store: MLflow.

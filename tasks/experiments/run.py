@@ -30,7 +30,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def begin_process(starter: Started, threads: int) -> None:
-    """Prepare a process that runs trainings: it has its share of the cores, and ends when its starter is gone."""
+    """Prepare a process that runs trainings: it has its share of the cores, and ends when its starter is
+    gone.
+    """
     import torch
 
     # Whoever started this process ends it; a ctrl-C goes to all of them.

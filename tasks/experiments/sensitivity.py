@@ -109,7 +109,9 @@ def plan_sensitivity(params: Params, features: Path, seeds: tuple[int, ...]) -> 
 
 
 def finish_sensitivity(plan: Plan, trials: Trials, parent: str) -> dict[str, Any]:
-    """Write `table.json` and a picture for each key and the grid to the plan's folder, and log them to the parent run."""
+    """Write `table.json` and a picture for each key and the grid to the plan's folder, and log them to the
+    parent run.
+    """
     folder = plan.folder
     found = {trial.name: [result.gmap for result in plan.results(trial.name)] for trial in trials.all()}
     own = plan.params.model_dump(by_alias=True)

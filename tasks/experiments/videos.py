@@ -64,7 +64,9 @@ def why_no_gmap(file: FeatureFile, params: Params, measure: Measure) -> str | No
 
 
 def feature_digest(path: Path) -> str:
-    """Of the file's content, and of what it refers to: features of published data sets stay in their own files."""
+    """Of the file's content, and of what it refers to: features of published data sets stay in their own
+    files.
+    """
     digest = sha256_of(path)
     with contextlib.suppress(OSError), h5py.File(path) as file:
         features = file.get("features")
@@ -98,7 +100,8 @@ def measure_hasher(
 ) -> Evaluation:
     """A hasher and the yardsticks on a split, with `fine` by the finer labels, too, where there are any.
 
-    "validation": validation videos search the training videos. "query": as `evaluate.query` and `evaluate.database` say.
+    "validation": validation videos search the training videos. "query": as `evaluate.query` and
+    `evaluate.database` say.
 
     Raises:
         UserError: it can't be measured.

@@ -1,4 +1,6 @@
-"""Opening an extraction where `running.extraction` says: with threads of this process, or on a Ray cluster."""
+"""Opening an extraction where `running.extraction` says: with threads of this process, or on a Ray
+cluster.
+"""
 
 from __future__ import annotations
 

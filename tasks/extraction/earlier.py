@@ -1,7 +1,9 @@
-"""Finished features, kept where the next extraction finds them although DVC deletes the stage's outputs first.
+"""Finished features, kept where the next extraction finds them although DVC deletes the stage's outputs
+first.
 
-They are in `.work/earlier/<key>/`, where the key is a digest of the parameters, the code and the image model of the stage `features`, but not of
-the videos: with other settings nothing is found. It takes the room of one more copy of the features; `ssvh clean` frees it.
+They are in `.work/earlier/<key>/`, where the key is a digest of the parameters, the code and the image model
+of the stage `features`, but not of the videos: with other settings nothing is found. It takes the room of one
+more copy of the features; `ssvh clean` frees it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Watching a folder of videos: what is new since the last run of the pipeline, and whether that is a reason to train again."""
+"""Watching a folder of videos: what is new since the last run of the pipeline, and whether that is a reason
+to train again.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ class RetrainDecision:
 
 @contextlib.contextmanager
 def only_look(say: Say) -> Iterator[None]:
-    """Be the only process that looks for new videos here; if another one does, say so and wait. All that follows is called within it."""
+    """Be the only process that looks for new videos here; if another one does, say so and wait. All that
+    follows is called within it.
+    """
 
     def waiting(holder: str) -> None:
         say(f"process {holder} is looking for new videos already; waiting until it ends")
@@ -76,8 +80,8 @@ def only_look(say: Say) -> Iterator[None]:
 def find_new_videos(params: Params, say: Say) -> NewVideos:
     """Compare the folder with the manifest of the last run, by the digests of the files.
 
-    Only files that are new or changed since the last look are read. One that was written to in the last `watch.settle` seconds waits for
-    the next time.
+    Only files that are new or changed since the last look are read. One that was written to in the last
+    `watch.settle` seconds waits for the next time.
 
     Raises:
         UserError: the corpus is no folder of videos, or there is no such folder.
@@ -129,7 +133,8 @@ def find_new_videos(params: Params, say: Say) -> NewVideos:
 
 
 def extract_new(params: Params, new: Sequence[Video], say: Say) -> list[Video]:
-    """Extract the features of new videos, those of earlier looks only once, and keep them for the next run of the pipeline.
+    """Extract the features of new videos, those of earlier looks only once, and keep them for the next run of
+    the pipeline.
 
     Returns:
         `new` after decoding. Perhaps not one of them can be read; then nothing is kept.

@@ -11,10 +11,12 @@ from tasks.params.reading import read_yaml
 
 
 def check_remote_videos() -> None:
-    """Make sure that the address of the videos can be looked at, if `corpus.path` is one: DVC, which lists it, would say less.
+    """Make sure that the address of the videos can be looked at, if `corpus.path` is one: DVC, which lists
+    it, would say less.
 
     Raises:
-        UserError: there is no such folder, the package of its storage is missing, or nobody has told who asks.
+        UserError: there is no such folder, the package of its storage is missing, or nobody has told who
+            asks.
         ServiceAway: it does not answer.
     """
     corpus = read_yaml(paths.PARAMS).get("corpus")

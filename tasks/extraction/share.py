@@ -1,6 +1,8 @@
-"""Making shards of features beside other processes, before or while the stage `features` runs, which then finds them.
+"""Making shards of features beside other processes, before or while the stage `features` runs, which then
+finds them.
 
-All work in the stage's work folder, with locks on files of it; they are for processes of one machine (tasks/extraction/on_ray has others).
+All work in the stage's work folder, with locks on files of it; they are for processes of one machine
+(tasks/extraction/on_ray has others).
 """
 
 from __future__ import annotations

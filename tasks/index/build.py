@@ -57,7 +57,8 @@ def build_index(
         place: of the index, as `open_index` has it.
         content: the codes file or feature file.
         params: params.yaml; its section `index`.
-        hasher: that makes the codes, or made those of the codes file; None for that of params.yaml, or the one that the codes file names.
+        hasher: that makes the codes, or made those of the codes file; None for that of params.yaml, or the
+            one that the codes file names.
         say: takes a line if another process is changing the index, which is then waited for.
         progress: makes a progress for something that is counted.
 
@@ -65,7 +66,8 @@ def build_index(
         What is in the index now.
 
     Raises:
-        UserError: the file is neither of the two, or the hasher is not there, or not the one that made the codes.
+        UserError: the file is neither of the two, or the hasher is not there, or not the one that made the
+            codes.
     """
     if is_codes_file(content):
         videos = CodesFile(content).whole()
@@ -151,7 +153,8 @@ def add_videos(
 ) -> Addition:
     """Encode videos with the index's own hasher and add them. Their features are kept for the next hasher.
 
-    After a kill at any time the same call does what is left to do: a video that was added from the same file is not added again.
+    After a kill at any time the same call does what is left to do: a video that was added from the same file
+    is not added again.
 
     Args:
         place: of the index, as `open_index` has it.
@@ -163,8 +166,8 @@ def add_videos(
         progress: makes a progress for something that is counted.
 
     Raises:
-        UserError: there is no index, its codes are by another hasher than expected, it has another video of the same id, or no video can
-            be read.
+        UserError: there is no index, its codes are by another hasher than expected, it has another video of
+            the same id, or no video can be read.
     """
     index = open_index(place)
     source = hasher_of_index(index)
@@ -232,7 +235,9 @@ def features_to_keep(encoded: EncodedVideos, videos: Mapping[str, Video]) -> Kee
 
 
 def _link_or_copy(film: Path, path: Path) -> None:
-    """The file stays where it was made, too, until the video is in the index: making it again may take hours."""
+    """The file stays where it was made, too, until the video is in the index: making it again may take
+    hours.
+    """
     with atomic_path(path) as temporary:
         try:
             os.link(film, temporary)
@@ -255,7 +260,8 @@ def _write_kept(made: FeatureFile, rows: Sequence[int], digests: Sequence[str], 
 
 
 def add_encoded(index: Index, video: Video, one: CodedVideos, features: Features) -> None:
-    """Add one video that was decoded and encoded elsewhere, and keep its features for the next hasher. The index's lock must be held.
+    """Add one video that was decoded and encoded elsewhere, and keep its features for the next hasher. The
+    index's lock must be held.
 
     Args:
         index: to add to.

@@ -71,7 +71,8 @@ def encode_features(
     Args:
         file: of the stage features, or of that form.
         hasher: that makes the codes.
-        params: `index.batch_size`, `running.device`, and `corpus`, which tells where the project's videos are.
+        params: `index.batch_size`, `running.device`, and `corpus`, which tells where the project's videos
+            are.
         rows: of the file; None for all.
         progress: counts videos.
 
@@ -118,7 +119,8 @@ def encode_features(
 
 
 def encode_film(file: FilmFile, hasher: HasherSource, params: Params, *, progress: Progress) -> CodedVideos:
-    """Codes of a film's segments; nothing is known of its path, its label and the length that its header says.
+    """Codes of a film's segments; nothing is known of its path, its label and the length that its header
+    says.
 
     Args:
         file: of its features.
@@ -198,13 +200,15 @@ def find_given_videos(
     """The videos among files and folders.
 
     Args:
-        places: video files, and folders, in which videos are looked for as the corpus source "folder" does without a table.
+        places: video files, and folders, in which videos are looked for as the corpus source "folder" does
+            without a table.
         params: `running.workers`.
         label: of all of them; None for the names of the sub-folders.
         progress: counts videos.
 
     Returns:
-        Videos with paths from the root of the file system. Ids are paths within a folder, without their ending; of single files, their names.
+        Videos with paths from the root of the file system. Ids are paths within a folder, without their
+        ending; of single files, their names.
 
     Raises:
         UserError: a place does not exist, a folder has no videos, or two videos have the same id.

@@ -18,7 +18,8 @@ ADDRESS = "SSVH_INDEX_URL"
 
 
 def index_place(params: Params) -> str:
-    """A folder or the address of a database, as `open_index` has it: that of SSVH_INDEX_URL, or that of params.yaml.
+    """A folder or the address of a database, as `open_index` has it: that of SSVH_INDEX_URL, or that of
+    params.yaml.
 
     Raises:
         UserError: there is no address of the database.
@@ -53,5 +54,7 @@ def present_index_place() -> str:
 
 
 def local_folder(place: str | Path) -> Path:
-    """Where this machine keeps what is about an index but not in it: decisions about duplicates, and uploaded files."""
+    """Where this machine keeps what is about an index but not in it: decisions about duplicates, and uploaded
+    files.
+    """
     return paths.INDEX if is_address(place) else Path(place)

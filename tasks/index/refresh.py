@@ -1,4 +1,6 @@
-"""A new champion takes over the index: every video is encoded anew from its stored features, and the index switches at once."""
+"""A new champion takes over the index: every video is encoded anew from its stored features, and the index
+switches at once.
+"""
 
 from __future__ import annotations
 
@@ -45,16 +47,19 @@ def refresh_index(
     hasher: str | None = None,
     place: str | Path | None = None,
 ) -> bool:
-    """Encode an index's videos with another hasher. Queries are answered by the old codes and the old hasher until all is done, then by the new.
+    """Encode an index's videos with another hasher. Queries are answered by the old codes and the old hasher
+    until all is done, then by the new.
 
-    The videos are those of the feature file that the index was made from, as it is now, without those that were removed from the index, and
-    those that were added to it one by one. Videos without stored features that fit are decoded again.
+    The videos are those of the feature file that the index was made from, as it is now, without those that
+    were removed from the index, and those that were added to it one by one. Videos without stored features
+    that fit are decoded again.
 
     Args:
         params: params.yaml.
         say: takes a line.
         progress: makes a progress for something that is counted.
-        hasher: as `find_hasher` has it; None for `index.hasher`, which is the champion if nobody has changed that.
+        hasher: as `find_hasher` has it; None for `index.hasher`, which is the champion if nobody has changed
+            that.
         place: of the index, as `open_index` has it; None for that of params.yaml.
 
     Returns:

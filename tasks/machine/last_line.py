@@ -13,7 +13,8 @@ def print_last(line: str) -> None:
 
 
 def await_prefect() -> None:
-    """Wait until Prefect has sent its events and logs, as it does anyway before the process ends; ctrl-C ends the waiting.
+    """Wait until Prefect has sent its events and logs, as it does anyway before the process ends; ctrl-C ends
+    the waiting.
 
     Where the server is slow, Prefect says so meanwhile.
     """

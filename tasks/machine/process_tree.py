@@ -1,8 +1,8 @@
 """All that a command has started, found by a variable in the environment, whoever its parent is by now.
 
-The command that a person types, a schedule or a worker runs is the root: it notes itself in `SSVH_ROOT`, which everything that it starts
-inherits. When the root is killed, the others end by themselves within seconds (`end_with_root`), and the next command ends at once
-what is still there (`end_orphans`).
+The command that a person types, a schedule or a worker runs is the root: it notes itself in `SSVH_ROOT`,
+which everything that it starts inherits. When the root is killed, the others end by themselves within seconds
+(`end_with_root`), and the next command ends at once what is still there (`end_orphans`).
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def name_root() -> bool:
 
 @functools.cache
 def end_with_root() -> None:
-    """End this process soon after its root has gone, also where the root was killed. A second call does nothing."""
+    """End this process soon after its root has gone, also where the root was killed. A second call does
+    nothing.
+    """
     root = Root.read(os.environ.get(VARIABLE))
     if root is not None and root.process.here() and root.process.pid != os.getpid():
         end_with(root.process, functools.partial(print, flush=True))
@@ -88,7 +90,9 @@ def others_at_work() -> bool:
 
 
 def end_orphans(say: Callable[[str], None]) -> None:
-    """End what a killed command of this folder has left running: politely, so that records are closed, then for good."""
+    """End what a killed command of this folder has left running: politely, so that records are closed, then
+    for good.
+    """
     import psutil
 
     orphans: dict[str, list[psutil.Process]] = {}
@@ -108,7 +112,8 @@ def end_orphans(say: Callable[[str], None]) -> None:
 def kill_with_variable(name: str, value: str) -> None:
     """Kill every process that was started with this variable in its environment, and wait until all are gone.
 
-    A process that is found may have started another one meanwhile, so that it is looked for again until there is none.
+    A process that is found may have started another one meanwhile, so that it is looked for again until there
+    is none.
     """
     for _ in range(ROUNDS):
         if not (found := [process for process, has in _having(name) if has == value]):

@@ -15,13 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SECONDS_TO_END = 10.0
-# A process of another machine can't be seen from here. So long after its start it counts as gone; no stage takes a month.
+# A process of another machine can't be seen from here. So long after its start it counts as gone; no stage
+# takes a month.
 SECONDS_UNSEEN = 30 * 24 * 3600.0
 
 
 @functools.cache
 def this_host() -> str:
-    """Where process numbers have the meaning that they have here: host name, boot and PID namespace; elsewhere than on Linux the name only."""
+    """Where process numbers have the meaning that they have here: host name, boot and PID namespace;
+    elsewhere than on Linux the name only.
+    """
     boot, namespace = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
     try:
         return f"{socket.gethostname()} {boot.read_text().strip()} {namespace.stat().st_ino}"
@@ -36,7 +39,8 @@ class Started:
     Attributes:
         pid: its number.
         started: when, in seconds since 1970.
-        host: where that number means it (`this_host`): on a folder that several machines or containers share, each has its own.
+        host: where that number means it (`this_host`): on a folder that several machines or containers share,
+            each has its own.
     """
 
     pid: int
@@ -51,7 +55,9 @@ class Started:
         return cls(os.getpid(), psutil.Process().create_time())
 
     def alive(self) -> bool:
-        """True while it runs; of one of another machine or container, which can't be seen from here, for a month from its start."""
+        """True while it runs; of one of another machine or container, which can't be seen from here, for a
+        month from its start.
+        """
         import psutil
 
         if not self.here():
@@ -83,7 +89,9 @@ def pipeline_process() -> Started | None:
 
 
 def is_dvc(pid: int) -> bool:
-    """True while a process is a DVC command. One that has ended and that nobody has asked for its status is none."""
+    """True while a process is a DVC command. One that has ended and that nobody has asked for its status is
+    none.
+    """
     import psutil
 
     try:
@@ -97,7 +105,8 @@ def is_dvc(pid: int) -> bool:
 def end_with(starter: Started, say: Callable[[str], None], every: float = 1.0) -> None:
     """End this process soon after `starter` has gone, so that no orphan goes on writing.
 
-    First as if asked to end (SIGTERM), so that the record is closed; after ten seconds without asking, its child processes too.
+    First as if asked to end (SIGTERM), so that the record is closed; after ten seconds without asking, its
+    child processes too.
     """
 
     def watch() -> None:
@@ -138,7 +147,8 @@ def terminate_as_interrupt() -> None:
 def leave_garbage() -> None:
     """Leave what a process that is about to end holds to the operating system.
 
-    With Prefect, MLflow and torch loaded, Python's own search for garbage at the end takes more than two seconds.
+    With Prefect, MLflow and torch loaded, Python's own search for garbage at the end takes more than two
+    seconds.
     """
     gc.disable()
     gc.freeze()

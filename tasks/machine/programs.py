@@ -36,7 +36,9 @@ def start(
 
 
 def run(command: Sequence[str], *, extra: Mapping[str, str]) -> int:
-    """Run a program to its end and return its exit status; whatever interrupts this ends the program's whole group."""
+    """Run a program to its end and return its exit status; whatever interrupts this ends the program's whole
+    group.
+    """
     process = start(command, extra=extra)
     try:
         return process.wait()
@@ -65,7 +67,8 @@ def _signal_group(process: subprocess.Popen[bytes], sign: signal.Signals) -> Non
 
 
 def _begin() -> None:
-    # A shell that starts this program in the background has it ignore ctrl-C, which is inherited; `stop` would wait for nothing.
+    # A shell that starts this program in the background has it ignore ctrl-C, which is inherited; `stop`
+    # would wait for nothing.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform == "linux":
         _end_with_parent()

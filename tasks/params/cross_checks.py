@@ -191,7 +191,8 @@ def _rounds(params: Params) -> str | None:
 
 
 def _clusters(params: Params) -> str | None:
-    # For other sources the number of videos is known when they have been read; the stage `clusters` checks it then.
+    # For other sources the number of videos is known when they have been read; the stage `clusters` checks it
+    # then.
     if params.corpus.source != "arcade":
         return None
     split = params.corpus.split

@@ -16,8 +16,9 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check params.yaml.
 
     Raises:
-        UserError: the file can't be read; a key is unknown, missing or of a wrong type; a value is not possible, by itself
-            or together with others. One line that names the key, what was found and what is allowed.
+        UserError: the file can't be read; a key is unknown, missing or of a wrong type; a value is not
+            possible, by itself or together with others. One line that names the key, what was found and what
+            is allowed.
     """
     return check_params(read_yaml(path), path)
 

@@ -75,7 +75,8 @@ def apply_presets(names: Sequence[str], *, changes: dict[str, Any]) -> list[str]
         One line a key that has another value now.
 
     Raises:
-        UserError: a preset is not there, is no YAML or has an unknown key, or params.yaml would not be in order; then nothing was written.
+        UserError: a preset is not there, is no YAML or has an unknown key, or params.yaml would not be in
+            order; then nothing was written.
     """
     from ruamel.yaml import YAML
 
@@ -94,7 +95,9 @@ def apply_presets(names: Sequence[str], *, changes: dict[str, Any]) -> list[str]
 
 
 def params_with_presets(names: Sequence[str], *, changes: dict[str, Any]) -> Params:
-    """What params.yaml would say with these presets and changes; the file stays as it is. Arguments and errors as `apply_presets`."""
+    """What params.yaml would say with these presets and changes; the file stays as it is. Arguments and
+    errors as `apply_presets`.
+    """
     content = read_yaml(paths.PARAMS)
     _merge(content, names, changes)
     return check_params(content, _where(names))
@@ -142,7 +145,9 @@ def _put(place: Any, values: Any, path: Path, *, prefix: str) -> None:
 
 
 def _laid_out(value: Any) -> Any:
-    """A value as it is written into params.yaml: what is in a section, such as a round, on a line of its own."""
+    """A value as it is written into params.yaml: what is in a section, such as a round, on a line of its
+    own.
+    """
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 

@@ -1,4 +1,6 @@
-"""From a YAML file to a checked model, with errors that a person can act on: the key, what was found, what is allowed."""
+"""From a YAML file to a checked model, with errors that a person can act on: the key, what was found, what is
+allowed.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping.
 
     Raises:
-        UserError: missing, not UTF-8, not YAML, a key twice, not a mapping, or larger than a person would write it.
+        UserError: missing, not UTF-8, not YAML, a key twice, not a mapping, or larger than a person would
+            write it.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.constructor import DuplicateKeyError
@@ -116,7 +119,8 @@ def _explain(model: type[BaseModel], error: Any) -> str:
 def _find(
     model: type[BaseModel], location: tuple[Any, ...], kinds: Sequence[str]
 ) -> tuple[type[BaseModel] | None, FieldInfo | None]:
-    """The model that holds the last key of `location`, and the field that the key names; None for what is not there.
+    """The model that holds the last key of `location`, and the field that the key names; None for what is not
+    there.
 
     Where a value may be of several kinds, `kinds` says of which it is.
     """

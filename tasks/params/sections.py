@@ -309,7 +309,9 @@ class Index(Section):
 
 
 class Ablation(Section):
-    """`ssvh ablate`. A variant's changes are checked as those of params.yaml would be (tasks/experiments/ablation/variants.py)."""
+    """`ssvh ablate`. A variant's changes are checked as those of params.yaml would be
+    (tasks/experiments/ablation/variants.py).
+    """
 
     resamples: int = Field(ge=100, le=1_000_000)
     confidence: float = Field(gt=0, lt=1)

@@ -1,4 +1,6 @@
-"""Bounds on a YAML file, checked before anything is made of it: its text is short where what it stands for may not be."""
+"""Bounds on a YAML file, checked before anything is made of it: its text is short where what it stands for
+may not be.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ MOST = 100_000  # values, those that references repeat counted each time
 
 
 def problem_with_size(events: Any) -> str | None:
-    """What is wrong with the events of a YAML parser, in a line: too deep, too large once references are followed, or without an end."""
+    """What is wrong with the events of a YAML parser, in a line: too deep, too large once references are
+    followed, or without an end.
+    """
     sizes: dict[str, int] = {}  # of what has an anchor and is whole
     open_nodes: list[tuple[str | None, int]] = []  # anchors of the sections around, and their sizes so far
     total = 0

@@ -59,7 +59,9 @@ def read_definitions() -> list[Definition]:
 
 
 def stage_name(base: str, number: int) -> str:
-    """As DVC calls a stage, such as "p2set@2" for round 2; `number` is 0 for stages that belong to no round."""
+    """As DVC calls a stage, such as "p2set@2" for round 2; `number` is 0 for stages that belong to no
+    round.
+    """
     return f"{base}@{number}" if number else base
 
 

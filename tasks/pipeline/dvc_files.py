@@ -1,7 +1,7 @@
 """DVC's own files after a kill.
 
-DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place: a kill can cut them off, and DVC then refuses them until somebody mends them. It also
-takes any process that has the number of a killed one for its owner.
+DVC writes `dvc.lock` and `.dvc/tmp/rwlock` in place: a kill can cut them off, and DVC then refuses them until
+somebody mends them. It also takes any process that has the number of a killed one for its owner.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def lock_is_cut_off() -> bool:
 
 
 def restore_lock(say: Callable[[str], None]) -> None:
-    """Put the last whole dvc.lock in the place of one that was cut off, which is kept; without one, DVC makes it anew from its cache."""
+    """Put the last whole dvc.lock in the place of one that was cut off, which is kept; without one, DVC makes
+    it anew from its cache.
+    """
     os.replace(paths.LOCK, CUT_OFF_LOCK)
     done = "there is no whole one to put back, it is made anew"
     if KEPT_LOCK.is_file():
@@ -55,7 +57,8 @@ def restore_lock(say: Callable[[str], None]) -> None:
 
 
 def await_others(say: Callable[[str], None]) -> None:
-    """Wait until no DVC command holds files here, such as one that was typed by hand; drop what killed ones hold.
+    """Wait until no DVC command holds files here, such as one that was typed by hand; drop what killed ones
+    hold.
 
     Call it where no DVC of ours runs.
     """

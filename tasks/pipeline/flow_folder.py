@@ -1,8 +1,9 @@
-"""What a flow and the processes of its stages tell each other: files in a folder that the flow makes for this run.
+"""What a flow and the processes of its stages tell each other: files in a folder that the flow makes for this
+run.
 
-The flow shows each stage as a task of its own (flows/running/reproduction.py); the stage itself runs in a process that DVC starts. What
-that has to say it appends to `<stage>.jsonl`, an entry a line, and the flow's task shows it. So a stage's process needs no
-Prefect, and goes on where the Prefect server is away.
+The flow shows each stage as a task of its own (flows/running/reproduction.py); the stage itself runs in a
+process that DVC starts. What that has to say it appends to `<stage>.jsonl`, an entry a line, and the flow's
+task shows it. So a stage's process needs no Prefect, and goes on where the Prefect server is away.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class FlowFolder:
         return cls(Path(path)) if path else None
 
     def tell(self, stage: str, kind: str, **content: Any) -> None:
-        """Append an entry to what a stage has said. Nothing is raised where the disk is full or the flow is gone."""
+        """Append an entry to what a stage has said. Nothing is raised where the disk is full or the flow is
+        gone.
+        """
         with suppress(OSError), open(self.path / f"{stage}.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, **content}) + "\n")
 

@@ -1,4 +1,6 @@
-"""Everything around a stage's own work: its turn, its work folder, its MLflow run, and the record among its outputs."""
+"""Everything around a stage's own work: its turn, its work folder, its MLflow run, and the record among its
+outputs.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,9 @@ if TYPE_CHECKING:
 def open_stage(base: str, number: int = 0) -> Iterator[Stage]:
     """Open a stage; what is done within is its work.
 
-    The block must expect to be entered again with the same work folder, after a kill at any moment, and go on from what it finds there; also
-    when all its work was done but its outputs or its MLflow run were not. It publishes every output that dvc.yaml declares but
-    `runs/<name>.json`, which is written when it ends well.
+    The block must expect to be entered again with the same work folder, after a kill at any moment, and go on
+    from what it finds there; also when all its work was done but its outputs or its MLflow run were not. It
+    publishes every output that dvc.yaml declares but `runs/<name>.json`, which is written when it ends well.
 
     Args:
         base: name of the stage in dvc.yaml, without its round.
@@ -127,7 +129,9 @@ def definition_of(definitions: Sequence[Definition], name: str) -> Definition:
 
 
 def _teller(name: str) -> Callable[[str], None]:
-    """Says a line where the stage's logs are: in the flow that wants it, in the Prefect run that goes on here, or in the output."""
+    """Says a line where the stage's logs are: in the flow that wants it, in the Prefect run that goes on
+    here, or in the output.
+    """
     if (folder := FlowFolder.given()) is not None:
         return lambda text: folder.tell(name, LINE, text=text)
     if in_a_run():

@@ -5,7 +5,8 @@
         with open_stage("warmup") as stage:
             ...
 
-`warmup()` in anybody's flow runs it there, `warmup.fn()` runs it without a server. DVC starts it by `python -m tasks.stage warmup`.
+`warmup()` in anybody's flow runs it there, `warmup.fn()` runs it without a server. DVC starts it by `python
+-m tasks.stage warmup`.
 """
 
 from __future__ import annotations
@@ -64,7 +65,9 @@ def stage_task(*, tags: Sequence[str] = ()) -> Callable[[Callable[..., None]], S
 
 
 def retried() -> dict[str, Any]:
-    """Options of a Prefect task whose work is DVC's or a stage's: tried again while a service is away, never kept by Prefect."""
+    """Options of a Prefect task whose work is DVC's or a stage's: tried again while a service is away, never
+    kept by Prefect.
+    """
     from prefect.cache_policies import NO_CACHE
 
     return {
@@ -77,7 +80,9 @@ def retried() -> dict[str, Any]:
 
 
 def with_failed_state(fn: Callable[..., None]) -> Callable[..., Any]:
-    """`fn`, with a `UserError` as a failed state of one line: of an exception, Prefect prints where it came from."""
+    """`fn`, with a `UserError` as a failed state of one line: of an exception, Prefect prints where it came
+    from.
+    """
     from prefect.states import Failed
 
     @functools.wraps(fn)

@@ -1,4 +1,6 @@
-"""What a training depends on, as dvc.yaml says of the stages that train. Experiments and tuning know their trainings by the same lists."""
+"""What a training depends on, as dvc.yaml says of the stages that train. Experiments and tuning know their
+trainings by the same lists.
+"""
 
 from __future__ import annotations
 

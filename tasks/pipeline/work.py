@@ -1,9 +1,9 @@
 """Work in progress that outlives a killed run.
 
-DVC deletes a stage's outputs before it runs the stage again. What a stage has done so far is therefore kept elsewhere, in
-`.work/<stage>/<key>/`, where the key is a digest of everything that the result depends on: the same inputs find the same
-folder again, other inputs a new one. Finished files are published from there to the declared outputs; the folder stays until
-DVC has them in its lock file.
+DVC deletes a stage's outputs before it runs the stage again. What a stage has done so far is therefore kept
+elsewhere, in `.work/<stage>/<key>/`, where the key is a digest of everything that the result depends on: the
+same inputs find the same folder again, other inputs a new one. Finished files are published from there to the
+declared outputs; the folder stays until DVC has them in its lock file.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ class Work:
     folder: Path
 
     def publish(self, outputs: Mapping[Path, Path]) -> None:
-        """Put finished files and folders (values) to where dvc.yaml declares them (keys), replacing what is there.
+        """Put finished files and folders (values) to where dvc.yaml declares them (keys), replacing what is
+        there.
 
         They are linked, not copied, where the file system can: do not change a file after it was published.
         """
@@ -70,7 +71,9 @@ class Work:
                 shutil.rmtree(path, ignore_errors=True)
 
     def note_published(self, run_record: Path) -> None:
-        """Note that all outputs stand there, `run_record` among them. Its digest tells later whether DVC has taken them."""
+        """Note that all outputs stand there, `run_record` among them. Its digest tells later whether DVC has
+        taken them.
+        """
         digest = hashlib.md5(run_record.read_bytes(), usedforsecurity=False).hexdigest()
         with atomic_path(self.folder / PUBLISHED) as temporary:
             temporary.write_text(json.dumps({"output": str(run_record), "md5": digest}))
@@ -94,8 +97,9 @@ def open_work(definition: Definition, values: dict[str, Any]) -> Work:
 def work_key(definition: Definition, values: dict[str, Any]) -> str:
     """16 hex digits that change with the stage's parameters, its inputs and the code that it depends on.
 
-    What earlier stages made is told by its digest in dvc.lock, which DVC has just written. Everything else, such as source
-    code or a folder of videos, by the names, sizes and, for small files, contents of its files; a bucket by its listing.
+    What earlier stages made is told by its digest in dvc.lock, which DVC has just written. Everything else,
+    such as source code or a folder of videos, by the names, sizes and, for small files, contents of its
+    files; a bucket by its listing.
 
     Raises:
         UserError, StorageAway: a folder elsewhere can't be listed.
@@ -122,7 +126,8 @@ def remove_committed_work() -> None:
 
 
 def use_work() -> None:
-    """Keep `ssvh clean` from removing anything until this process ends, however it ends; waits if it is removing something just now.
+    """Keep `ssvh clean` from removing anything until this process ends, however it ends; waits if it is
+    removing something just now.
 
     For whatever reads or writes in the work folder, for others' processes may do the same.
     """

@@ -1,7 +1,7 @@
 """The installed source code, and what the stages depend on of it.
 
-In a clone, stages name folders of the source, which DVC looks at. A project that `ssvh new` has laid out has none: there, the file
-`code/<stage>.txt` stands for them, with digests of the installed ones.
+In a clone, stages name folders of the source, which DVC looks at. A project that `ssvh new` has laid out has
+none: there, the file `code/<stage>.txt` stands for them, with digests of the installed ones.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def code_file(stage: str) -> Path:
 
 @cache
 def package_stages() -> dict[str, dict[str, Any]]:
-    """The stages of the package's own dvc.yaml, whatever project is worked on; of those of rounds, what each round has.
+    """The stages of the package's own dvc.yaml, whatever project is worked on; of those of rounds, what each
+    round has.
 
     Raises:
         UserError: it can't be read.
@@ -77,7 +78,8 @@ def code_text(stage: str) -> str:
 
 
 def write_code_files(say: Callable[[str], None]) -> None:
-    """Bring the project's code files up to date with the installed package, before DVC looks at them. Does nothing in a clone.
+    """Bring the project's code files up to date with the installed package, before DVC looks at them. Does
+    nothing in a clone.
 
     Args:
         say: takes a line if stages are to be run anew because another version of the package is installed.

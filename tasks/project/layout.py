@@ -31,7 +31,8 @@ def lay_out_project(folder: Path, videos: str | None) -> None:
         videos: the folder of the videos, or its address; None for the project's own folder `videos`.
 
     Raises:
-        UserError: the folder is not empty or can't be written, there is no such folder of videos, or git is missing.
+        UserError: the folder is not empty or can't be written, there is no such folder of videos, or git is
+            missing.
     """
     if (git := shutil.which("git")) is None:
         raise UserError("git is not installed; a project's versions are kept with it")
@@ -49,7 +50,9 @@ def lay_out_project(folder: Path, videos: str | None) -> None:
 
 
 def package_texts() -> dict[Path, str]:
-    """The files of a project, but for those of `code/`, as the installed package has them: place in the folder -> text."""
+    """The files of a project, but for those of `code/`, as the installed package has them: place in the
+    folder -> text.
+    """
     texts = {path: file.read_text(encoding="utf-8") for path, file in project_files().items()}
     return texts | {
         paths.PARAMS: _params(None),
@@ -58,7 +61,9 @@ def package_texts() -> dict[Path, str]:
 
 
 def write_laid_out(folder: Path, texts: Mapping[Path, str]) -> None:
-    """Note the package's files in a project, so that what a person changes later is told apart (`ssvh upgrade`)."""
+    """Note the package's files in a project, so that what a person changes later is told apart (`ssvh
+    upgrade`).
+    """
     lines = [f"{digest(text)}  {path.as_posix()}\n" for path, text in sorted(texts.items())]
     with atomic_path(folder / paths.LAID_OUT) as temporary:
         temporary.write_text("".join(lines), encoding="utf-8")

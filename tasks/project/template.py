@@ -1,4 +1,6 @@
-"""The files of a new project, which the package carries. In a clone they are links to the files at its root, the one place to change them."""
+"""The files of a new project, which the package carries. In a clone they are links to the files at its root,
+the one place to change them.
+"""
 
 from __future__ import annotations
 

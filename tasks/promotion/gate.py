@@ -1,4 +1,6 @@
-"""The gate of a promotion: from what was measured of challenger and champion to promoted or kept, with the reason."""
+"""The gate of a promotion: from what was measured of challenger and champion to promoted or kept, with the
+reason.
+"""
 
 from __future__ import annotations
 
@@ -48,13 +50,15 @@ class Measured:
 
     Attributes:
         version: number as text.
-        gmap, itq, float_: of the codes, of ITQ with as many bits, of the features; None where it can't be measured.
+        gmap, itq, float_: of the codes, of ITQ with as many bits, of the features; None where it can't be
+            measured.
         reasons: why, by the names of `Comparison.reasons`.
         average_precision: AP@K of every query, [q, 6] float64; None as `gmap`.
         bits: K.
         videos_per_second: of encoding stored features here.
         megabytes: of its files.
-        checks_raised: failure checks that stood at the end of its training, "none" for none; None if the version does not tell.
+        checks_raised: failure checks that stood at the end of its training, "none" for none; None if the
+            version does not tell.
         unlabelled: what was measured without labels; None where there are some, or too few videos.
     """
 
@@ -118,7 +122,8 @@ class Case:
 
     Attributes:
         challenger: the one that would be promoted.
-        champion: the one that it would replace; the reason why it can't be measured on these videos; None if there is no champion.
+        champion: the one that it would replace; the reason why it can't be measured on these videos; None if
+            there is no champion.
         difference: to the champion's GMAP; None without a champion or where the two can't be compared.
         settings: section `promotion` of params.yaml.
     """
@@ -141,7 +146,8 @@ def judge(
 
     Args:
         challenger: the one that would be promoted.
-        champion: the one that it would replace; the reason why it can't be measured on these videos; None if there is no champion.
+        champion: the one that it would replace; the reason why it can't be measured on these videos; None if
+            there is no champion.
         settings: section `promotion` of params.yaml.
         seed: of the bootstrap.
         unmeasured: let pass what can't be measured.
@@ -173,7 +179,9 @@ def _difference(
 
 
 def better_than_the_champion(case: Case) -> Check:
-    """The interval of the difference in GMAP, or without labels in the score, lies above `promotion.margin`."""
+    """The interval of the difference in GMAP, or without labels in the score, lies above
+    `promotion.margin`.
+    """
     name, settings = "better than the champion", case.settings
     wanted = (
         f"lower end of the {settings.confidence:.0%} interval above {settings.margin:g} (promotion.margin)"

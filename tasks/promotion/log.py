@@ -1,9 +1,11 @@
-"""The promotion log: what was decided about the champion, in MLflow, where every machine sees it; and whose turn it is.
+"""The promotion log: what was decided about the champion, in MLflow, where every machine sees it; and whose
+turn it is.
 
-Aliases keep no history (mlflow#2169) and MLflow has no compare-and-set. What it has is that versions of a registered model are numbered
-1, 2, 3, ... without gaps and never twice, because the number is part of a primary key. So the log is a registered model of its own,
-`<model>-promotions`, and an entry is a version of it: taking a number is how a promotion begins. Whoever finds an earlier entry open
-does not get the turn. An entry is closed with what was decided; one whose process was killed is settled by the next that comes.
+Aliases keep no history (mlflow#2169) and MLflow has no compare-and-set. What it has is that versions of a
+registered model are numbered 1, 2, 3, ... without gaps and never twice, because the number is part of a
+primary key. So the log is a registered model of its own, `<model>-promotions`, and an entry is a version of
+it: taking a number is how a promotion begins. Whoever finds an earlier entry open does not get the turn. An
+entry is closed with what was decided; one whose process was killed is settled by the next that comes.
 
 An entry points to the version that it is about, and its description says in words what its tags say in JSON.
 """
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
 STATE, HOLDER, RECORD = "ssvh.state", "ssvh.holder", "ssvh.record"
 OPEN, CLOSED = "open", "closed"
 
-# Without a sign of life for so long, an entry is taken for dead; one of this machine as soon as its process has ended. MLflow's client tries a request again for up to
-# 4 minutes: a request of a living holder must not arrive after its turn was given away.
+# Without a sign of life for so long, an entry is taken for dead; one of this machine as soon as its process
+# has ended. MLflow's client tries a request again for up to 4 minutes: a request of a living holder must not
+# arrive after its turn was given away.
 LEASE_SECONDS = 600.0
 SECONDS_BETWEEN_SIGNS = 30.0
 
@@ -124,7 +127,8 @@ class PromotionLog:
         self._client.create_model_version(
             self.name, f"models:/{self.model}/{version}", tags=tags, await_creation_for=0
         )
-        # A request whose answer was lost is sent again: then there are two with this token, and the first one counts.
+        # A request whose answer was lost is sent again: then there are two with this token, and the first one
+        # counts.
         own, *again = [entry for entry in self.entries() if entry.holder.token == holder.token]
         for entry in again:
             self.close(entry, {**record, "outcome": "void", "reason": f"the same as number {own.number}"})
@@ -190,7 +194,9 @@ def _entry(version: ModelVersion) -> Entry:
 
 
 def champions(entries: list[Entry]) -> list[str]:
-    """The versions that led to the present champion, which is the last one; a rollback takes away what it left."""
+    """The versions that led to the present champion, which is the last one; a rollback takes away what it
+    left.
+    """
     path: list[str] = []
     for entry in entries:
         record = entry.record
@@ -241,7 +247,9 @@ def headline(record: dict[str, Any]) -> str:
 
 
 def interval(record: dict[str, Any]) -> str:
-    """The difference in GMAP with its interval: "+0.0123 [+0.0045, +0.0201] at 95%"; "-" where there is none."""
+    """The difference in GMAP with its interval: "+0.0123 [+0.0045, +0.0201] at 95%"; "-" where there is
+    none.
+    """
     if not (found := record.get("difference")):
         return "-"
     return (

@@ -36,7 +36,8 @@ class CannotCompare(UserError):
 
 
 class Measurement:
-    """The videos that hashers are measured on: those of the present feature file, as params.yaml divides them.
+    """The videos that hashers are measured on: those of the present feature file, as params.yaml divides
+    them.
 
     Attributes:
         corpus: digest of the features, the same for the same version of the corpus.
@@ -116,7 +117,9 @@ class Measurement:
             )
 
     def _speed(self, hasher: VideoHasher) -> float:
-        """Videos a second from stored features to codes: the best of some batches, because others use this machine too."""
+        """Videos a second from stored features to codes: the best of some batches, because others use this
+        machine too.
+        """
         rows = self._file.rows(*self._params.evaluate.database)[:MOST_VIDEOS_AT_ONCE]
         features, device = self._file.read(rows), self._device
         hasher.codes(features.to(device).float())  # the first time, memory has to be found

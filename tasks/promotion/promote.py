@@ -41,8 +41,8 @@ def promote(
         progress: makes a progress for something that is counted.
 
     Raises:
-        UserError: MLflow is away, there is no such version, its files or the champion's are not what was registered, or there are no
-            features to measure with. The champion stays.
+        UserError: MLflow is away, there is no such version, its files or the champion's are not what was
+            registered, or there are no features to measure with. The champion stays.
     """
     registry = Registry(params.register_.model)
     version = registry.resolve(which)
@@ -86,7 +86,8 @@ def rollback(
         progress: makes a progress for something that is counted.
 
     Raises:
-        UserError: MLflow is away, there is no previous champion, or its files are not what was registered. The champion stays.
+        UserError: MLflow is away, there is no previous champion, or its files are not what was registered.
+            The champion stays.
     """
     from tasks.promotion.measure import verified
 
@@ -121,7 +122,9 @@ def rollback(
 def _with_index(
     params: Params, decision: Decision, say: Say, progress: Callable[[str], Progress]
 ) -> Decision:
-    """Bring this machine's index to the champion's codes, if there is one: after a promotion that was killed before it could, too."""
+    """Bring this machine's index to the champion's codes, if there is one: after a promotion that was killed
+    before it could, too.
+    """
     from tasks.index.refresh import refresh_index
 
     if decision.record["outcome"] != "refused":

@@ -1,8 +1,10 @@
-"""Taking one's turn at the champion, so that a kill at any moment leaves one champion and a log that can be finished.
+"""Taking one's turn at the champion, so that a kill at any moment leaves one champion and a log that can be
+finished.
 
-The order of the steps is what makes that hold. (1) An entry of the log is taken, which is whose turn it is. (2) Challenger and champion are
-measured. (3) The decision is written into the entry. (4) The alias is moved, in one step of MLflow. (5) Both versions are tagged and the
-entry is closed. Whoever finds an entry that was left open between (3) and (5) sees from the alias whether (4) happened.
+The order of the steps is what makes that hold. (1) An entry of the log is taken, which is whose turn it is.
+(2) Challenger and champion are measured. (3) The decision is written into the entry. (4) The alias is moved,
+in one step of MLflow. (5) Both versions are tagged and the entry is closed. Whoever finds an entry that was
+left open between (3) and (5) sees from the alias whether (4) happened.
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ class Decision:
     """What came of it.
 
     Attributes:
-        record: as in the log. `outcome` is "promoted", "kept" (by the gate), "rolled back", "refused" (it was not judged) or "unchanged"
-            (there was nothing to do).
+        record: as in the log. `outcome` is "promoted", "kept" (by the gate), "rolled back", "refused" (it was
+            not judged) or "unchanged" (there was nothing to do).
         number: of the entry in the log; None after a dry run.
     """
 
@@ -56,11 +58,13 @@ def in_turn(
     Args:
         registry: of the model.
         record: what is known before: `version`, `by`, ...
-        decide: called when no other promotion is going on; returns the record with `outcome`, `before` and `reason`.
+        decide: called when no other promotion is going on; returns the record with `outcome`, `before` and
+            `reason`.
         say: takes a line.
 
     Raises:
-        UserError: as `decide`; MLflow does not answer; or the champion was changed meanwhile by somebody else.
+        UserError: as `decide`; MLflow does not answer; or the champion was changed meanwhile by somebody
+            else.
     """
     log = PromotionLog(registry.client, registry.model)
     with registry.asked():
@@ -140,7 +144,8 @@ def _move(registry: Registry, log: PromotionLog, entry: Entry, decided: dict[str
     except UserError as error:
         _give_up(registry, log, entry, error)
         raise
-    # If this fails, nobody knows whether it happened: the entry stays open, and the next that comes settles it.
+    # If this fails, nobody knows whether it happened: the entry stays open, and the next that comes settles
+    # it.
     registry.crown(decided["version"])
 
 
@@ -168,7 +173,9 @@ def _write_down(registry: Registry, log: PromotionLog, entry: Entry, record: dic
 
 
 def _tags(log: PromotionLog, entry: Entry, record: dict[str, Any]) -> dict[str, str]:
-    """What both versions of a decision are tagged with: always the same names, so that nothing of an earlier decision is left."""
+    """What both versions of a decision are tagged with: always the same names, so that nothing of an earlier
+    decision is left.
+    """
     return {
         DECISION_TAG: headline(record),
         "ssvh.promotion.reason": record["reason"][:MOST_CHARACTERS],

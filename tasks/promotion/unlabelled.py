@@ -1,4 +1,6 @@
-"""Hashers measured on videos without labels, by the score that training logs (`ssvh_model.training.label_free`)."""
+"""Hashers measured on videos without labels, by the score that training logs
+(`ssvh_model.training.label_free`).
+"""
 
 from __future__ import annotations
 

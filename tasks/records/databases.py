@@ -1,7 +1,8 @@
 """The embedded SQLite databases: made whole or not at all.
 
-MLflow and Prefect make their tables in hundreds of steps, each of which stays. A process that is killed in between leaves a file
-that neither accepts any more. Here they make them under another name, and the file gets its own when it is whole.
+MLflow and Prefect make their tables in hundreds of steps, each of which stays. A process that is killed in
+between leaves a file that neither accepts any more. Here they make them under another name, and the file gets
+its own when it is whole.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ Make = Callable[[Path], None]
 
 
 def sqlite_file(address: str) -> Path | None:
-    """The file of an SQLite address such as `sqlite:///mlflow.db`; None for other databases and for those in memory."""
+    """The file of an SQLite address such as `sqlite:///mlflow.db`; None for other databases and for those in
+    memory.
+    """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
@@ -76,7 +79,8 @@ def make_database(
     seeded: Sequence[str] = (),
     finish: Make | None = None,
 ) -> None:
-    """Make a tool's database unless there is one with records. Of several processes, one makes it and the others wait.
+    """Make a tool's database unless there is one with records. Of several processes, one makes it and the
+    others wait.
 
     Args:
         tool: whose it is.
@@ -84,7 +88,8 @@ def make_database(
         make: makes the tables in a file of the name that it is given.
         say: takes a line where a half-made database was put aside.
         seeded: tables that get rows while they are made, which are no records.
-        finish: brings a file that holds no records to its end, or raises; None: such a file is half made in any case.
+        finish: brings a file that holds no records to its end, or raises; None: such a file is half made in
+            any case.
 
     Raises:
         UserError: another program does not get done with making it.
@@ -119,7 +124,8 @@ def make_database(
             with open(new, "rb") as written:
                 os.fsync(written.fileno())
             for journal in _beside(path):
-                journal.unlink()  # of a file that is gone or empty; SQLite would take it for one of the new file
+                # of a file that is gone or empty; SQLite would take it for one of the new file
+                journal.unlink()
             os.replace(new, path)
 
 
@@ -129,7 +135,9 @@ def half_made_copies(path: Path) -> set[Path]:
 
 
 def _holds_records(path: Path, others: Collection[str]) -> bool:
-    """Whether any table but certain others has a row. A file that can't be read counts as one that has: its tool says what is wrong with it."""
+    """Whether any table but certain others has a row. A file that can't be read counts as one that has: its
+    tool says what is wrong with it.
+    """
     if not path.exists():
         return False
     try:
@@ -147,7 +155,9 @@ def _holds_records(path: Path, others: Collection[str]) -> bool:
 def _await_others(
     tool: str, path: Path, holds_records: Callable[[], bool], say: Callable[[str], None]
 ) -> bool:
-    """Wait for programs that have the file open and may be making it, as one that was typed by hand; true if it has got records."""
+    """Wait for programs that have the file open and may be making it, as one that was typed by hand; true if
+    it has got records.
+    """
     until = time.monotonic() + SECONDS_FOR_OTHERS
     told = False
     while not holds_records():

@@ -1,10 +1,11 @@
-"""What MLflow is to be told: a file that outlives outages and kills, and a thread that sends what stands there.
+"""What MLflow is to be told: a file that outlives outages and kills, and a thread that sends what stands
+there.
 
-Training neither waits for MLflow nor loses what it measured. An entry is in the file before it is sent; the file goes when
-all of it has arrived. One that a killed process or a long outage left behind is sent by the next process that opens the store
-(`tasks.records.store.Store`), before it does anything else there. A journal's first line names the store that it is for, and it is sent to
-no other one.
-Sending twice does no harm: MLflow keeps one of two metrics that agree in name, step, time and value.
+Training neither waits for MLflow nor loses what it measured. An entry is in the file before it is sent; the
+file goes when all of it has arrived. One that a killed process or a long outage left behind is sent by the
+next process that opens the store (`tasks.records.store.Store`), before it does anything else there. A
+journal's first line names the store that it is for, and it is sent to no other one. Sending twice does no
+harm: MLflow keeps one of two metrics that agree in name, step, time and value.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ MOST_METRICS_AT_ONCE = 1000  # MLflow's limit for one request
 REFUSALS = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "INVALID_STATE")
 
 
-# One thing to tell MLflow: {"run": id} and "metrics" [[name, value, timestamp in ms, step], ...], "tags" {...} or "status".
+# One thing to tell MLflow: {"run": id} and "metrics" [[name, value, timestamp in ms, step], ...], "tags"
+# {...} or "status".
 Entry = dict[str, Any]
 
 _told: set[Path] = set()  # journals for other stores that this process has said a line about
 
 
 def store_name(uri: str) -> str:
-    """A store's address as a journal has it: without user, password and settings; of a file in the project's folder, relative to that.
+    """A store's address as a journal has it: without user, password and settings; of a file in the project's
+    folder, relative to that.
 
     So a journal goes on with a folder that is moved, or with a password that is changed.
     """
@@ -94,7 +97,9 @@ class Journal:
         self._add({"run": run, "tags": dict(tags)})
 
     def status(self, run: str, status: str, *, final: bool = False) -> None:
-        """Tell how a run ended; `final` if nobody else can know better, whatever MLflow has been told before."""
+        """Tell how a run ended; `final` if nobody else can know better, whatever MLflow has been told
+        before.
+        """
         entry = {"run": run, "status": status, "end_time": int(time.time() * 1000)}
         self._add({**entry, "final": True} if final else entry)
 
@@ -112,7 +117,9 @@ class Journal:
             self._say(f"{self.path} can't be written: {error}")
 
     def close(self, wait: float) -> bool:
-        """Send what waits, for at most `wait` seconds; False if something is left, which stays in the file."""
+        """Send what waits, for at most `wait` seconds; False if something is left, which stays in the
+        file.
+        """
         with self._changed:
             self._until = time.monotonic() + wait
             self._changed.notify()
@@ -182,7 +189,8 @@ def send(client: MlflowClient, uri: str, batch: Sequence[Entry], say: Callable[[
     """
     from mlflow.exceptions import MlflowException
 
-    # MLflow's client would try again for minutes, and its pauses get so long that it misses the server's return.
+    # MLflow's client would try again for minutes, and its pauses get so long that it misses the server's
+    # return.
     if uri.startswith("http") and not answers(f"{uri.rstrip('/')}/health"):
         return "no answer"
     try:
@@ -238,7 +246,9 @@ def _still_there(path: Path, file: TextIO) -> bool:
 
 @contextmanager
 def _left_behind(path: Path) -> Iterator[TextIO | None]:
-    """A journal whose process has ended, for this process alone; None if that is alive, or another process is sending or has sent it."""
+    """A journal whose process has ended, for this process alone; None if that is alive, or another process is
+    sending or has sent it.
+    """
     try:
         check_regular(path)
         # To write, because some file systems give locks on nothing else.
@@ -338,7 +348,9 @@ def waiting_for() -> list[str]:
 
 
 def _read(file: TextIO) -> tuple[str | None, list[Entry]]:
-    """The store that a journal is for, None if it does not say, and its entries; without what was cut off by a kill or a full disk."""
+    """The store that a journal is for, None if it does not say, and its entries; without what was cut off by
+    a kill or a full disk.
+    """
     store, entries = None, []
     for text in file.read().split("\n"):
         try:

@@ -1,4 +1,6 @@
-"""What a line of a journal may say. A journal lies on disk until MLflow takes it, and anything may happen to it there."""
+"""What a line of a journal may say. A journal lies on disk until MLflow takes it, and anything may happen to
+it there.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
 
 
 def is_entry(entry: Any) -> bool:
-    """True for what `Journal` writes; MLflow would take offence at anything else again and again, and all that follows would wait."""
+    """True for what `Journal` writes; MLflow would take offence at anything else again and again, and all
+    that follows would wait.
+    """
     if not isinstance(entry, dict) or not isinstance(run := entry.get("run"), str):
         return False
     if not re.fullmatch(r"[\w-]{1,256}", run, re.ASCII):

@@ -1,4 +1,6 @@
-"""What looks at the folder of videos find, over time: one MLflow run for each hasher, a step for each look."""
+"""What looks at the folder of videos find, over time: one MLflow run for each hasher, a step for each
+look.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Which processes an MLflow run lives with, as tags of the run: so that a run is closed once all of them are gone.
+"""Which processes an MLflow run lives with, as tags of the run: so that a run is closed once all of them are
+gone.
 
-The tags are set in the very request that makes the run. A kill at any moment leaves a run that names its process, or no run.
+The tags are set in the very request that makes the run. A kill at any moment leaves a run that names its
+process, or no run.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ class Owner:
         return {self.name: json.dumps({**asdict(self.process), "folder": self.folder})}
 
     def lives(self) -> bool:
-        """Whether it runs, or has left records behind that MLflow has not been told, its run's end perhaps among them."""
+        """Whether it runs, or has left records behind that MLflow has not been told, its run's end perhaps
+        among them.
+        """
         if self.process.alive():
             return True
         folder = Path(self.folder)

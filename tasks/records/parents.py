@@ -32,7 +32,9 @@ def create_parent(store: Store, started_by: str, tags: Mapping[str, str] | None 
 
 
 def find_parent(store: Store) -> str:
-    """The parent run of the stage that runs in this process: handed over, shared with earlier stages, or new."""
+    """The parent run of the stage that runs in this process: handed over, shared with earlier stages, or
+    new.
+    """
     close_abandoned(store)
     handed_over = os.environ.get(PARENT_VARIABLE)
     if handed_over and store.status_of(handed_over) is not None:
@@ -71,10 +73,11 @@ def _shared(store: Store, starter: Started) -> str | None:
 
 
 def close_abandoned(store: Store) -> None:
-    """End, as KILLED, the runs that killed processes left behind as RUNNING: pipelines, stages, trainings, studies, trials.
+    """End, as KILLED, the runs that killed processes left behind as RUNNING: pipelines, stages, trainings,
+    studies, trials.
 
-    A run that several processes work at, as the workers of a study do, is left to those that are alive; a parent also to those of its
-    children. Runs that name no process are not ours.
+    A run that several processes work at, as the workers of a study do, is left to those that are alive; a
+    parent also to those of its children. Runs that name no process are not ours.
     """
     notes = left_open()
     # The end of a run may wait to be sent.
@@ -92,7 +95,9 @@ def close_abandoned(store: Store) -> None:
 
 
 def put_right() -> None:
-    """Send what MLflow could not take before, and close what killed processes left open, if there is any; looking costs nothing."""
+    """Send what MLflow could not take before, and close what killed processes left open, if there is any;
+    looking costs nothing.
+    """
     if not left_open() and not any(paths.UNSENT.glob("*.jsonl")):
         return
     try:
@@ -115,7 +120,8 @@ def _lives(run: Any, running: Sequence[Any]) -> bool:
 def close_parent(
     store: Store, parent: str, status: str, *, wait: float, tags: Mapping[str, str] | None = None
 ) -> None:
-    """End a parent's run, and as KILLED those of its stages that had no chance to. What MLflow does not take now waits; nothing is raised.
+    """End a parent's run, and as KILLED those of its stages that had no chance to. What MLflow does not take
+    now waits; nothing is raised.
 
     Args:
         store: MLflow.
@@ -144,7 +150,9 @@ def _end_children(store: Store, parent: str) -> None:
 
 
 def stage_tags(parent: str, stages: Sequence[str]) -> dict[str, str]:
-    """What each of `stages` did, as tags of the parent: it ran under this parent, or an earlier run's result was reused."""
+    """What each of `stages` did, as tags of the parent: it ran under this parent, or an earlier run's result
+    was reused.
+    """
     tags = {}
     for stage in stages:
         record = paths.run_record(stage)

@@ -1,4 +1,6 @@
-"""What the page of a Prefect run shows beside its logs: tables, pictures, links. Without a run that goes on, nothing is shown."""
+"""What the page of a Prefect run shows beside its logs: tables, pictures, links. Without a run that goes on,
+nothing is shown.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ def show_table(name: str, rows: list[dict[str, Any]], description: str, say: Say
 
 
 def show_pictures(name: str, pictures: Sequence[Path], *, columns: int, description: str, say: Say) -> None:
-    """Show pictures, joined to one, on the page of the run that is going on; those that are not there are passed over.
+    """Show pictures, joined to one, on the page of the run that is going on; those that are not there are
+    passed over.
 
     The picture itself is in the record, so that the page needs no other server.
     """
@@ -48,7 +51,9 @@ def show_pictures(name: str, pictures: Sequence[Path], *, columns: int, descript
 
 
 def show_mlflow_run(experiment: str, run: str, text: str, say: Say) -> None:
-    """Link to the page of an MLflow run: on the server of `MLFLOW_TRACKING_URI`, or where `make ui` shows the embedded store."""
+    """Link to the page of an MLflow run: on the server of `MLFLOW_TRACKING_URI`, or where `make ui` shows the
+    embedded store.
+    """
     uri = tracking_uri()
     page = without_user(uri).rstrip("/") if uri.startswith(("http://", "https://")) else MLFLOW_PAGE
     link = f"{page}/#/experiments/{experiment}/runs/{run}"

@@ -1,4 +1,6 @@
-"""The Prefect run that goes on in this process, if there is one. Prefect is never imported to find that out: it takes a second or two."""
+"""The Prefect run that goes on in this process, if there is one. Prefect is never imported to find that out:
+it takes a second or two.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The MLflow record: one parent run a pipeline run, one child run a stage.
 
-Everything goes through MLflow's client with explicit run ids, because what MLflow reads from the environment wins over what
-a caller says (mlflow#15713). The parent's id is handed to a stage in `SSVH_PARENT_RUN_ID`; without it, as under a `dvc repro`
-typed by hand, the stages of one process share a parent through a small file (see `tasks/records/parents.py`).
+Everything goes through MLflow's client with explicit run ids, because what MLflow reads from the environment
+wins over what a caller says (mlflow#15713). The parent's id is handed to a stage in `SSVH_PARENT_RUN_ID`;
+without it, as under a `dvc repro` typed by hand, the stages of one process share a parent through a small
+file (see `tasks/records/parents.py`).
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ class Store:
         with reported(self.uri):
             from mlflow import MlflowClient
 
-            # It tells of "Creating initial database tables", and shows a traceback of every error that it raises, too.
+            # It tells of "Creating initial database tables", and shows a traceback of every error that it
+            # raises, too.
             logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
             self.client = MlflowClient(tracking_uri=self.uri)
             self.experiment = self._experiment()
@@ -143,7 +145,8 @@ class Store:
         tags: Mapping[str, str],
         parameters: Mapping[str, Any],
     ) -> str:
-        """The run that is known, open again; where none is, or it was deleted, a new one. Either lives with this process from now on.
+        """The run that is known, open again; where none is, or it was deleted, a new one. Either lives with
+        this process from now on.
 
         Args:
             known: its id.
@@ -281,7 +284,8 @@ def reported(uri: str) -> Iterator[None]:
 
 
 class RunStore(Protocol):
-    """What a run needs of a store: it is a `Store`, or the one that a flow lends (`tasks/records/lent_store.py`).
+    """What a run needs of a store: it is a `Store`, or the one that a flow lends
+    (`tasks/records/lent_store.py`).
 
     Attributes:
         uri: where MLflow keeps its records.
@@ -324,7 +328,8 @@ class RunStore(Protocol):
 class StageRun:
     """The child run of one stage, as the stage's task sees it.
 
-    Metrics, tags and the status go through a journal (`tasks/records/journal.py`): if MLflow can't be reached, they wait there and the work goes on.
+    Metrics, tags and the status go through a journal (`tasks/records/journal.py`): if MLflow can't be
+    reached, they wait there and the work goes on.
 
     Attributes:
         store: where the record is.
@@ -345,7 +350,9 @@ class StageRun:
         self.store.log_parameters(self.id, parameters)
 
     def log_result(self, metrics: Mapping[str, float]) -> None:
-        """Log what came out of the pipeline: to this run, and to the parent, so that whole pipeline runs can be compared."""
+        """Log what came out of the pipeline: to this run, and to the parent, so that whole pipeline runs can
+        be compared.
+        """
         self.log_metrics(metrics)
         self._journal.metrics(self.parent, metrics, step=0)
 
@@ -403,7 +410,8 @@ class StageRun:
 
         Args:
             status: of the run.
-            wait: seconds to wait for an MLflow that is away. What it has not taken then stays in the journal, which is said.
+            wait: seconds to wait for an MLflow that is away. What it has not taken then stays in the journal,
+                which is said.
             with_parent: give the parent run the same status.
             final: whatever status the run has meanwhile; otherwise one that has ended stays as it is.
 

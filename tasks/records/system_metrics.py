@@ -13,9 +13,11 @@ SECONDS_BETWEEN_SAMPLES = 10.0
 
 @contextlib.contextmanager
 def watch_system(run: StageRun) -> Iterator[None]:
-    """Log what MLflow's system monitors measure while the block runs. They are worth no failure: what goes wrong here is passed over.
+    """Log what MLflow's system monitors measure while the block runs. They are worth no failure: what goes
+    wrong here is passed over.
 
-    MLflow's own thread would end with the first request that fails, and hold up the end of the stage until then.
+    MLflow's own thread would end with the first request that fails, and hold up the end of the stage until
+    then.
     """
     ended = threading.Event()
 

@@ -46,8 +46,9 @@ class HasherSource:
     """A hasher whose files are on this machine and are what they should be.
 
     Attributes:
-        folder: with `hasher.safetensors` and `hasher.json`, and the image model if that is the user's own; nothing else is ever read of a
-            model, and nothing of it is executed but TorchScript that is trusted.
+        folder: with `hasher.safetensors` and `hasher.json`, and the image model if that is the user's own;
+            nothing else is ever read of a model, and nothing of it is executed but TorchScript that is
+            trusted.
         model: registered name; "" for a local folder.
         version: number as text; "" for a local folder.
         sha256: hex digest of the two files (`hasher_digest`).
@@ -72,7 +73,9 @@ class HasherSource:
         return self.loaded[:2] if self.loaded else load_saved_hasher(self.folder)
 
     def image_model(self, features: FeatureMeta) -> bytes | None:
-        """The file of the user's image model that made the hasher's features; None if a package has their backbone, or if it is gone."""
+        """The file of the user's image model that made the hasher's features; None if a package has their
+        backbone, or if it is gone.
+        """
         return self.loaded.model if self.loaded else read_carried_model(self.folder, features)
 
 
@@ -80,14 +83,15 @@ def find_hasher(what: str, *, model: str) -> HasherSource:
     """Look a hasher up.
 
     Args:
-        what: an alias ("champion"), a version number ("3"), "models:/<model>@<alias>", "models:/<model>/<version>", a folder, or one of
-            the two files in it. A folder of that name wins over an alias only if it is written as a path, with a slash. That of an index
-            stands for the hasher that made its codes.
+        what: an alias ("champion"), a version number ("3"), "models:/<model>@<alias>",
+            "models:/<model>/<version>", a folder, or one of the two files in it. A folder of that name wins
+            over an alias only if it is written as a path, with a slash. That of an index stands for the
+            hasher that made its codes.
         model: the registered model that a bare alias or number belongs to.
 
     Raises:
-        UserError: there is no such hasher, MLflow is away, the version's files are gone, or they do not match the hash that the
-            version was registered with.
+        UserError: there is no such hasher, MLflow is away, the version's files are gone, or they do not match
+            the hash that the version was registered with.
     """
     path = Path(what)
     if path.name in (WEIGHTS, DESCRIPTION):
@@ -123,7 +127,8 @@ def local_hasher(folder: Path) -> HasherSource:
 
 
 def hasher_of_index(index: Index) -> HasherSource:
-    """The index's copy of the hasher that made its codes, loaded: the index may have another one the next moment.
+    """The index's copy of the hasher that made its codes, loaded: the index may have another one the next
+    moment.
 
     Raises:
         UserError: there is no index, or the copy is not what it was.

@@ -1,4 +1,6 @@
-"""The model card of a registered version: what it was made from, how good it is, what it is not for. Markdown."""
+"""The model card of a registered version: what it was made from, how good it is, what it is not for.
+Markdown.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Where the model card of a version stands: its description in MLflow, and a page with all pictures among the artifacts of its run."""
+"""Where the model card of a version stands: its description in MLflow, and a page with all pictures among the
+artifacts of its run.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,8 @@ img { max-width: 100%; } code { background: #f1f4f7; padding: 0 0.2rem; }
 
 
 def leave_card(facts: Facts, folder: Path, run: StageRun) -> str:
-    """Write the card and its pictures to `folder`, copy them to the run's artifacts, and return the short card, for the description.
+    """Write the card and its pictures to `folder`, copy them to the run's artifacts, and return the short
+    card, for the description.
 
     Args:
         facts: what it says.

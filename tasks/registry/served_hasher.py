@@ -34,8 +34,8 @@ class ServedHasher(PythonModel):
             hasher, features, read_carried_model(folder, features), trust_torchscript=True
         )
 
-    # With any other type of input MLflow would derive a signature of its own; the one that is logged with the model knows that
-    # either column will do.
+    # With any other type of input MLflow would derive a signature of its own; the one that is logged with the
+    # model knows that either column will do.
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> np.ndarray:
@@ -43,7 +43,8 @@ class ServedHasher(PythonModel):
 
         Args:
             context: as MLflow gives it.
-            model_input: a table of n rows with `features` (M lists of D numbers a row) or `path` (a video file a row).
+            model_input: a table of n rows with `features` (M lists of D numbers a row) or `path` (a video
+                file a row).
             params: not used.
 
         Raises:

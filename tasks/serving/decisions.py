@@ -1,4 +1,6 @@
-"""What people have decided about pairs of near-duplicates: a file in the index's folder that outlives its versions."""
+"""What people have decided about pairs of near-duplicates: a file in the index's folder that outlives its
+versions.
+"""
 
 from __future__ import annotations
 

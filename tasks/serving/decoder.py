@@ -1,4 +1,5 @@
-"""The process that decodes files of strangers; its memory, processor time and open files are limited, and it writes none.
+"""The process that decodes files of strangers; its memory, processor time and open files are limited, and it
+writes none.
 
 `python -m tasks.serving.decoder MEGABYTES SECONDS PIPE`, started by `decoding.py`.
 """
@@ -79,7 +80,9 @@ def limit_seconds(seconds: int) -> None:
 
 
 def frames_of(path: Path, question: dict[str, Any]) -> Answer:
-    """The frames that a hasher looks at, and those that it is cut by as `cuttings` say. A video above `most_seconds` is not decoded."""
+    """The frames that a hasher looks at, and those that it is cut by as `cuttings` say. A video above
+    `most_seconds` is not decoded.
+    """
     seen = probe(path)
     if seen.duration > question["most_seconds"]:
         return {"too_long": seen.duration}, {}
@@ -111,7 +114,9 @@ def frames_of(path: Path, question: dict[str, Any]) -> Answer:
 
 
 def look(path: Path) -> Answer:
-    """What a person wants to see of a video: facts, the frame in the middle, and a moving picture of some frames."""
+    """What a person wants to see of a video: facts, the frame in the middle, and a moving picture of some
+    frames.
+    """
     from PIL import Image
 
     seen = probe(path)

@@ -29,8 +29,9 @@ class Frames:
     """Decoded frames of a video, on their way to the encoder.
 
     Attributes:
-        arrays: as `SampledFrames` has them: `frames`, `indices` and perhaps `squares`; for each cutting of which the video is long enough
-            `frames on grid 0`, perhaps `squares on grid 0`, and the `cuts on grid 0`.
+        arrays: as `SampledFrames` has them: `frames`, `indices` and perhaps `squares`; for each cutting of
+            which the video is long enough `frames on grid 0`, perhaps `squares on grid 0`, and the `cuts on
+            grid 0`.
         total: number of frames of the video.
         seconds: of the video.
         remark: "" or what is wrong with the file.

@@ -161,7 +161,9 @@ class Encoding:
         return EncodedClip(found["code"], found["features"], frames, parts)
 
     def _ask_again(self, question: dict[str, Any], frames: Frames) -> Answer:
-        """Ask; once more where the process was ended meanwhile, such as by a system that is short of memory."""
+        """Ask; once more where the process was ended meanwhile, such as by a system that is short of
+        memory.
+        """
         try:
             return self._worker.ask(question, frames.arrays, seconds=SECONDS_TO_ENCODE)
         except WorkerEnded as error:

@@ -33,7 +33,8 @@ from tasks.serving.worker import WorkerEnded
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SWITCHES = 5  # of the index while one clip is searched for
-UPLOADS = "uploads"  # folder in the index's, or beside where that would be, with the files of videos that were added here
+# folder in the index's, or beside where that would be, with the files of videos that were added here
+UPLOADS = "uploads"
 SUFFIXES = {"mov": ".mp4", "matroska": ".mkv", "avi": ".avi", "mpegts": ".ts", "flv": ".flv", "ogg": ".ogv"}
 
 Result = TypeVar("Result")

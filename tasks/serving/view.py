@@ -321,7 +321,8 @@ class IndexView:
 
     @cached_property
     def map(self) -> tuple[np.ndarray, np.ndarray]:
-        """First rows of the mapped videos, all or evenly chosen ones, and their places in the plane, [m, 2] float32.
+        """First rows of the mapped videos, all or evenly chosen ones, and their places in the plane, [m, 2]
+        float32.
 
         A video of several rows is in the middle of these.
         """
@@ -336,7 +337,8 @@ class IndexView:
         return rows, places[rows]
 
     def duplicates(self, radius: int) -> list[np.ndarray]:
-        """First rows of each group of near-duplicates, as `duplicate_groups` has them; made once for a radius.
+        """First rows of each group of near-duplicates, as `duplicate_groups` has them; made once for a
+        radius.
 
         Raises:
             Problem: there are too many videos to wait for that.
@@ -354,7 +356,9 @@ class IndexView:
             return self._groups[radius]
 
     def distances(self, row: int, rows: np.ndarray) -> list[int]:
-        """Bits by which the nearest rows of videos differ from the nearest one of one of them; by their first rows."""
+        """Bits by which the nearest rows of videos differ from the nearest one of one of them; by their first
+        rows.
+        """
         words = self.snapshot.words
         if self.snapshot.first_rows is None:
             found: list[int] = hamming_distances(words[[row]], words[rows])[0].tolist()

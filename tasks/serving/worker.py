@@ -1,4 +1,5 @@
-"""A process of its own that answers one question after the other. Whoever asks stays well, whatever becomes of it.
+"""A process of its own that answers one question after the other. Whoever asks stays well, whatever becomes
+of it.
 
 Questions and answers are JSON and numpy arrays, so that nothing that comes from the process is unpickled.
 """
@@ -41,10 +42,11 @@ class WorkerEnded(Exception):
 
 
 class WorkerProcess:
-    """The asking side. The process is started at the first question, and again at the next one after it has ended.
+    """The asking side. The process is started at the first question, and again at the next one after it has
+    ended.
 
-    It ends with this process, also when that is killed: its pipe is closed then. One question at a time: threads wait
-    for each other.
+    It ends with this process, also when that is killed: its pipe is closed then. One question at a time:
+    threads wait for each other.
 
     Args:
         module: what the process runs, with a `serve` of this file in it.

@@ -27,7 +27,9 @@ LOOKED_AT = paths.WORK / "looked-at"
 
 @stage_task(tags=("data",))
 def corpus() -> None:
-    """Render the demo corpus, scan the user's folder or find published feature files; write the manifest with its splits."""
+    """Render the demo corpus, scan the user's folder or find published feature files; write the manifest with
+    its splits.
+    """
     from ssvh_model.corpus.splits import SplitSpec, assign_splits
     from tasks.records.data_sets import log_corpus
 
@@ -120,7 +122,8 @@ def _videos(stage: Stage, folder: Path) -> list[Video]:
 
 
 def _notes(stage: str) -> Path:
-    """The file of notes on a bucket's videos, of the present address and code. It outlives the stage: what has not changed is not fetched again.
+    """The file of notes on a bucket's videos, of the present address and code. It outlives the stage: what
+    has not changed is not fetched again.
 
     Those of other addresses and codes are removed.
     """

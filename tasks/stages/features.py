@@ -1,4 +1,6 @@
-"""Stage features: from videos to frame features and thumbnails, or a link to features that others have published."""
+"""Stage features: from videos to frame features and thumbnails, or a link to features that others have
+published.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def _extract(stage: Stage, folder: Path) -> list[Video]:
 
 
 def _own_model(stage: Stage, folder: Path) -> dict[Path, Path]:
-    """The file of the user's image model, if one made the features: it stays with them, and goes into service with the hasher."""
+    """The file of the user's image model, if one made the features: it stays with them, and goes into service
+    with the hasher.
+    """
     from ssvh_model.features import FeatureFile
 
     meta = FeatureFile(folder / "features.h5").meta

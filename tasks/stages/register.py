@@ -82,9 +82,10 @@ def requirements(backbone: str, engine: str, architecture: str = "") -> list[str
 def register() -> None:
     """Log the model with signature and example, register it and point the alias at the new version.
 
-    One result is one version. What is made in a work folder has a name there, which its version bears as a tag: a version that a killed
-    process has registered is found by it and completed. The folder goes when DVC has taken its outputs, so the stage run again after that,
-    as with `dvc repro --force`, makes another version, of the same weights too: whoever asks for that wants to see it.
+    One result is one version. What is made in a work folder has a name there, which its version bears as a
+    tag: a version that a killed process has registered is found by it and completed. The folder goes when DVC
+    has taken its outputs, so the stage run again after that, as with `dvc repro --force`, makes another
+    version, of the same weights too: whoever asks for that wants to see it.
     """
     from ssvh_model.features import FeatureFile
     from ssvh_model.model.hasher_file import save_hasher
@@ -131,7 +132,8 @@ def _result_name(note: Path) -> str:
 def _find(stage: Stage, result: str) -> ModelVersion | None:
     """The version of a result; None if none has been registered.
 
-    A request whose answer was lost is sent again by MLflow's client: of two versions the first one counts, and the others are removed.
+    A request whose answer was lost is sent again by MLflow's client: of two versions the first one counts,
+    and the others are removed.
     """
     client, name = stage.run.store.client, stage.params.register_.model
     found = client.search_model_versions(f"name = '{name}' and tags.`{RESULT_TAG}` = '{result}'")
@@ -170,7 +172,8 @@ def _register(
         input_example=example,
         pip_requirements=requirements(file.meta.backbone, file.meta.engine, file.meta.architecture),
     )
-    # Everything that the version was made from, as files: parameters, figures, and the digests of all that DVC knows.
+    # Everything that the version was made from, as files: parameters, figures, and the digests of all that
+    # DVC knows.
     for path in (paths.PARAMS, paths.LOCK, paths.EVALUATION):
         if path.is_file():
             stage.run.log_artifact(path)
@@ -191,7 +194,9 @@ def _register(
 
 
 def _describe(stage: Stage, registered: ModelVersion, folder: Path, file: FeatureFile) -> None:
-    """Leave the model card: a page among the run's artifacts, and the short one as the version's description."""
+    """Leave the model card: a page among the run's artifacts, and the short one as the version's
+    description.
+    """
     from ssvh_model.manifest import read_manifest
     from tasks.registry.model_card import Facts
     from tasks.registry.model_card_page import leave_card, lineage_links
@@ -212,7 +217,9 @@ def _describe(stage: Stage, registered: ModelVersion, folder: Path, file: Featur
 
 
 def raised_of_codes(evaluation: Mapping[str, Any]) -> list[str]:
-    """Names of the failure checks that are held against a version. They judge what a training has come to; its start has nothing of that."""
+    """Names of the failure checks that are held against a version. They judge what a training has come to;
+    its start has nothing of that.
+    """
     return [] if evaluation["selection"]["state"] == "start" else list(evaluation["checks"]["raised"])
 
 

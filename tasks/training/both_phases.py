@@ -42,9 +42,11 @@ def train_rounds(
     on_epoch: OnEpoch,
     progress: Progress = no_progress,
 ) -> Path:
-    """All rounds, or what is left of them, from the warm-up's state; returns the folder of the last checkpoint.
+    """All rounds, or what is left of them, from the warm-up's state; returns the folder of the last
+    checkpoint.
 
-    Without a weight of the point-to-set loss (`losses.beta` 0) nothing is clustered. The time of a round's first clustering counts to its first epoch.
+    Without a weight of the point-to-set loss (`losses.beta` 0) nothing is clustered. The time of a round's
+    first clustering counts to its first epoch.
 
     Args:
         session, params, on_epoch: as for `train_warmup`.

@@ -1,7 +1,8 @@
 """The failure checks of a stage: what they find, said as it arises and put where people look for it.
 
-Thresholds are in params.yaml, section `checks`. No training stage depends on that section in dvc.yaml: a threshold changes what is said
-about a training, not the training. The stage `evaluate` does, and judges the whole history again.
+Thresholds are in params.yaml, section `checks`. No training stage depends on that section in dvc.yaml: a
+threshold changes what is said about a training, not the training. The stage `evaluate` does, and judges the
+whole history again.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ class CheckedStage:
 
 
 def epoch_log(stage: Stage, checks: CheckedStage) -> Callable[[dict[str, Any], float], None]:
-    """Logs an epoch's figures to the stage's MLflow run, a line of them where validation was measured, and what the checks find."""
+    """Logs an epoch's figures to the stage's MLflow run, a line of them where validation was measured, and
+    what the checks find.
+    """
 
     def log(row: dict[str, Any], seconds: float) -> None:
         figures = {name: value for name, value in row.items() if name not in ("epoch", "phase")}
@@ -81,7 +84,9 @@ def epoch_log(stage: Stage, checks: CheckedStage) -> Callable[[dict[str, Any], f
 
 
 def leave_result(stage: Stage, checks: FailureChecks) -> None:
-    """Tag the stage's MLflow run and its parent with the checks that are raised, and show all of them as a table in Prefect."""
+    """Tag the stage's MLflow run and its parent with the checks that are raised, and show all of them as a
+    table in Prefect.
+    """
     record = checks.record()
     tags = {RAISED_TAG: ", ".join(record["raised"]) or NONE_RAISED}
     stage.run.tag_both(**tags)

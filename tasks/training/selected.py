@@ -42,7 +42,9 @@ def check_selectable(params: Params, session: TrainingSession) -> None:
 
 
 def leave_selection(stage: Stage, selection: Selection) -> None:
-    """Tag the stage's MLflow run and its parent with what was selected and log what was compared; say so where it is not the end."""
+    """Tag the stage's MLflow run and its parent with what was selected and log what was compared; say so
+    where it is not the end.
+    """
     stage.run.tag_both(**{SELECTED_TAG: selection.state, SELECTION_TAG: selection.sentence()})
     stage.run.log_result(selection.figures())
     if selection.state == "start":

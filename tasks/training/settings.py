@@ -55,7 +55,9 @@ def hasher_config(
 
 
 def model_config(params: Params, file: FeatureFile, precision: Precision) -> ModelConfig:
-    """What the model is built from, for the features at hand; it is trained and makes codes in one precision."""
+    """What the model is built from, for the features at hand; it is trained and makes codes in one
+    precision.
+    """
     _, frames, size = file.shape
     model, sampler = params.model, params.sampler
     return ModelConfig(
@@ -78,7 +80,9 @@ def model_config(params: Params, file: FeatureFile, precision: Precision) -> Mod
 
 
 def training_settings(params: Params, file: FeatureFile, device: torch.device) -> TrainingSettings:
-    """All that params.yaml says of a training on the features at hand, on a device, but the length of its phases."""
+    """All that params.yaml says of a training on the features at hand, on a device, but the length of its
+    phases.
+    """
     model, training, clustering = params.model, params.training, params.clustering
     precision = best_precision(device) if training.precision == "auto" else training.precision
     return TrainingSettings(
@@ -116,7 +120,8 @@ def training_settings(params: Params, file: FeatureFile, device: torch.device) -
 
 
 def training_session(params: Params, file: FeatureFile, ranks: Ranks = ALONE) -> TrainingSession:
-    """A training on one feature file as params.yaml says. A split is held in memory if it takes less than half of what is free.
+    """A training on one feature file as params.yaml says. A split is held in memory if it takes less than
+    half of what is free.
 
     Raises:
         UserError: as `TrainingSession`, or there is no such device.
@@ -149,7 +154,9 @@ def video_set(
     rows: np.ndarray,
     progress: Progress = no_progress,
 ) -> VideoSet:
-    """Some rows of a feature file as `encode_rows` makes them, in batches as large as in training and on the same device."""
+    """Some rows of a feature file as `encode_rows` makes them, in batches as large as in training and on the
+    same device.
+    """
     device = pick_device(params.running.device)
     return encode_rows(
         hasher.to(device), file, rows, batch_size=params.training.batch_size, device=device, progress=progress

@@ -1,7 +1,8 @@
 """A phase of training by several processes, one a GPU, which torchrun starts: `running.gpus` above 1.
 
-The stage's own process stays apart from them: it holds the MLflow and the Prefect run and reads what the first of them tells, a line of
-JSON an epoch. They find the phase's checkpoints as one process would, so that a killed run goes on with any number of GPUs.
+The stage's own process stays apart from them: it holds the MLflow and the Prefect run and reads what the
+first of them tells, a line of JSON an epoch. They find the phase's checkpoints as one process would, so that
+a killed run goes on with any number of GPUs.
 """
 
 from __future__ import annotations
@@ -82,7 +83,8 @@ def train_together(
         checkpoints: folder of the phase's checkpoints; the log of the processes is beside them.
 
     Raises:
-        UserError: what one of them raised, or one of them has ended without a reason; the message names the log.
+        UserError: what one of them raised, or one of them has ended without a reason; the message names the
+            log.
     """
     folder = checkpoints.resolve()
     folder.mkdir(parents=True, exist_ok=True)
@@ -118,7 +120,8 @@ def train_together(
             else:
                 progress(*values)
     finally:
-        # Not its children: where torchrun itself was killed, the processes that it started have another parent.
+        # Not its children: where torchrun itself was killed, the processes that it started have another
+        # parent.
         kill_with_variable(ORDER_VARIABLE, str(file))
         process.wait()
     for failed in sorted(folder.glob("failed-*.json")):

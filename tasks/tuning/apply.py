@@ -14,7 +14,8 @@ NOT_APPLIED = ("tuning.", "running.")
 
 
 def apply_best(opened: OpenStudy, changes: Mapping[str, Any]) -> list[str]:
-    """Write the best trial's values into params.yaml; comments stay, and the pipeline then trains just what the trial has trained.
+    """Write the best trial's values into params.yaml; comments stay, and the pipeline then trains just what
+    the trial has trained.
 
     Args:
         opened: the study.

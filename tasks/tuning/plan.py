@@ -33,7 +33,8 @@ class TuningPlan:
     Attributes:
         params: what the trials change.
         corpus: that they are trained on.
-        figure: of an epoch's row that a trial's value is the mean of: validation GMAP, or without labels the score of the training videos.
+        figure: of an epoch's row that a trial's value is the mean of: validation GMAP, or without labels the
+            score of the training videos.
         space: what is searched.
         most_clusters: the most clusters of a trial.
         given_name: of the study, as a person named it; "" for none.
@@ -68,7 +69,9 @@ class TuningPlan:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits of all that trials depend on but the values that are searched: after `--apply` it is the same study."""
+        """16 hex digits of all that trials depend on but the values that are searched: after `--apply` it is
+        the same study.
+        """
         trained = {
             name: value
             for name, value in self.training(self.params, "").parameters.items()
@@ -110,7 +113,8 @@ class TuningPlan:
 
 
 def plan_tuning(params: Params, features: Path, study: str) -> TuningPlan:
-    """What there is to search; it is measured on validation videos or, without labels, on training videos, and never on queries.
+    """What there is to search; it is measured on validation videos or, without labels, on training videos,
+    and never on queries.
 
     Args:
         params: that trials change.
@@ -137,7 +141,9 @@ def plan_tuning(params: Params, features: Path, study: str) -> TuningPlan:
 
 
 def _check_score(features: Path, params: Params, space: Space, videos: int, reason: str) -> None:
-    """Refuse what can't be compared without labels: the score of each trial is held against its start, which must be the same for all."""
+    """Refuse what can't be compared without labels: the score of each trial is held against its start, which
+    must be the same for all.
+    """
     if videos < LEAST_VIDEOS or params.model.start != "itq":
         raise UserError(
             f"{features}: {reason}; the score without labels needs {LEAST_VIDEOS} training videos, of which there are {videos}, "

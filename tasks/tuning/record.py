@@ -1,4 +1,6 @@
-"""The MLflow record of a study: one parent run, and a child a trial, found again by whoever takes the trial up."""
+"""The MLflow record of a study: one parent run, and a child a trial, found again by whoever takes the trial
+up.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ STUDY = "ssvh.study"
 def open_study_run(
     store: Store, known: str | None, study: str, parameters: Mapping[str, Any], flow_run: str
 ) -> str:
-    """The parent run of a study, open: the one that is `known`, or where there is none or it was deleted, a new one.
+    """The parent run of a study, open: the one that is `known`, or where there is none or it was deleted, a
+    new one.
 
     Args:
         store: MLflow.

@@ -35,7 +35,8 @@ CURVES = (
 
 
 def report_study(opened: OpenStudy, parent: str) -> dict[str, Any]:
-    """Write `table.json` and the pictures to the study's folder and log them to its MLflow run; the table's content.
+    """Write `table.json` and the pictures to the study's folder and log them to its MLflow run; the table's
+    content.
 
     There must be a complete trial.
     """

@@ -29,8 +29,9 @@ def make_rounds(values: Mapping[str, float], most: int) -> dict[str, Any]:
     """The section `rounds` of params.yaml for some values of the six numbers.
 
     Args:
-        values: `number` of rounds; `clusters`, the smallest count of the first; `growth` of the counts from round to round;
-            `granularities`, counts in a round, each twice the one before; `epochs` of all rounds together; `refresh_every`.
+        values: `number` of rounds; `clusters`, the smallest count of the first; `growth` of the counts from
+            round to round; `granularities`, counts in a round, each twice the one before; `epochs` of all
+            rounds together; `refresh_every`.
         most: larger counts become this one.
     """
     number, epochs = int(values[NUMBER]), int(values[EPOCHS])

@@ -1,4 +1,6 @@
-"""What is searched: the ranges of params.yaml's section `tuning`, and the way from a trial's values to parameters."""
+"""What is searched: the ranges of params.yaml's section `tuning`, and the way from a trial's values to
+parameters.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Range:
     whole: bool
 
     def suggest(self, trial: Trial, name: str) -> float:
-        """A trial's value. Of three digits, so that what is written into params.yaml is just what was trained."""
+        """A trial's value. Of three digits, so that what is written into params.yaml is just what was
+        trained.
+        """
         if self.whole:
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
         value = trial.suggest_float(name, self.low, self.high, log=self.log)
@@ -68,7 +72,8 @@ class Space:
     """The search space.
 
     Attributes:
-        dimensions: name -> range or list. Names are dotted keys of params.yaml; those of the schedule are "rounds.number", ...
+        dimensions: name -> range or list. Names are dotted keys of params.yaml; those of the schedule are
+            "rounds.number", ...
         search: the keys of params.yaml that trials change.
     """
 

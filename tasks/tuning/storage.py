@@ -1,4 +1,6 @@
-"""Optuna's storage: where it is, a way through a database that is away for a while, and whose turn it is to take a trial."""
+"""Optuna's storage: where it is, a way through a database that is away for a while, and whose turn it is to
+take a trial.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +82,8 @@ def open_storage(heartbeat: int) -> RDBStorage:
     """The storage, its tables made where there are none.
 
     Args:
-        heartbeat: seconds between two signs of life of a trial; after twice as long without, the trial is taken up again.
+        heartbeat: seconds between two signs of life of a trial; after twice as long without, the trial is
+            taken up again.
 
     Raises:
         UserError: the address is wrong, or no database answers there.
@@ -121,10 +124,11 @@ def open_for_reading() -> RDBStorage:
 
 
 def take_up_again(study: Study) -> None:
-    """Put every trial whose worker is gone, and which nobody has taken up yet, back into the queue with the same parameters.
+    """Put every trial whose worker is gone, and which nobody has taken up yet, back into the queue with the
+    same parameters.
 
-    Whether one was taken up is read from the trials themselves: who did it may be killed in the middle, or may not hear from
-    a database that restarts whether it was done. To be called by one process at a time.
+    Whether one was taken up is read from the trials themselves: who did it may be killed in the middle, or
+    may not hear from a database that restarts whether it was done. To be called by one process at a time.
     """
     trials = study.get_trials(deepcopy=False)
     taken_up = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
@@ -134,7 +138,8 @@ def take_up_again(study: Study) -> None:
             continue
         trial = copy.deepcopy(known)
         trial.user_attrs.pop(WORKER, None)
-        # The number of the new trial may put it into another of Hyperband's brackets, whose rungs are other ones.
+        # The number of the new trial may put it into another of Hyperband's brackets, whose rungs are other
+        # ones.
         trial.system_attrs = {
             name: value
             for name, value in trial.system_attrs.items()
@@ -147,7 +152,9 @@ def take_up_again(study: Study) -> None:
 
 @contextlib.contextmanager
 def turn(study: str) -> Iterator[None]:
-    """Be the only process, on all machines, that is in this block for a study; freed by the system when the process ends."""
+    """Be the only process, on all machines, that is in this block for a study; freed by the system when the
+    process ends.
+    """
     with _turn_at(storage_address(), study):
         yield
 
@@ -202,7 +209,9 @@ def impatient() -> Iterator[None]:
 
 
 def patient(operation: Callable[..., Any], most: float = PATIENCE) -> Callable[..., Any]:
-    """`operation`, tried again while the database is away, as when it restarts; after `most` seconds a `UserError`."""
+    """`operation`, tried again while the database is away, as when it restarts; after `most` seconds a
+    `UserError`.
+    """
 
     @functools.wraps(operation)
     def trying(*arguments: Any, **named: Any) -> Any:
@@ -247,7 +256,9 @@ class PatientStorage(RDBStorage):
     """Optuna's storage in a database that may be away for a while."""
 
     def record_heartbeat(self, trial_id: int) -> None:
-        """Give a sign of life. One that the database does not take is left out, so that the next one is given."""
+        """Give a sign of life. One that the database does not take is left out, so that the next one is
+        given.
+        """
         with contextlib.suppress(UserError):
             patient(super().record_heartbeat, PATIENCE_OF_A_HEARTBEAT)(trial_id)
 

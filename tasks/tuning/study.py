@@ -1,4 +1,6 @@
-"""The study in Optuna's storage: made once, joined by whoever else starts it, worked at until it has the trials that were asked for."""
+"""The study in Optuna's storage: made once, joined by whoever else starts it, worked at until it has the
+trials that were asked for.
+"""
 
 from __future__ import annotations
 
@@ -45,12 +47,16 @@ class OpenStudy:
     study: Study
 
     def ended(self) -> list[FrozenTrial]:
-        """The trials that came to their end, stopped early or not; each once, should it have been taken up twice."""
+        """The trials that came to their end, stopped early or not; each once, should it have been taken up
+        twice.
+        """
         ended = self.study.get_trials(deepcopy=False, states=ENDED)
         return list({first_number(trial): trial for trial in ended}.values())
 
     def is_left(self) -> bool:
-        """Whether nobody runs a trial, here or elsewhere; asked at the end of a worker, so False where the database is away."""
+        """Whether nobody runs a trial, here or elsewhere; asked at the end of a worker, so False where the
+        database is away.
+        """
         try:
             with impatient():
                 return not self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -130,8 +136,9 @@ def _check_same(plan: TuningPlan, known: Mapping[str, Any]) -> None:
 def work(opened: OpenStudy, objective: Callable[[Trial], float], say: Callable[[str], None]) -> None:
     """Run trials until the study has those that were asked for, its other workers' included.
 
-    A trial is only begun if it is still wanted, so that the study ends with exactly the number that was asked for. A worker that has nothing to
-    begin waits for the trials of the others: one of them may be killed, and its trial is then taken up here.
+    A trial is only begun if it is still wanted, so that the study ends with exactly the number that was asked
+    for. A worker that has nothing to begin waits for the trials of the others: one of them may be killed, and
+    its trial is then taken up here.
 
     Args:
         opened: the study.
@@ -171,7 +178,9 @@ def work(opened: OpenStudy, objective: Callable[[Trial], float], say: Callable[[
 
 
 def _with_sampler(opened: OpenStudy) -> Study:
-    """The study as this worker goes through it: with draws of its own, which no other worker and no earlier start has."""
+    """The study as this worker goes through it: with draws of its own, which no other worker and no earlier
+    start has.
+    """
     plan, study = opened.plan, opened.study
     with turn(plan.study):
         index = int(study.user_attrs.get(WORKERS, 0)) + 1
@@ -189,7 +198,9 @@ def _with_sampler(opened: OpenStudy) -> Study:
 
 
 def _give_up_unheard(study: Study, patience: timedelta) -> None:
-    """Take up again what was begun by workers that are gone, also by one killed before its first sign of life, which Optuna never notices."""
+    """Take up again what was begun by workers that are gone, also by one killed before its first sign of
+    life, which Optuna never notices.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
@@ -201,7 +212,9 @@ def _give_up_unheard(study: Study, patience: timedelta) -> None:
 
 
 class _Interrupted(BaseException):
-    """A KeyboardInterrupt on its way through Optuna, which would tell it to the storage first, however long that is away."""
+    """A KeyboardInterrupt on its way through Optuna, which would tell it to the storage first, however long
+    that is away.
+    """
 
 
 def _run_one(

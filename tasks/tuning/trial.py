@@ -77,7 +77,9 @@ class Curve:
 
 
 def first_number(trial: Trial | FrozenTrial) -> int:
-    """The number that a trial had when it was begun: one that another worker takes up gets a new one from Optuna."""
+    """The number that a trial had when it was begun: one that another worker takes up gets a new one from
+    Optuna.
+    """
     return int(trial.user_attrs.get(NUMBER, trial.number))
 
 
@@ -132,7 +134,8 @@ def run_trial(
         run.tag(**{TRIAL_STATE: end})
         told = run.close(ENDS[end], wait=wait if end in ("COMPLETE", "PRUNED") else SECONDS_WHEN_STOPPED)
         if told and run.store.status_of(run.id) != ENDS[end]:
-            # Another machine took this study for abandoned meanwhile, because of a worker there that was killed.
+            # Another machine took this study for abandoned meanwhile, because of a worker there that was
+            # killed.
             run.store.set_status(run.id, ENDS[end])
 
 
@@ -150,10 +153,11 @@ def _last_epoch(params: Params) -> int:
 def _log(
     plan: TuningPlan, run: StageRun, trial: Trial, curve: Curve, last: int, say: Callable[[str], None]
 ) -> Callable[[dict[str, Any]], None]:
-    """Records an epoch's figures, those from before a kill not again, and stops the trial if Optuna says so before its last epoch.
+    """Records an epoch's figures, those from before a kill not again, and stops the trial if Optuna says so
+    before its last epoch.
 
-    A trial that is taken up again is not stopped at an epoch that its record is past: its value would be another than the
-    record's last.
+    A trial that is taken up again is not stopped at an epoch that its record is past: its value would be
+    another than the record's last.
     """
     known = logged_epochs(run)
     passed = max(known, default=0)

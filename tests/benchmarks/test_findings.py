@@ -1,4 +1,6 @@
-"""docs/explanation/findings.md is what the generator makes of the committed results, and the benchmarks count what they say they count."""
+"""docs/explanation/findings.md is what the generator makes of the committed results, and the benchmarks count
+what they say they count.
+"""
 
 from __future__ import annotations
 

@@ -80,7 +80,8 @@ def test_a_corpus_that_fails_is_a_line_and_what_is_trained_stays(
     write_tiny_features(tmp_path / "features.h5")
     write_tiny_params(tmp_path / "params.yaml", warmup__epochs=2, rounds={})
     (tmp_path / "presets").mkdir()
-    # More clusters than the demo corpus of params.yaml allows, and than this one: that becomes half of its videos.
+    # More clusters than the demo corpus of params.yaml allows, and than this one: that becomes half of its
+    # videos.
     (tmp_path / "presets/half.yaml").write_text(
         "sampler: {mask_ratio: 0.5}\n"
         'rounds: {"1": {after: warmup, clusters: [1000], epochs: 1, refresh_every: 1}}\n'

@@ -1,4 +1,6 @@
-"""Calls in a process of its own: connections to a database outlive its file, and here a project's place is taken by the next one."""
+"""Calls in a process of its own: connections to a database outlive its file, and here a project's place is
+taken by the next one.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Kill the real commands at random moments, run them again, and see whether all is as if nothing had happened.
+"""Kill the real commands at random moments, run them again, and see whether all is as if nothing had
+happened.
 
-`make crash KILLS=20 SEED=1`. A scenario takes a command, starts it, hits it at a random moment, starts it again, at once and unchanged, and so
-on, until it is left alone. What it then leaves must equal, bit for bit, what an undisturbed run left. `--only SEED/NUMBER` repeats the scenario
-that a failure names.
+`make crash KILLS=20 SEED=1`. A scenario takes a command, starts it, hits it at a random moment, starts it
+again, at once and unchanged, and so on, until it is left alone. What it then leaves must equal, bit for bit,
+what an undisturbed run left. `--only SEED/NUMBER` repeats the scenario that a failure names.
 """
 
 from __future__ import annotations
@@ -156,8 +157,8 @@ class Campaign:
                 began = time.monotonic()
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     root.wait(timeout=moment)
-                    # It was faster than usual, or what it did before is kept. A pipeline has nothing more to do then;
-                    # others are hit sooner from now on.
+                    # It was faster than usual, or what it did before is kept. A pipeline has nothing more to
+                    # do then; others are hit sooner from now on.
                     if command.per_pipeline:
                         return
                     duration = time.monotonic() - began
@@ -178,7 +179,9 @@ class Campaign:
                 scenario.output = log.read_text(errors="replace")
 
     def left_open(self) -> list[str]:
-        """Runs on the server of the workers that nobody has closed, once it has had time to miss their heartbeats."""
+        """Runs on the server of the workers that nobody has closed, once it has had time to miss their
+        heartbeats.
+        """
         if "prefect" not in self._services:
             return []
         until = time.monotonic() + SECONDS_TO_BE_MISSED
@@ -424,7 +427,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _record(path: Path, counts: dict[str, Any]) -> None:
-    """Put the counts of a seed among those of others; a campaign in another process may do so at this moment."""
+    """Put the counts of a seed among those of others; a campaign in another process may do so at this
+    moment.
+    """
     import fcntl
 
     with open(path, "a+", encoding="utf-8") as file:

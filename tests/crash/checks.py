@@ -1,4 +1,6 @@
-"""What must hold when a command that was killed has been run again: nothing is left running, locked or open."""
+"""What must hold when a command that was killed has been run again: nothing is left running, locked or
+open.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The commands that the campaign kills: what each starts from, which of its processes are worth a kill, and what must come out."""
+"""The commands that the campaign kills: what each starts from, which of its processes are worth a kill, and
+what must come out.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,9 @@ class Command:
 
 
 def pipeline_outcome(project: Project) -> Outcome:
-    """Digests of everything that DVC has but what names runs and versions, and of all weights and figures themselves."""
+    """Digests of everything that DVC has but what names runs and versions, and of all weights and figures
+    themselves.
+    """
     from ruamel.yaml import YAML
 
     lock = YAML(typ="safe").load((project.folder / "dvc.lock").read_text())

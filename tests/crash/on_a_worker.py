@@ -1,4 +1,6 @@
-"""A training as a schedule starts it: a worker of the pool, and a run of the deployment that it takes. Started in a project's folder."""
+"""A training as a schedule starts it: a worker of the pool, and a run of the deployment that it takes.
+Started in a project's folder.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`ssvh search`, again and again, until it is asked to stop; it ends at the first search that does not answer."""
+"""`ssvh search`, again and again, until it is asked to stop; it ends at the first search that does not
+answer.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ import threading
 
 
 def main(video: str) -> int:
-    """Search for the neighbours of a video file in the index of the present folder. 0 if every search answered."""
+    """Search for the neighbours of a video file in the index of the present folder. 0 if every search
+    answered.
+    """
     from flows.cli.app import app, exit_status
 
     asked_to_stop = threading.Event()

@@ -1,4 +1,6 @@
-"""What happens to a running command: one of its processes, or all of them, is killed or stopped, or the disk is full for a while."""
+"""What happens to a running command: one of its processes, or all of them, is killed or stopped, or the disk
+is full for a while.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +134,8 @@ VICTIMS: dict[str, Callable[[Tree, Random, Path], bool]] = {
     "stopped for a while": stopped,
     "full disk": full_disk,
 }
-REFUSED = "connections refused"  # by the service that the command needs, for a while: the campaign stops and starts it
+# by the service that the command needs, for a while: the campaign stops and starts it
+REFUSED = "connections refused"
 # What kills nothing of the command.
 GENTLE = ("stopped for a while", "full disk", REFUSED)
 

@@ -1,4 +1,6 @@
-"""Projects to run the real thing in: one in which nothing has run yet, one that is finished, and copies of it."""
+"""Projects to run the real thing in: one in which nothing has run yet, one that is finished, and copies of
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Videos in a bucket: the stages corpus and features make of them what they make of the same videos in a folder."""
+"""Videos in a bucket: the stages corpus and features make of them what they make of the same videos in a
+folder.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The service of compose.yaml on this machine: its workers tune and train, the result is promoted and searched."""
+"""The service of compose.yaml on this machine: its workers tune and train, the result is promoted and
+searched.
+"""
 
 from __future__ import annotations
 

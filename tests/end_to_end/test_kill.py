@@ -17,7 +17,9 @@ def test_a_run_that_is_killed_in_every_long_stage_ends_with_the_same_figures(
     work = project.folder / ".work"
 
     def made(pattern: str) -> dict[str, int]:
-        """Files of a stage's work folder and when they were written. DVC makes new copies when the stage is done."""
+        """Files of a stage's work folder and when they were written. DVC makes new copies when the stage is
+        done.
+        """
         found = {}
         for path in work.glob(pattern):
             with contextlib.suppress(FileNotFoundError):

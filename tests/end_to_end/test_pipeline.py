@@ -131,7 +131,8 @@ def test_the_registered_model_turns_features_and_paths_into_the_same_codes(
     videos = {video.id: video.path for video in read_manifest(project.folder / "data/features/manifest.csv")}
     paths = [str(project.folder / "data/corpus" / videos[name]) for name in file.ids[:4]]
     from_paths = model.predict(pd.DataFrame({"path": paths}))
-    # Batches of the backbone are of another size here; a feature that is rounded the other way may turn a bit.
+    # Batches of the backbone are of another size here; a feature that is rounded the other way may turn a
+    # bit.
     assert np.unpackbits(from_paths ^ wanted).mean() < 0.02
 
 

@@ -1,4 +1,6 @@
-"""The pipeline on files in the form of a published data set, with FCVID's protocol: no videos, every database video is a query."""
+"""The pipeline on files in the form of a published data set, with FCVID's protocol: no videos, every database
+video is a query.
+"""
 
 from __future__ import annotations
 

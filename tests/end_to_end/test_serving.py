@@ -1,4 +1,6 @@
-"""`mlflow models serve` with the champion, as the README has it; and the card of the version that the pipeline made."""
+"""`mlflow models serve` with the champion, as the README has it; and the card of the version that the
+pipeline made.
+"""
 
 from __future__ import annotations
 

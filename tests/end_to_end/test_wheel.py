@@ -1,4 +1,6 @@
-"""The wheel in an environment of its own, without a clone: a project from nothing to a service, and commands in any folder."""
+"""The wheel in an environment of its own, without a clone: a project from nothing to a service, and commands
+in any folder.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    """The wheel out of the sdist, and the locked packages of the running environment, but not the repository."""
+    """The wheel out of the sdist, and the locked packages of the running environment, but not the
+    repository.
+    """
     folder = tmp_path_factory.mktemp("wheel")
     copy_repository(folder / "repository")
     environment = environment_in(folder)
@@ -74,7 +78,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     run(sys.executable, "-m", "venv", "--without-pip", "e")
     python = folder / "e/bin/python"
     packages = folder / f"e/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
-    # Of a folder that is named so, Python reads no such files: the editable repository is not found through it.
+    # Of a folder that is named so, Python reads no such files: the editable repository is not found through
+    # it.
     locked = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (packages / "locked.pth").write_text("".join(f"{path}\n" for path in sorted(locked)))
     install = ("install", "--quiet", "--no-deps", "--no-index", str(wheel))
@@ -145,7 +150,8 @@ def test_a_project_from_nothing_to_a_service_and_commands_elsewhere(
         assert [hit["id"] for hit in answer.json()["hits"]][:1] == ["a/04"]
         assert server.client.get("/").status_code == 200
 
-    # Another version of the package: the stages that lean on what it changed are out of date, and are not run under the old name.
+    # Another version of the package: the stages that lean on what it changed are out of date, and are not run
+    # under the old name.
     changed = Path(where.strip()).parents[1] / "registry/served_hasher.py"
     changed.write_text(changed.read_text() + "# another version\n")
     refused = installed.run(folder, "python", "-m", "tasks.stage", "register", status=2)

@@ -1,4 +1,6 @@
-"""The preset `wsch` in a project: trained by the pipeline, gone on with after a kill, registered, indexed, searched and served."""
+"""The preset `wsch` in a project: trained by the pipeline, gone on with after a kill, registered, indexed,
+searched and served.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """A project of two short stages, and a real Prefect server.
 
-The stages are the real thing but for what they do: DVC starts `stub.py`, which runs `tasks.stage` with functions of its own.
+The stages are the real thing but for what they do: DVC starts `stub.py`, which runs `tasks.stage` with
+functions of its own.
 """
 
 from __future__ import annotations

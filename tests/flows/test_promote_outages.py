@@ -1,4 +1,6 @@
-"""A real MLflow server that is killed and started again in the middle of a promotion, and two promotions at once."""
+"""A real MLflow server that is killed and started again in the middle of a promotion, and two promotions at
+once.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`ssvh tune` as a person starts it, with real services: one worker, then several that are killed and whose database restarts."""
+"""`ssvh tune` as a person starts it, with real services: one worker, then several that are killed and whose
+database restarts.
+"""
 
 from __future__ import annotations
 
@@ -157,7 +159,9 @@ def test_two_starts_join_a_killed_worker_s_trial_goes_on_and_the_database_restar
     second = tuning.start(*command)
 
     def killed_in_the_middle() -> int | None:
-        """The number of a trial that has finished an epoch of its rounds, and whose worker, one of the first start, is killed."""
+        """The number of a trial that has finished an epoch of its rounds, and whose worker, one of the first
+        start, is killed.
+        """
         for trial in trials(night, storage):
             if not (trial.state.name == "RUNNING" and trial.number > 0 and trial.intermediate_values):
                 continue

@@ -1,4 +1,6 @@
-"""`ssvh watch` on a folder of videos, without the pipeline: what one look leaves for the next, and two looks at once."""
+"""`ssvh watch` on a folder of videos, without the pipeline: what one look leaves for the next, and two looks
+at once.
+"""
 
 from __future__ import annotations
 

@@ -106,7 +106,9 @@ def _write(path: Path, results: dict[str, Counts], seed: int) -> None:
 
 
 class _Progress:
-    """A line with the rate and the time left: on a terminal written over again and again, elsewhere one a minute."""
+    """A line with the rate and the time left: on a terminal written over again and again, elsewhere one a
+    minute.
+    """
 
     def __init__(self, kind: str, total: int) -> None:
         self._kind, self._total, self._done, self._last = kind, total, 0, time.monotonic()

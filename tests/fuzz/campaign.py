@@ -31,7 +31,9 @@ class Failure:
 
     @property
     def cause(self) -> str:
-        """The same for failures that are most likely one fault: the last place in the project's code, and the kind of error."""
+        """The same for failures that are most likely one fault: the last place in the project's code, and the
+        kind of error.
+        """
         lines = [line for line in self.text.splitlines() if line.strip()]
         own = [line for line in lines if "/ssvh_model/" in line or "/tasks/" in line]
         last = lines[-1] if "Traceback" in self.text else lines[0]

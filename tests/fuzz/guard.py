@@ -32,7 +32,9 @@ CODE = tuple(
 
 
 class Guard:
-    """Notes whatever a process does while it reads that reading must not do. Python can't take an audit hook away: one guard a process."""
+    """Notes whatever a process does while it reads that reading must not do. Python can't take an audit hook
+    away: one guard a process.
+    """
 
     def __init__(self) -> None:
         self._folders: tuple[str, ...] = ()
@@ -41,7 +43,9 @@ class Guard:
 
     @contextmanager
     def watching(self, *folders: Path) -> Iterator[list[str]]:
-        """What is noted in the block: one text for each thing that was executed, or written outside of `folders`."""
+        """What is noted in the block: one text for each thing that was executed, or written outside of
+        `folders`.
+        """
         self._seen = []
         self._folders = tuple(f"{folder.resolve()}{os.sep}" for folder in folders)
         try:
@@ -87,7 +91,9 @@ class Guard:
 
 
 def _known(file: Any) -> bool:
-    """Whether code is of an installed module or of one that is being imported, whose generated classes have no file."""
+    """Whether code is of an installed module or of one that is being imported, whose generated classes have
+    no file.
+    """
     if os.path.realpath(os.fsdecode(file)).startswith(CODE) if isinstance(file, str | bytes) else False:
         return True
     frame = sys._getframe()

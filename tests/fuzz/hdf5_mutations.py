@@ -1,4 +1,6 @@
-"""Damage to HDF5 files by what they say: shapes, types, attributes, links, and data sets that lie elsewhere."""
+"""Damage to HDF5 files by what they say: shapes, types, attributes, links, and data sets that lie
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def hdf5(data: bytes, rng: Random) -> bytes:
 
 
 def _lies_here(file: h5py.File, name: str) -> bool:
-    """False for what an earlier mutation has made lead elsewhere: whoever writes there writes into another file, and it may be any."""
+    """False for what an earlier mutation has made lead elsewhere: whoever writes there writes into another
+    file, and it may be any.
+    """
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         return False
     found = file[name]

@@ -35,7 +35,8 @@ class Inputs:
     Args:
         kind: of inputs.
         seed: of all chance.
-        work: a folder; seeds are made in `work/seeds`, inputs in `work/inputs`, and `work/outside` is where they may try to lead.
+        work: a folder; seeds are made in `work/seeds`, inputs in `work/inputs`, and `work/outside` is where
+            they may try to lead.
     """
 
     def __init__(self, kind: str, seed: int, work: Path) -> None:
@@ -67,13 +68,15 @@ class Inputs:
                 shutil.rmtree(self._folder(number), ignore_errors=True)
 
     def _make_in_a_process(self, numbers: Sequence[int], *, structured: bool) -> None:
-        """Make inputs in a process of its own, because libraries that write files may be brought down by their own damage."""
+        """Make inputs in a process of its own, because libraries that write files may be brought down by
+        their own damage.
+        """
         if (child := os.fork()) != 0:
             os.waitpid(child, 0)
             return
         try:
-            # Of the threads that torch has here there are none in a fork, where it would wait for them for ever; and the alarm has to end
-            # this process whoever has taken it before.
+            # Of the threads that torch has here there are none in a fork, where it would wait for them for
+            # ever; and the alarm has to end this process whoever has taken it before.
             torch.set_num_threads(1)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             os.chdir(self._work)  # relative paths that damage puts into a file must not mean the project's
@@ -153,7 +156,9 @@ def _other_thing(path: Path, rng: Random) -> str:
 
 
 def make_outside(folder: Path) -> None:
-    """What inputs may try to lead to: a file with data sets of every name, and a pipe, on which a reader would wait for ever."""
+    """What inputs may try to lead to: a file with data sets of every name, and a pipe, on which a reader
+    would wait for ever.
+    """
     if folder.is_dir():
         return
     folder.mkdir()
@@ -168,7 +173,9 @@ def make_outside(folder: Path) -> None:
 
 
 def packed(folder: Path) -> bytes:
-    """An input's files as a zip archive, the same bytes for the same files; links, pipes and folders are left out."""
+    """An input's files as a zip archive, the same bytes for the same files; links, pipes and folders are left
+    out.
+    """
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*")):

@@ -1,4 +1,5 @@
-"""Damage for files: to their bytes, which any file may have, and to what their bytes say, by what kind of file it is.
+"""Damage for files: to their bytes, which any file may have, and to what their bytes say, by what kind of
+file it is.
 
 All chance comes from the `random.Random` that is handed in, so that the same one gives the same damage.
 """

@@ -48,7 +48,8 @@ class Answer:
 
 
 class Reader:
-    """Reads inputs of some kinds in a process of its own, which starts at the first input, and again after one has ended it.
+    """Reads inputs of some kinds in a process of its own, which starts at the first input, and again after
+    one has ended it.
 
     Args:
         kinds: what it can read.

@@ -1,7 +1,7 @@
 """How the product reads each kind of input, by the functions that its commands and stages call.
 
-A reader gets a folder with an input's files. It returns None, or the reason for which the input is left out, or raises what the
-product raises.
+A reader gets a folder with an input's files. It returns None, or the reason for which the input is left out,
+or raises what the product raises.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def prepare(kinds: Sequence[str], desk: Path) -> None:
 
 
 def read_video(folder: Path) -> str | None:
-    """As the stages corpus and features: looked into, then its frames are decoded and their thumbnails made."""
+    """As the stages corpus and features: looked into, then its frames are decoded and their thumbnails
+    made.
+    """
     from ssvh_model.corpus.folder import find_videos, look_into
     from ssvh_model.manifest import Video
     from ssvh_model.progress import no_progress
@@ -196,7 +198,9 @@ def read_manifest(folder: Path) -> None:
 
 
 def read_labels(folder: Path) -> None:
-    """As the stage corpus for a folder of the user's: what it finds is written as a manifest and read again."""
+    """As the stage corpus for a folder of the user's: what it finds is written as a manifest and read
+    again.
+    """
     from ssvh_model.corpus.folder import FolderColumns, scan_folder
     from ssvh_model.corpus.splits import SplitSpec, assign_splits
     from ssvh_model.manifest import read_manifest, write_manifest
@@ -276,7 +280,9 @@ _desks: list[Path] = []
 
 
 def mlflow_client(desk: Path | None) -> tuple[Any, str]:
-    """A client of a real store with one run, and the store's address; `desk` is where it is made, the first time."""
+    """A client of a real store with one run, and the store's address; `desk` is where it is made, the first
+    time.
+    """
     if desk is not None:
         _desks.append(desk)
     client, uri = _client(_desks[0])
@@ -284,7 +290,9 @@ def mlflow_client(desk: Path | None) -> tuple[Any, str]:
 
 
 class _Renamed:
-    """The client, for which the run that journals name is the store's: MLflow chooses the ids of its runs itself."""
+    """The client, for which the run that journals name is the store's: MLflow chooses the ids of its runs
+    itself.
+    """
 
     def __init__(self, client: Any, run: str) -> None:
         self._client, self._run = client, run

@@ -80,7 +80,9 @@ def _features(rows: int = 5) -> dict[str, Any]:
 
 
 def features(folder: Path) -> None:
-    """A feature file, one of compressed features, one whose features are views on others, and one of a film."""
+    """A feature file, one of compressed features, one whose features are views on others, and one of a
+    film.
+    """
     from ssvh_model.features import FeatureMeta, write_feature_file
     from ssvh_model.joined import join_rows
     from ssvh_model.moments.film_features import FilmFacts, write_film_features

@@ -1,4 +1,6 @@
-"""Everything that is read, damaged: the inputs that once failed, and some new ones. `make fuzz` does the same with many."""
+"""Everything that is read, damaged: the inputs that once failed, and some new ones. `make fuzz` does the same
+with many.
+"""
 
 from __future__ import annotations
 

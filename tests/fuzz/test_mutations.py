@@ -1,4 +1,6 @@
-"""Damage is done to an input and to nothing else: a mutation must not write through what an earlier one has put into the file."""
+"""Damage is done to an input and to nothing else: a mutation must not write through what an earlier one has
+put into the file.
+"""
 
 from __future__ import annotations
 

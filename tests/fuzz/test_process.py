@@ -1,4 +1,6 @@
-"""What counts as a failure: a traceback, a crash, a hang, memory, several lines, what is executed, what is written elsewhere."""
+"""What counts as a failure: a traceback, a crash, a hang, memory, several lines, what is executed, what is
+written elsewhere.
+"""
 
 from __future__ import annotations
 

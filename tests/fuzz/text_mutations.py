@@ -1,4 +1,6 @@
-"""Damage to JSON and YAML: values of other types, keys twice, depth, references to themselves, tags that name code."""
+"""Damage to JSON and YAML: values of other types, keys twice, depth, references to themselves, tags that name
+code.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The process that reads inputs: told one by line on its standard input, it answers with a line of JSON each.
 
-It is started by `process.Reader`, which ends it when an input takes too long, and notices when one has ended it.
+It is started by `process.Reader`, which ends it when an input takes too long, and notices when one has ended
+it.
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ def tiny_config(kind: str = "adversarial", mask_ratio: float = 0.5) -> ModelConf
 
 
 def values_hasher(*, feature_size: int, frames: int, bits: int, width: int, layers: int) -> VideoHasher:
-    """An untrained hasher as the default parameters have it: pooled by values, frame positions scaled down."""
+    """An untrained hasher as the default parameters have it: pooled by values, frame positions scaled
+    down.
+    """
     torch.manual_seed(0)
     return VideoHasher(
         HasherConfig(

@@ -1,4 +1,6 @@
-"""Damage to the places of texts on which the HDF5 library loops for ever is found first, and sound files are never taken for damaged."""
+"""Damage to the places of texts on which the HDF5 library loops for ever is found first, and sound files are
+never taken for damaged.
+"""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ class Guards:
 
     Attributes:
         app: that is guarded.
-        only_loopback: the service listens on loopback: a request that names another host was sent by a page whose
-            name was pointed here.
+        only_loopback: the service listens on loopback: a request that names another host was sent by a page
+            whose name was pointed here.
     """
 
     app: ASGIApp

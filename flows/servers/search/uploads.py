@@ -15,14 +15,16 @@ from tasks.serving.limits import Limits
 from tasks.serving.problems import TOO_LARGE, TOO_MANY, TOO_SLOW, UNREADABLE_VIDEO, WRONG_TYPE, Problem
 
 MEGABYTE = 10**6
-# Of an upload that is refused so much is read and dropped: a client that is still sending would not see why otherwise.
+# Of an upload that is refused so much is read and dropped: a client that is still sending would not see why
+# otherwise.
 DROPPED_BYTES = 32 * MEGABYTE
 DROPPED_SECONDS = 5.0
 TYPES = ("video/", "application/octet-stream", "image/gif")
 
 
 class Uploads:
-    """Files on their way in. Each is in a folder that goes with this process, under a name that is not the client's.
+    """Files on their way in. Each is in a folder that goes with this process, under a name that is not the
+    client's.
 
     Attributes:
         now: how many there are.

@@ -34,7 +34,8 @@ class Database:
     """A database. It connects when it is first asked.
 
     Args:
-        url: as PostgreSQL's own programs take it; what it leaves out is in PGPASSWORD, ~/.pgpass and the like.
+        url: as PostgreSQL's own programs take it; what it leaves out is in PGPASSWORD, ~/.pgpass and the
+            like.
 
     Attributes:
         name: the address without its password, for people.

@@ -1,4 +1,6 @@
-"""An index in PostgreSQL that can be changed. Whoever reads it meanwhile sees it as it was before, or as it is after."""
+"""An index in PostgreSQL that can be changed. Whoever reads it meanwhile sees it as it was before, or as it
+is after.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,9 @@ class PostgresIndex:
         return self._of_one_version(ready)
 
     def settings(self) -> IndexSettings:
-        """How the present generation searches. For whoever holds the lock: it may be gone the next moment otherwise."""
+        """How the present generation searches. For whoever holds the lock: it may be gone the next moment
+        otherwise.
+        """
         return self._state().settings
 
     def _state(self) -> State:
@@ -110,7 +114,8 @@ class PostgresIndex:
         """Do something with one version of the index.
 
         Args:
-            work: takes the snapshot, and a folder with the hasher that made its codes. It is called again if the index is changed meanwhile.
+            work: takes the snapshot, and a folder with the hasher that made its codes. It is called again if
+                the index is changed meanwhile.
 
         Raises:
             UserError: there is no index, or the database is away.
@@ -379,7 +384,9 @@ class PostgresIndex:
 
 
 def _drop_leftovers(connection: psycopg.Connection) -> None:
-    """Drop the tables of generations that count no more. One that somebody still needs stays until a later change."""
+    """Drop the tables of generations that count no more. One that somebody still needs stays until a later
+    change.
+    """
     from psycopg import errors
 
     if connection.execute("SELECT to_regclass('ssvh.index')").fetchone() == (None,):
@@ -398,7 +405,8 @@ def _drop_leftovers(connection: psycopg.Connection) -> None:
 def _switch_view(connection: psycopg.Connection, table: str, *, anew: bool) -> None:
     """Let `ssvh.videos` show another table.
 
-    Who reads the view in a long transaction is waited for, a little at a time: while this waits, nobody else can begin to.
+    Who reads the view in a long transaction is waited for, a little at a time: while this waits, nobody else
+    can begin to.
 
     Args:
         connection: in the transaction of the switch.

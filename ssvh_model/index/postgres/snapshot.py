@@ -101,8 +101,8 @@ def check_format(found: int, name: str) -> None:
 class PostgresSnapshot:
     """The rows of an index in PostgreSQL at one moment.
 
-    What is nearest (`hits`) or known is asked from the server. All else loads every row when it is first asked for, and goes on
-    working after the index was changed.
+    What is nearest (`hits`) or known is asked from the server. All else loads every row when it is first
+    asked for, and goes on working after the index was changed.
 
     Args:
         database: with the index.
@@ -173,7 +173,8 @@ class PostgresSnapshot:
         far = f"code <~> %(code)s::bit({self.bits})"
         # No index fits the order of whole numbers, so that every row is looked at.
         order = f"({far})::int, row" if self.state.search == "exact" else far
-        # What is known of the videos is joined afterwards: to carry it through the sort takes as long as the sort.
+        # What is known of the videos is joined afterwards: to carry it through the sort takes as long as the
+        # sort.
         query = f"""
             SELECT id, distance, array_to_string(labels, '|'), duration, path, start, "end"
             FROM (SELECT row, ({far})::int AS distance FROM {table} ORDER BY {order} LIMIT %(count)s) AS nearest
@@ -212,7 +213,9 @@ class PostgresSnapshot:
         return self._read(ask)
 
     def nearest(self, codes: np.ndarray, count: int, *, exact: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest rows of each code among the loaded ones: see `Snapshot.nearest`. It is exact, always."""
+        """The nearest rows of each code among the loaded ones: see `Snapshot.nearest`. It is exact,
+        always.
+        """
         return nearest(as_words(codes), self.words, count=count)
 
     @cached_property

@@ -40,7 +40,8 @@ def best_engine(device: torch.device, *, onnx: bool = False) -> EngineName:
 
     Args:
         device: where torch would run.
-        onnx: the network is ONNX, which torch does not run: OpenVINO wherever it is installed, else ONNX Runtime.
+        onnx: the network is ONNX, which torch does not run: OpenVINO wherever it is installed, else ONNX
+            Runtime.
     """
     if find_spec("openvino") is not None and (onnx or device.type == "cpu"):
         return "openvino"

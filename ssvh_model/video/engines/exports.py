@@ -25,7 +25,8 @@ def exports_folder() -> Path | None:
 def exported(what: Mapping[str, object], export: Callable[[], bytes]) -> bytes:
     """What an earlier process has exported, or else what `export` makes now, which is kept.
 
-    A file that is damaged counts for nothing, and a folder that can't be written to costs only the time to export again.
+    A file that is damaged counts for nothing, and a folder that can't be written to costs only the time to
+    export again.
 
     Args:
         what: everything that the export follows from, beside this library's code.

@@ -17,8 +17,8 @@ class ImageNetwork:
     """An image network without its classifier.
 
     Attributes:
-        build: makes it, with its weights: normalised frames [n, 3, size, size] float32 -> [n, feature_size]. An engine that has an export
-            of it does not ask. Not for `onnx`.
+        build: makes it, with its weights: normalised frames [n, 3, size, size] float32 -> [n, feature_size].
+            An engine that has an export of it does not ask. Not for `onnx`.
         feature_size: D; None if only a run shows it.
         weights_sha256: hex digest of the weights.
         mean, std: of red, green and blue, for pixels of 0 to 1.
@@ -67,7 +67,8 @@ class Normalised(nn.Module):
 
 
 class FromPixels(nn.Module):
-    """The network behind what it wants done to frames: [n, size, size, 3] float32, 0 to 255 -> features [n, D] float32.
+    """The network behind what it wants done to frames: [n, size, size, 3] float32, 0 to 255 -> features [n,
+    D] float32.
 
     Args:
         network: what is run.

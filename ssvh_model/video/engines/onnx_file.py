@@ -32,10 +32,12 @@ class Port:
 
 
 def frames_at_once(inputs: Sequence[Port], outputs: Sequence[Port], size: int) -> int:
-    """How many frames the model takes together: as many as it says, or `FRAMES_AT_ONCE` if it takes any number.
+    """How many frames the model takes together: as many as it says, or `FRAMES_AT_ONCE` if it takes any
+    number.
 
     Raises:
-        UserError: it does not take frames of `size` pixels, or does not give one row of features or maps a frame.
+        UserError: it does not take frames of `size` pixels, or does not give one row of features or maps a
+            frame.
     """
     if len(inputs) != 1 or not _takes(inputs[0], size):
         raise UserError(
@@ -50,7 +52,8 @@ def frames_at_once(inputs: Sequence[Port], outputs: Sequence[Port], size: int) -
 
 
 def check_rows(shape: Sequence[int], frames: int) -> None:
-    """Make sure that the model gives a row for each frame: some are made for one frame, whatever they say that they take.
+    """Make sure that the model gives a row for each frame: some are made for one frame, whatever they say
+    that they take.
 
     Raises:
         UserError: it does not.
@@ -69,7 +72,9 @@ def _takes(port: Port, size: int) -> bool:
 
 @contextmanager
 def alone_on_disk(content: bytes) -> Iterator[Path]:
-    """The model in a folder of its own. It may name other files for its weights: there are none, and it fails where it would take these."""
+    """The model in a folder of its own. It may name other files for its weights: there are none, and it fails
+    where it would take these.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         path.write_bytes(content)

@@ -25,7 +25,8 @@ from ssvh_model.video.engines.onnx_file import Port, alone_on_disk, check_rows, 
 
 
 class OpenVinoEngine:
-    """Frames go through `FRAMES_AT_ONCE` at a time, or as many as an ONNX model takes; in which company changes nothing about their features.
+    """Frames go through `FRAMES_AT_ONCE` at a time, or as many as an ONNX model takes; in which company
+    changes nothing about their features.
 
     Raises:
         UserError: this processor does not have the precision.
@@ -92,7 +93,8 @@ class OpenVinoEngine:
 
 
 def _openvino() -> Any:
-    """The package without its companion, which notes in the home folder who uses it and tells its makers, unasked.
+    """The package without its companion, which notes in the home folder who uses it and tells its makers,
+    unasked.
 
     OpenVINO has a stand-in for where the companion is not installed.
     """
@@ -106,8 +108,9 @@ def _openvino() -> Any:
 def _core() -> Any:
     """OpenVINO's core, one for all engines, for as long as the process lives.
 
-    The processor plugin of each core puts a stack of its own in the place of the thread's stack for signals, and the former one back when it
-    ends. Of two that end in the order of their beginning, the last leaves one that is freed: the next signal then ends the process.
+    The processor plugin of each core puts a stack of its own in the place of the thread's stack for signals,
+    and the former one back when it ends. Of two that end in the order of their beginning, the last leaves one
+    that is freed: the next signal then ends the process.
     """
     return _openvino().Core()
 

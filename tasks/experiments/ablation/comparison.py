@@ -32,7 +32,9 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Whether what the paper says of it is found again, in a few words; for the others, whether there is a difference."""
+        """Whether what the paper says of it is found again, in a few words; for the others, whether there is
+        a difference.
+        """
         found = self.difference
         if found is None:
             return "" if self.variant.name == FULL else "nothing to compare: it is so in params.yaml"
@@ -63,7 +65,9 @@ class Convergence:
 
     @property
     def saved(self) -> float:
-        """Share of the epochs that the full method needs less; the least that it can be where `without` never came there."""
+        """Share of the epochs that the full method needs less; the least that it can be where `without` never
+        came there.
+        """
         assert self.full.epochs is not None, "its level is below its best"
         return 1 - self.full.epochs / (self.without.epochs or self.epochs)
 
@@ -79,9 +83,11 @@ class AblationResult:
 
     Attributes:
         rows: the full method first.
-        convergence: one entry a seed; empty where there is no variant without clusters or nothing to watch it by.
+        convergence: one entry a seed; empty where there is no variant without clusters or nothing to watch it
+            by.
         seeds: of every variant.
-        yardsticks: GMAP of `float` and `itq` on the same queries, mean over seeds; None where it can't be measured.
+        yardsticks: GMAP of `float` and `itq` on the same queries, mean over seeds; None where it can't be
+            measured.
     """
 
     rows: tuple[Row, ...]

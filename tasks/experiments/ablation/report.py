@@ -38,7 +38,9 @@ def plan_ablation(
 
 
 def finish_ablation(plan: Plan, listed: list[Variant], parent: str) -> AblationResult:
-    """Compare the results, write `table.json`, `table.md` and `bars.png` to the plan's folder, and log them to the parent run."""
+    """Compare the results, write `table.json`, `table.md` and `bars.png` to the plan's folder, and log them
+    to the parent run.
+    """
     ablation = summarise(
         [(variant, plan.results(variant.name)) for variant in listed], plan.seeds, plan.params
     )

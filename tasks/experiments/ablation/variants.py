@@ -1,4 +1,6 @@
-"""The variants of the ablation: what each changes, as params.yaml lists them, and what the paper says of it."""
+"""The variants of the ablation: what each changes, as params.yaml lists them, and what the paper says of
+it.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,9 @@ from tasks.params.sections import Params
 FULL = "full"
 SCHEDULES = {"at-once": at_once, "in-sequence": in_sequence}
 
-# How much GMAP falls without it, in per cent (Lian et al., CVPR 2025, as its summary gives the figures). The one for the reversal is
-# called "without GRL (random frame sampling baseline)" there, which may mean either of the two samplers; it stands beside both.
+# How much GMAP falls without it, in per cent (Lian et al., CVPR 2025, as its summary gives the figures). The
+# one for the reversal is called "without GRL (random frame sampling baseline)" there, which may mean either
+# of the two samplers; it stands beside both.
 PAPER = {
     "random-sampler": 5.9,
     "cooperative-sampler": 5.9,

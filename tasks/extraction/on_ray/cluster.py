@@ -44,7 +44,8 @@ class Room:
 
 @contextlib.contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Be connected to a cluster. Whatever was begun within ends with the block, and with this process, however it ends.
+    """Be connected to a cluster. Whatever was begun within ends with the block, and with this process,
+    however it ends.
 
     Args:
         address: host:port of its head, or "auto" for the cluster that this machine is in.
@@ -105,7 +106,8 @@ def size_of_tasks(device: str, workers: int) -> TaskSize:
 
     Args:
         device: as `running.device`; "auto" is a GPU if a node has one.
-        workers: CPUs of a task; 0 for what the smallest node has, at most `MOST_CPUS`, or the share of a GPU in its node's.
+        workers: CPUs of a task; 0 for what the smallest node has, at most `MOST_CPUS`, or the share of a GPU
+            in its node's.
 
     Raises:
         UserError: "cuda", and no node has a GPU.

@@ -1,7 +1,9 @@
-"""Extraction by a Ray cluster: a task a shard, wherever there is room, and again elsewhere where a node was lost.
+"""Extraction by a Ray cluster: a task a shard, wherever there is room, and again elsewhere where a node was
+lost.
 
-Videos are decoded where the backbone runs: what travels back is features and thumbnails, some 140 kB a video, not frames, thirty
-times as much. At most twice as many shards are under way as have room, so that neither tasks nor their results pile up.
+Videos are decoded where the backbone runs: what travels back is features and thumbnails, some 140 kB a video,
+not frames, thirty times as much. At most twice as many shards are under way as have room, so that neither
+tasks nor their results pile up.
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ class RayExtractor:
     def extract(
         self, shards: Iterable[tuple[int, Sequence[Video]]], progress: ShardProgress
     ) -> Generator[tuple[int, list[Extracted | str]]]:
-        """See `ssvh_model.video.extraction.Extractor`; progress is by whole shards, which the caller counts."""
+        """See `ssvh_model.video.extraction.Extractor`; progress is by whole shards, which the caller
+        counts.
+        """
         import ray
 
         work, task = ray.put(self._work), self._task(node.extract)
@@ -129,7 +133,8 @@ def ray_extractor(
 
     Args:
         params: section features, and of `running` what concerns Ray, `device` and `workers`.
-        root: the folder of the videos, or its address; `running.ray.videos` says where else the nodes find them.
+        root: the folder of the videos, or its address; `running.ray.videos` says where else the nodes find
+            them.
         settings: what else features follow from.
         say: takes a line.
 

@@ -78,7 +78,8 @@ def extract(work: NodeWork, threads: int, videos: Sequence[Video]) -> list[Extra
     """The videos of a shard: what was extracted, or the reason why nothing was.
 
     Raises:
-        UserError: this node differs from the machine that drives the extraction in what changes numbers, or has no such folder.
+        UserError: this node differs from the machine that drives the extraction in what changes numbers, or
+            has no such folder.
     """
     _check_versions(work)
     place = place_of(work.videos)
@@ -117,7 +118,9 @@ def _load(choice: BackboneChoice, device: str, threads: int) -> Backbone:
 
 
 def _version(package: str) -> str:
-    """Of a package, without what tells builds apart: torch's for processors and for GPUs are of one version."""
+    """Of a package, without what tells builds apart: torch's for processors and for GPUs are of one
+    version.
+    """
     try:
         return metadata.version(package).partition("+")[0]
     except metadata.PackageNotFoundError:

@@ -47,7 +47,9 @@ deployments:
 def deployed(
     tmp_path: Path, prefect_api: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[[str], str]]:
-    """A function that writes prefect.yaml, deploys it and returns what that said. `{tag}` is a name of its own."""
+    """A function that writes prefect.yaml, deploys it and returns what that said. `{tag}` is a name of its
+    own.
+    """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(os.environ, "PREFECT_API_URL", prefect_api)
     (tmp_path / "dvc.yaml").write_text("stages: {}\n")

@@ -1,4 +1,6 @@
-"""The profile of docs/outgrown.env, as it stands there but for the addresses: PostgreSQL and an S3 server, both real programs."""
+"""The profile of docs/outgrown.env, as it stands there but for the addresses: PostgreSQL and an S3 server,
+both real programs.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ def service(stub_project: Project, prefect_api: str, tmp_path: Path) -> Project:
 
 @contextlib.contextmanager
 def workers(project: Project, *options: str) -> Iterator[subprocess.Popen[str]]:
-    """`ssvh worker`, ended for good at the end; what it has started is ended by itself, which tests look at."""
+    """`ssvh worker`, ended for good at the end; what it has started is ended by itself, which tests look
+    at.
+    """
     with open(project.folder / "worker.log", "a") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "flows.cli", "worker", *options],

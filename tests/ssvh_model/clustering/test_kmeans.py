@@ -10,7 +10,9 @@ SETTINGS = {"iterations": 20, "points_per_centroid": 200, "seed": 4}
 
 
 def drifting(videos: int = 1200, kinds: int = 30, bits: int = 32, *, drift: float) -> tuple[Tensor, Tensor]:
-    """Points of unit length around prototypes, and where they are later: all moved, each kind in its own direction and each point a little."""
+    """Points of unit length around prototypes, and where they are later: all moved, each kind in its own
+    direction and each point a little.
+    """
     generator = torch.Generator().manual_seed(0)
     kind = torch.randint(kinds, (videos,), generator=generator)
 

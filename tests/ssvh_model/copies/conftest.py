@@ -19,7 +19,9 @@ Recorder = Callable[..., np.ndarray]
 
 @pytest.fixture(scope="session")
 def record() -> Recorder:
-    """Frames [n, 96, 128, 3] uint8, ten a second: what moves is drawn from one seed, the background from another."""
+    """Frames [n, 96, 128, 3] uint8, ten a second: what moves is drawn from one seed, the background from
+    another.
+    """
 
     def make(seed: int, *, scene: int = 0, frames: int = 60, speed: float = 1.0) -> np.ndarray:
         rng = np.random.default_rng([7, scene])

@@ -10,7 +10,9 @@ NONE = np.empty((0, 2), dtype=np.int64)
 
 
 def slowly(scores: np.ndarray, least: float) -> list[list[int]]:
-    """Average linkage by its definition: the two groups that are most alike on average become one, as long as that is enough."""
+    """Average linkage by its definition: the two groups that are most alike on average become one, as long as
+    that is enough.
+    """
     groups = [[row] for row in range(len(scores))]
     while len(groups) > 1:
         pairs = list(itertools.combinations(range(len(groups)), 2))

@@ -1,4 +1,6 @@
-"""The demo corpus: a plan from the seed alone, real play, and files that do not depend on how they came about."""
+"""The demo corpus: a plan from the seed alone, real play, and files that do not depend on how they came
+about.
+"""
 
 from __future__ import annotations
 

@@ -22,7 +22,9 @@ SPLIT = SplitSpec(validation=0.25, database=0.0, query=0.0, validation_groups=()
 
 
 def linked(folder: Path, dataset: str, *, place: str = "data/features") -> FeatureFile:
-    """What the stages corpus and features make of the files in `folder`, read from `place` in the present folder."""
+    """What the stages corpus and features make of the files in `folder`, read from `place` in the present
+    folder.
+    """
     videos, sources = read_published(folder, dataset, check_counts=False, split=SPLIT, seed=1)
     check_features(sources)
     # As the stage does it: written elsewhere, then put in place.

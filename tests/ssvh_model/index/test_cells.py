@@ -42,7 +42,9 @@ def all_threads() -> Iterator[None]:
 def naive(
     query: np.ndarray, left: np.ndarray, cell_of: np.ndarray, cells: Cells, count: int
 ) -> list[tuple[list[int], list[int]]]:
-    """Rows and distances for each query: all rows of the nearest cells, the first of equally near ones, and of none (-1), sorted."""
+    """Rows and distances for each query: all rows of the nearest cells, the first of equally near ones, and
+    of none (-1), sorted.
+    """
     found = []
     to_centres = hamming_distances(as_words(query), cells.centres)
     for distances, to_centre in zip(hamming_distances(query, left), to_centres, strict=True):

@@ -1,5 +1,5 @@
-"""What must not change an answer, for every kind of search: which value of a bit is 1, the order of the bits, and a video that was there
-for a while.
+"""What must not change an answer, for every kind of search: which value of a bit is 1, the order of the bits,
+and a video that was there for a while.
 """
 
 from __future__ import annotations
@@ -230,7 +230,8 @@ def test_a_changed_index_sees_no_difference(
     gone = [f"video-{row}" for row in rng.permutation(start)[:4].tolist()]
     change, how = transform(rng, bits), KINDS[kind]
     if transform is permuted and how.exact_up_to < start:
-        # Which cells k-means finds hangs on the order of the bits, by the rounding of its sums. Every cell is looked into, then.
+        # Which cells k-means finds hangs on the order of the bits, by the rounding of its sums. Every cell is
+        # looked into, then.
         how = replace(how, probes=how.cells)
     seen = []
     for used in (change, lambda same: same):
@@ -250,7 +251,9 @@ def test_a_changed_index_sees_no_difference(
 
 
 def by_distance(hits: list[tuple[str, int]]) -> object:
-    """What does not hang on the order of rows: all distances, and which videos are nearer than the last one."""
+    """What does not hang on the order of rows: all distances, and which videos are nearer than the last
+    one.
+    """
     last = hits[-1][1] if hits else 0
     return [distance for _, distance in hits], sorted(hit for hit in hits if hit[1] < last)
 

@@ -75,7 +75,8 @@ def test_hidden_frames_do_not_reach_the_codes() -> None:
 
 
 def test_codes_stand_at_their_true_frame_positions() -> None:
-    # The released sampler path puts visible tokens first whatever their positions; then these two would be equal.
+    # The released sampler path puts visible tokens first whatever their positions; then these two would be
+    # equal.
     model = build().eval()
     codes = torch.ones(1, model.visible, BITS)
     reconstructions = []

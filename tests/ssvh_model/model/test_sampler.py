@@ -84,7 +84,8 @@ def test_random_selection_is_uniform_and_differs_between_draws() -> None:
 
 @pytest.mark.parametrize(("kind", "direction"), [("adversarial", -2.0), ("cooperative", 1.0)])
 def test_gradient_is_the_softmax_one_and_the_adversary_reverses_it(kind: str, direction: float) -> None:
-    # A loss that is linear in the weights has a softmax-relaxed form whose gradient finite differences can find.
+    # A loss that is linear in the weights has a softmax-relaxed form whose gradient finite differences can
+    # find.
     scores = torch.tensor([[0.3, 0.6, 0.1, 0.8]], dtype=torch.float64, requires_grad=True)
     cost = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.float64)
     setting = config(kind=kind, gumbel=0.0, temperature=0.7)

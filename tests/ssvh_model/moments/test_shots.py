@@ -35,7 +35,8 @@ def test_cuts_of_a_film_are_found_to_the_frame_and_movement_is_none(tmp_path: Pa
     frames = film_of(LENGTHS, tmp_path / "film.mp4")
     grid = GridFrames(tmp_path / "film.mp4", 0.2, (None, None), cuts_from=Shots().threshold)
     pictures = [picture.shown for picture in grid]
-    # The frame after a cut may look like a weaker one: the score says how much more it moves than the frame before.
+    # The frame after a cut may look like a weaker one: the score says how much more it moves than the frame
+    # before.
     strong = grid.cuts[grid.cuts[:, 1] >= 15]
     assert strong[:, 0].tolist() == pytest.approx([frame / RATE for frame in frames], abs=1e-6)
     assert {round(second * RATE) for second in grid.cuts[:, 0].tolist()} <= {

@@ -1,4 +1,6 @@
-"""The straightforward way to what `DistanceCounts` counts: from tables of all distances and of what is relevant."""
+"""The straightforward way to what `DistanceCounts` counts: from tables of all distances and of what is
+relevant.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""AP@K by scenario, against brute force over every order of the ties, and against the released code's values."""
+"""AP@K by scenario, against brute force over every order of the ties, and against the released code's
+values.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise, permutations

@@ -36,7 +36,9 @@ def test_the_error_never_rises() -> None:
 
 
 def test_quantises_no_worse_than_faiss() -> None:
-    """Faiss 1.15.1 does not lower the error of its random rotation; should that be mended, this still holds."""
+    """Faiss 1.15.1 does not lower the error of its random rotation; should that be mended, this still
+    holds.
+    """
     features = clusters(300, 16, 3)
     features -= features.mean(axis=0)
     faiss = load_faiss()

@@ -90,7 +90,9 @@ def test_features_that_are_no_numbers_are_refused_by_name() -> None:
 
 @pytest.mark.parametrize(("bits", "itq"), [(16, 0.0587), (32, 0.0776), (64, 0.0799)])
 def test_yardsticks_on_webcam_clips(shared: Path, bits: int, itq: float) -> None:
-    """GMAP on features of real clips, 464 of them training set and database, 232 queries; ITQ depends on its first rotation."""
+    """GMAP on features of real clips, 464 of them training set and database, 232 queries; ITQ depends on its
+    first rotation.
+    """
     with h5py.File(shared / "data" / "asl_efficientnet_lite0.h5") as file:
         features = file["features"][:].astype(np.float32).mean(axis=1)
         is_query, labels, clips = file["is_query"][:], file["labels"][:], file["clip"][:].astype(str)

@@ -60,7 +60,9 @@ def test_codes_of_kinds_agree_more_than_codes_by_chance() -> None:
 
 
 def test_the_start_that_tells_kinds_apart_is_chosen() -> None:
-    """Where what moves within videos is strong and of no kind, it must be evened out; `choose_start` sees so without labels."""
+    """Where what moves within videos is strong and of no kind, it must be evened out; `choose_start` sees so
+    without labels.
+    """
     source, _ = kinds(240, moving=3.0)
     hasher = values_hasher(feature_size=SIZE, frames=FRAMES, bits=16, width=48, layers=1)
     learn_center(hasher, source, batch_size=64)

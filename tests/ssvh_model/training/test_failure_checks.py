@@ -203,7 +203,8 @@ def trained(make_trainer: Callable[..., Trainer]) -> Trainer:
 
 
 def test_a_healthy_model_raises_nothing_of_which_a_broken_part_raises_its_check(trained: Trainer) -> None:
-    # Four kinds of videos make few different codes, and gumbel noise of scale 1 leaves the choice among 8 frames nearly free.
+    # Four kinds of videos make few different codes, and gumbel noise of scale 1 leaves the choice among 8
+    # frames nearly free.
     limits = {"code_diversity": 0.02, "bit_correlation": 1.0, "selection_entropy": 1.0}
     rows = [measured(trained)] * 2
     healthy = set(raised(rows, **limits))

@@ -14,7 +14,9 @@ FRAMES, SIZE, KINDS, NOISY = 8, 32, 6, 4
 
 
 def videos(count: int = 180, noise: float = 5.0) -> tuple[FrameSource, np.ndarray]:
-    """Videos of six kinds, and the kinds; along four of the directions the frames of every video scatter far more than kinds differ."""
+    """Videos of six kinds, and the kinds; along four of the directions the frames of every video scatter far
+    more than kinds differ.
+    """
     rng = np.random.default_rng(0)
     kinds = np.arange(count) % KINDS
     scatter = np.where(np.arange(SIZE) < NOISY, noise, 0.1)

@@ -27,7 +27,8 @@ OBJECTIVE = Objective(
 def train(
     ranks: Ranks, preset: str = "paper", *, epochs: int = 3, videos: int = 37
 ) -> tuple[Trainer, list[dict[str, float]]]:
-    """Train with clusters from the second epoch on; the number of videos makes batches of odd and unequal sizes.
+    """Train with clusters from the second epoch on; the number of videos makes batches of odd and unequal
+    sizes.
 
     What it is made of is about what the preset has, "paper" or "wsch".
     """

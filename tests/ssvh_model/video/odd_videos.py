@@ -18,7 +18,9 @@ MakeVideo = Callable[..., Path]
 
 
 def level(index: int) -> int:
-    """Brightness of frame `index`: steps of 12, far above what compression changes; repeats after 20 frames."""
+    """Brightness of frame `index`: steps of 12, far above what compression changes; repeats after 20
+    frames.
+    """
     return 8 + 12 * (index % 20)
 
 
@@ -83,7 +85,9 @@ def turn(path: Path, quarter_turns_clockwise: int) -> None:
 
 
 class MeanColours:
-    """A backbone whose feature is the mean colour: what extraction does with it shows in the values. D = 3."""
+    """A backbone whose feature is the mean colour: what extraction does with it shows in the values. D =
+    3.
+    """
 
     name, size, feature_size, weights_sha256 = "mean colours", 32, 3, "0" * 64
     engine, precision, takes_squares = "torch", "float32", False

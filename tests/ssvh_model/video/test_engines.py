@@ -185,14 +185,18 @@ assert told == [signal.SIGUSR1]
 
 
 def test_a_signal_finds_a_stack_after_two_openvino_engines_have_ended(tmp_path: Path) -> None:
-    """OpenVINO's plugin for processors gives the thread a stack for signals, which it frees: the next ctrl-C was a crash."""
+    """OpenVINO's plugin for processors gives the thread a stack for signals, which it frees: the next ctrl-C
+    was a crash.
+    """
     need("openvino")
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     subprocess.run([sys.executable, "-c", SIGNALLED], env=environment, cwd=tmp_path, check=True)
 
 
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
-    """Left alone, it notes in the home folder who the user is, and tells of every network that it converts."""
+    """Left alone, it notes in the home folder who the user is, and tells of every network that it
+    converts.
+    """
     need("openvino")
     (tmp_path / "home").mkdir()
     environment = {**os.environ, "HOME": str(tmp_path / "home"), "PYTHONPATH": str(REPOSITORY)}

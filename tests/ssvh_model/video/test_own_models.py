@@ -1,4 +1,6 @@
-"""Image models of the user's own, in every format and by every engine that runs it; and files that are no such model."""
+"""Image models of the user's own, in every format and by every engine that runs it; and files that are no
+such model.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Several processes at one extraction: every shard is made once, and one that a killed process was making is made by another."""
+"""Several processes at one extraction: every shard is made once, and one that a killed process was making is
+made by another.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +146,9 @@ def test_the_shard_of_a_killed_process_is_made_by_who_waits_for_it(
 
 
 class Backwards:
-    """Takes three shards at a time and gives them back in the opposite order. `meanwhile` is called when it has them."""
+    """Takes three shards at a time and gives them back in the opposite order. `meanwhile` is called when it
+    has them.
+    """
 
     def __init__(self, threads: ThreadExtractor, meanwhile: Callable[[], object]) -> None:
         self._threads, self._meanwhile = threads, meanwhile

@@ -36,7 +36,9 @@ TINY: dict[str, Any] = {
 
 
 def write_tiny_params(path: Path, **changes: Any) -> None:
-    """The shipped params.yaml with `TINY` and other changes; dots in the keys are written as two underscores."""
+    """The shipped params.yaml with `TINY` and other changes; dots in the keys are written as two
+    underscores.
+    """
     yaml = YAML()
     content = yaml.load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     for key, value in {**TINY, **{key.replace("__", "."): value for key, value in changes.items()}}.items():

@@ -1,4 +1,6 @@
-"""The index of a project: made from stored features, changed by single videos, and taken over by the next champion."""
+"""The index of a project: made from stored features, changed by single videos, and taken over by the next
+champion.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Films in an index: real files are added in segments, found by what was cut out of them, refreshed and taken out."""
+"""Films in an index: real files are added in segments, found by what was cut out of them, refreshed and taken
+out.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,9 @@ def codes(place: str) -> dict[tuple[str, float], bytes]:
 
 
 def by_each_segment(hasher: Path, film: int) -> dict[tuple[str, float], bytes]:
-    """Naively: every segment's frames are picked out of all frames of the film, and go through the backbone by themselves."""
+    """Naively: every segment's frames are picked out of all frames of the film, and go through the backbone
+    by themselves.
+    """
     encoder = VideoEncoder(*load_saved_hasher(hasher))
     frames = sample_frames(Path(f"films/film-{film}.mp4"), int(SCENES * SCENE * RATE), longer_side=512).frames
     found = {}

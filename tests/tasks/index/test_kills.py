@@ -1,4 +1,6 @@
-"""Commands on an index that are killed: the same command, typed again, ends well and leaves what an undisturbed one leaves."""
+"""Commands on an index that are killed: the same command, typed again, ends well and leaves what an
+undisturbed one leaves.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,9 @@ from tests.hashers import write_hasher
 
 MOMENTS = 5  # of each command, drawn anew; all of them, some 180, take ten minutes
 
-# Runs a command in forked processes, so that imports cost their time once. A process kills itself before its n-th change to a file of the
-# index or of the work folder; what it has opened by HDF5 shows when it is renamed.
+# Runs a command in forked processes, so that imports cost their time once. A process kills itself before its
+# n-th change to a file of the index or of the work folder; what it has opened by HDF5 shows when it is
+# renamed.
 PROGRAM = """
 import hashlib, json, os, random, shutil, signal, sys
 from pathlib import Path
@@ -133,7 +136,9 @@ def ssvh(*command: str) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stored features, a hasher in a folder, and two clips, one of them longer than a segment, and a file that is none to add."""
+    """Stored features, a hasher in a folder, and two clips, one of them longer than a segment, and a file
+    that is none to add.
+    """
     folder = tmp_path / "before"
     folder.mkdir()
     monkeypatch.chdir(folder)

@@ -1,4 +1,6 @@
-"""Films that are cut into shots, in an index: by the commands, beside films that are cut evenly and whole clips."""
+"""Films that are cut into shots, in an index: by the commands, beside films that are cut evenly and whole
+clips.
+"""
 
 from __future__ import annotations
 

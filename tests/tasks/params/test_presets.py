@@ -49,7 +49,8 @@ def test_every_data_set_has_a_preset_with_its_protocol(name: str, bits: int) -> 
     assert [count for round_ in params.rounds.values() for count in round_.clusters] == [250, 400, 600]
 
 
-# method, section 7: mask ratio, batch, epochs, warm-up epochs, alpha, beta, tau_plus, dropout, floor of the rate
+# method, section 7: mask ratio, batch, epochs, warm-up epochs, alpha, beta, tau_plus, dropout, floor of the
+# rate
 TABLE = {
     "activitynet": (0.5, 128, 800, 100, 0.2, 0.01, 0.05, 0.2, 1e-6),
     "fcvid": (0.75, 512, 805, 100, 0.2, 0.01, 0.1, 0.0, 1e-5),

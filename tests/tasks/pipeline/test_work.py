@@ -85,7 +85,9 @@ def test_publishing_replaces_what_is_there(project: Path) -> None:
 
 
 def test_what_was_published_outlives_the_removal_of_the_output(project: Path) -> None:
-    """DVC removes outputs before it runs a stage again, which it does if it was killed before its lock file was written."""
+    """DVC removes outputs before it runs a stage again, which it does if it was killed before its lock file
+    was written.
+    """
     work = open_work(*stage())
     (work.folder / "model").write_text("trained")
     for _ in range(2):
@@ -193,7 +195,8 @@ def test_what_a_killed_stage_left_half_written_is_not_published(project: Path) -
     ]
     assert not list(Path("pictures").rglob(".*"))
 
-    # Elsewhere, as in MLflow, whole folders go, too; where processes share work, each removes what is its own.
+    # Elsewhere, as in MLflow, whole folders go, too; where processes share work, each removes what is its
+    # own.
     shared = work.folder / "features/shards"
     shared.mkdir(parents=True)
     (shared.parent / "locks").mkdir()

@@ -1,4 +1,6 @@
-"""What `ssvh new` lays out: the repository's pipeline, parameters and settings, for a project without its code."""
+"""What `ssvh new` lays out: the repository's pipeline, parameters and settings, for a project without its
+code.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,9 @@ LOG = f"{MODEL}-promotions"
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with hashers of three qualities, the last one much the best, and one that is worse than ITQ."""
+    """A project with hashers of three qualities, the last one much the best, and one that is worse than
+    ITQ.
+    """
     folder = tmp_path_factory.mktemp("promotion")
     write_project(folder)
     for name, blind, seed in (("fair", 4, 1), ("good", 6, 1), ("best", 8, 1), ("poor", 0, 2)):

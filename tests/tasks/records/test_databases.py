@@ -88,7 +88,9 @@ def test_an_empty_file_is_no_database_yet(project: Path) -> None:
 
 
 def test_a_database_with_records_is_never_moved(project: Path) -> None:
-    """Tables are missing, as after an upgrade that was killed: nobody knows how to go on, so it says what is wrong and stays."""
+    """Tables are missing, as after an upgrade that was killed: nobody knows how to go on, so it says what is
+    wrong and stays.
+    """
     Store()
     with closing(sqlite3.connect(project / "mlflow.db")) as database:
         database.execute("UPDATE alembic_version SET version_num = 'of a later version'")

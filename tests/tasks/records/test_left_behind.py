@@ -1,4 +1,6 @@
-"""Journals that earlier processes left behind: for which store, damaged, or taken by two processes at once. Real SQLite stores."""
+"""Journals that earlier processes left behind: for which store, damaged, or taken by two processes at once.
+Real SQLite stores.
+"""
 
 from __future__ import annotations
 

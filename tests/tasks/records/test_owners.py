@@ -1,4 +1,6 @@
-"""Runs that killed processes leave open: told by their tags, closed by the next process. Real processes, MLflow's own SQLite store."""
+"""Runs that killed processes leave open: told by their tags, closed by the next process. Real processes,
+MLflow's own SQLite store.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,8 @@ from tasks.records.parents import close_abandoned, create_parent, put_right
 from tasks.records.store import StageRun, Store
 from tests.conftest import REPOSITORY
 
-# A process that has a parent and a child open, and is killed just before or after a request, or stays until it is killed from outside.
+# A process that has a parent and a child open, and is killed just before or after a request, or stays until
+# it is killed from outside.
 PROCESS = """
 import os, signal, sys
 from mlflow import MlflowClient
@@ -271,7 +274,9 @@ def test_processes_that_close_at_once_do_not_disturb_each_other(
 
 
 def test_the_end_that_a_flow_tells_late_is_the_one_that_counts(store: Store) -> None:
-    """Where MLflow was away at the end of a run, another process may have taken the run for killed before it hears of that end."""
+    """Where MLflow was away at the end of a run, another process may have taken the run for killed before it
+    hears of that end.
+    """
     parent = create_parent(store, "test")
     store.set_status(parent, "KILLED")
     StageRun(store, parent, parent).close("FINISHED", final=True)

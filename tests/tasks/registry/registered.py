@@ -32,7 +32,9 @@ def write_project(folder: Path, **changes: Any) -> None:
 
 
 def corpus_features(blind: int = 0) -> np.ndarray:
-    """Videos of five kinds. The first `NUISANCE` numbers are strong and tell nothing; `blind` of them are 0."""
+    """Videos of five kinds. The first `NUISANCE` numbers are strong and tell nothing; `blind` of them are
+    0.
+    """
     rng = np.random.default_rng(0)
     values = rng.normal(size=(KINDS, 1, SIZE))[np.arange(VIDEOS) % KINDS]
     values = values + 1.5 * rng.normal(size=(VIDEOS, FRAMES, SIZE))
@@ -54,7 +56,9 @@ def write_features(path: Path, values: np.ndarray, *, labelled: bool = True) -> 
 
 
 def save_hasher_that_is_blind(folder: Path, blind: int, *, bits: int = 16, seed: int = 1) -> None:
-    """A hasher that has learnt to leave out `blind` of the 8 nuisances. GMAP: 0 -> 0.08, 4 -> 0.11, 6 -> 0.17, 8 -> 0.39; ITQ has 0.08."""
+    """A hasher that has learnt to leave out `blind` of the 8 nuisances. GMAP: 0 -> 0.08, 4 -> 0.11, 6 ->
+    0.17, 8 -> 0.39; ITQ has 0.08.
+    """
     folder.mkdir(parents=True)
     write_features(folder / "blind.h5", corpus_features(blind))
     file = FeatureFile(folder / "blind.h5")

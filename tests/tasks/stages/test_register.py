@@ -1,4 +1,6 @@
-"""Stage register killed, or failing, between any two of its steps: real processes, and MLflow's own SQLite store."""
+"""Stage register killed, or failing, between any two of its steps: real processes, and MLflow's own SQLite
+store.
+"""
 
 from __future__ import annotations
 

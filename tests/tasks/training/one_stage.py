@@ -1,4 +1,6 @@
-"""The work of one stage on made-up videos or features, in a process of its own that is refused memory above a limit."""
+"""The work of one stage on made-up videos or features, in a process of its own that is refused memory above a
+limit.
+"""
 
 from __future__ import annotations
 

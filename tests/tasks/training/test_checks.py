@@ -1,4 +1,6 @@
-"""The failure checks of a short, real training: stages, MLflow, Prefect, the evaluation's file and the report."""
+"""The failure checks of a short, real training: stages, MLflow, Prefect, the evaluation's file and the
+report.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, prefect_api: str) -> tuple
             "PREFECT_HOME": str(folder / ".prefect"),
         },
     )
-    # A spread of 0.5 is the most that scores between 0 and 1 can have; one code a video is the most that codes can have.
+    # A spread of 0.5 is the most that scores between 0 and 1 can have; one code a video is the most that
+    # codes can have.
     project.set(score_spread=0.5, giant_cluster=0.0, gap_growth=100, patience=2)
     return project, project.run("-c", PROGRAM, *STAGES)
 

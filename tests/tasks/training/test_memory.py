@@ -27,7 +27,9 @@ FRAMES = 25
 
 
 def write_features(path: Path, videos: int, size: int) -> None:
-    """Made-up features of ten kinds: a tenth of the videos queries, a tenth for validation, the rest to train."""
+    """Made-up features of ten kinds: a tenth of the videos queries, a tenth for validation, the rest to
+    train.
+    """
     rng = np.random.default_rng(0)
     kinds = rng.normal(size=(10, 1, size)).astype(np.float32)
     with h5py.File(path, "w") as file:
@@ -68,7 +70,9 @@ def peak(stage: str, folder: Path, limit: int) -> int:
 
 
 def assert_bounded(tmp_path: Path, stages: list[str], bytes_of: dict[int, int]) -> None:
-    """Run stages with few and with many videos, in folders of their number; `bytes_of` are those of their features."""
+    """Run stages with few and with many videos, in folders of their number; `bytes_of` are those of their
+    features.
+    """
     few, many = sorted(bytes_of)
     for stage in stages:
         peaks = {

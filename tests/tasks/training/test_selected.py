@@ -1,4 +1,6 @@
-"""The state that a pipeline evaluates and registers, after trainings that gain and one that does harm: stages, MLflow, report and card."""
+"""The state that a pipeline evaluates and registers, after trainings that gain and one that does harm:
+stages, MLflow, report and card.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ NETWORK: dict[str, Any] = {
     "model__heads": 4,
     "rounds": {"1": {"after": "warmup", "clusters": [8], "epochs": 2, "refresh_every": 2}},
 }
-# Training begins with what moves within videos; that is the better start, and these steps leave nothing of it.
+# Training begins with what moves within videos; that is the better start, and these steps leave nothing of
+# it.
 HARM = {"training__learning_rate": 0.5}
 # Here it begins with the worse one of two starts, from which there is much to gain.
 GAIN = {
@@ -153,7 +156,8 @@ def test_a_training_that_does_harm_ends_with_the_weights_of_its_start(
     assert torch.equal(codes, project.query_codes(begun.model.hasher.eval()))
     assert not torch.equal(codes, project.query_codes(load_hasher(project.state())))
 
-    # It is said once while the pipeline runs, and with what to try; then in the report, in MLflow and on the card.
+    # It is said once while the pipeline runs, and with what to try; then in the report, in MLflow and on the
+    # card.
     assert project.said.count("selected is the start of the training") == 1
     from flows.commands.report import short_report
 

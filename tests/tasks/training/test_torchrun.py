@@ -1,4 +1,6 @@
-"""A phase trained by two processes that torchrun starts, beside one that trains alone; torch's CPU collectives."""
+"""A phase trained by two processes that torchrun starts, beside one that trains alone; torch's CPU
+collectives.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,8 @@ def test_a_round_by_two_processes_ends_where_one_ends(file: FeatureFile) -> None
     expected, found = load_weights(states[1]), load_weights(states[2])
     change = {name: (expected[name] - weight).norm() for name, weight in load_weights(warm).items()}
     for name, weight in found.items():
-        # Sums in another order may turn a bit over, and the weights part from there; by little beside what they have learnt.
+        # Sums in another order may turn a bit over, and the weights part from there; by little beside what
+        # they have learnt.
         assert (weight - expected[name]).norm() <= 0.2 * change[name] + 1e-4, name
 
     # The same folder by one process: all is done already.

@@ -1,4 +1,6 @@
-"""The preset `wsch`, from the parameters to states and their codes: the same seed, a stop in the middle, bfloat16."""
+"""The preset `wsch`, from the parameters to states and their codes: the same seed, a stop in the middle,
+bfloat16.
+"""
 
 from __future__ import annotations
 

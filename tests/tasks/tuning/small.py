@@ -22,8 +22,8 @@ SPACE: dict[str, Any] = {
     "clustering.centres": ["voting", "kmeans"],
 }
 
-# A study whose best trial is another than the first, the parameters as they are, whatever is drawn: training pays, and they
-# train for an eighth as long as every other trial, of which none is stopped.
+# A study whose best trial is another than the first, the parameters as they are, whatever is drawn: training
+# pays, and they train for an eighth as long as every other trial, of which none is stopped.
 DEFAULT_IS_TOO_SHORT: dict[str, Any] = {
     "model__start": "random",
     "training__learning_rate": 1e-3,
@@ -38,7 +38,9 @@ DEFAULT_IS_TOO_SHORT: dict[str, Any] = {
 
 
 def write_tiny_tuning(folder: Path, **changes: Any) -> None:
-    """`params.yaml` and `features.h5` of a study of four trials; dots in the keys of changes are written as two underscores."""
+    """`params.yaml` and `features.h5` of a study of four trials; dots in the keys of changes are written as
+    two underscores.
+    """
     write_tiny_features(folder / "features.h5")
     write_tiny_params(
         folder / "params.yaml",

@@ -1,4 +1,6 @@
-"""A study in its storage: the first trial, the number of trials, who takes what up, and a database that is away."""
+"""A study in its storage: the first trial, the number of trials, who takes what up, and a database that is
+away.
+"""
 
 from __future__ import annotations
 
@@ -141,7 +143,8 @@ def _stopping_at(plan: TuningPlan, number: int, how: BaseException) -> Callable[
 
 def test_a_trial_that_is_not_heard_of_is_taken_up_again(plan: TuningPlan) -> None:
     study = opened(plan, trials=2)
-    # Two that are begun by workers that are killed at once: one had told who it is and sent a sign of life, one had not.
+    # Two that are begun by workers that are killed at once: one had told who it is and sent a sign of life,
+    # one had not.
     with pytest.warns(UserWarning, match="supposed to be used with Study.optimize"):
         heard, _ = study.study.ask(), study.study.ask()
     heard.set_user_attr(WORKER, "another machine")
@@ -160,8 +163,8 @@ def test_a_trial_is_not_lost_where_whoever_gave_it_up_is_killed_in_the_middle(
 ) -> None:
     study = opened(plan, trials=2)
     for _ in range(1 + twice):
-        # Whether it was told as failed, but not taken up, by a process that is killed, or by a database that restarts between
-        # having written that and saying so, is all the same to the next.
+        # Whether it was told as failed, but not taken up, by a process that is killed, or by a database that
+        # restarts between having written that and saying so, is all the same to the next.
         with pytest.warns(UserWarning, match="supposed to be used with Study.optimize"):
             left = study.study.ask()
         left.set_user_attr(WORKER, "another machine")

@@ -129,7 +129,9 @@ def about_routes(parts: Parts, measures: Measures) -> APIRouter:
 
     @router.get("/map")
     async def map() -> Map:
-        """Where the videos are in the plane (principal components of their codes); of many, thousands evenly chosen."""
+        """Where the videos are in the plane (principal components of their codes); of many, thousands evenly
+        chosen.
+        """
         view = service.view
 
         def made() -> Map:

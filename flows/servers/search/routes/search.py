@@ -27,9 +27,11 @@ class Question(BaseModel):
 
     Attributes:
         id: of a video of the index; it is not among what is found.
-        start: with an id: second at which the segment begins that is searched for, where the video has several; otherwise its first one.
+        start: with an id: second at which the segment begins that is searched for, where the video has
+            several; otherwise its first one.
         code: in hexadecimal digits.
-        hasher: digest of the one that made the code; if the index's is another by now, the question is refused.
+        hasher: digest of the one that made the code; if the index's is another by now, the question is
+            refused.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -111,7 +113,9 @@ def search_routes(parts: Parts) -> APIRouter:
             Rerank, Query(description="features: in the order of the stored frame features, aligned in time.")
         ] = "none",
     ) -> Answer:
-        """Find the videos nearest to a clip (the file is the body), to a video of the index, or to a code (JSON), and where in them."""
+        """Find the videos nearest to a clip (the file is the body), to a video of the index, or to a code
+        (JSON), and where in them.
+        """
         wanted = Wanted(count, group, rerank)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
             question = await _question(request)

@@ -192,13 +192,17 @@ def video_routes(parts: Parts) -> APIRouter:
 
     @router.get("/previews/{id:path}", response_class=Response, responses=_pictures("image/webp"))
     async def preview(id: str) -> Response:
-        """Twelve frames of a video, evenly in time, as a moving picture, WebP; for videos that a browser can't play."""
+        """Twelve frames of a video, evenly in time, as a moving picture, WebP; for videos that a browser
+        can't play.
+        """
         return Response((await look(id)).preview, media_type="image/webp", headers=IMMUTABLE)
 
     @router.head("/files/{id:path}", include_in_schema=False)
     @router.get("/files/{id:path}", response_class=VideoFile)
     async def file(id: str) -> VideoFile:
-        """The video's file, also parts of it (Range). What is no video is not given out, whatever the index says."""
+        """The video's file, also parts of it (Range). What is no video is not given out, whatever the index
+        says.
+        """
         view = service.view
         row = view.row(id)
         seen = await in_thread(service.look, view, row, limiter=parts.decoding)

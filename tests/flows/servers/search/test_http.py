@@ -446,7 +446,9 @@ class TestStart:
             assert f"port {port}" in run("--port", str(port))
 
     def test_small_answers_are_sent_at_once(self) -> None:
-        """asyncio does that on sockets that say what their protocol is; others wait 40 ms for more to send."""
+        """asyncio does that on sockets that say what their protocol is; others wait 40 ms for more to
+        send.
+        """
         from flows.commands.serve import listening
 
         with listening("127.0.0.1", 0) as listener:

@@ -1,4 +1,6 @@
-"""`ssvh serve` in front of films: a clip finds the moment that it shows, by HTTP and on the page, which plays from there."""
+"""`ssvh serve` in front of films: a clip finds the moment that it shows, by HTTP and on the page, which plays
+from there.
+"""
 
 from __future__ import annotations
 

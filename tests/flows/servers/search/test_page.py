@@ -1,4 +1,6 @@
-"""The page of `ssvh serve` in a real Chromium, as a person uses it: by mouse, by keyboard, on a phone and on a desk."""
+"""The page of `ssvh serve` in a real Chromium, as a person uses it: by mouse, by keyboard, on a phone and on
+a desk.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ from tests.serving import Server, serving
 
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with an index of a whole clip, films in shots, and films in segments of 2 and of 8 seconds."""
+    """A project with an index of a whole clip, films in shots, and films in segments of 2 and of 8
+    seconds.
+    """
     folder = tmp_path_factory.mktemp("shots")
     make_films(folder)
     write_shots(folder)

@@ -1,4 +1,6 @@
-"""An index in PostgreSQL, on a real server: the same answers as the folder's, whole changes, and many who make them."""
+"""An index in PostgreSQL, on a real server: the same answers as the folder's, whole changes, and many who
+make them.
+"""
 
 from __future__ import annotations
 

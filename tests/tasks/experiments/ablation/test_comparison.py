@@ -31,7 +31,9 @@ def params() -> Params:
 
 
 def result(seed: int, raised: float, curve: list[float]) -> TrainingResult:
-    """Average precision of 80 queries around 0.3, raised by so much; one epoch of two seconds for each point of the curve."""
+    """Average precision of 80 queries around 0.3, raised by so much; one epoch of two seconds for each point
+    of the curve.
+    """
     rng = np.random.default_rng(seed)
     precision = rng.uniform(0.1, 0.5, size=(80, 1)) + rng.normal(0, 0.01, size=(80, len(MAP_KS))) + raised
     history = [
@@ -47,7 +49,9 @@ QUICK, SLOW = [0.1, 0.4, 0.4, 0.4], [0.1, 0.2, 0.3, 0.39]
 
 
 def ablation(params: Params, raised: dict[str, float], slow: list[float] = SLOW) -> AblationResult:
-    """The full method and variants whose average precision is higher by so much; without clusters it converges as `slow`."""
+    """The full method and variants whose average precision is higher by so much; without clusters it
+    converges as `slow`.
+    """
     listed = {one.name: one for one in variants(params)}
     found = []
     for name in (FULL, *raised):
