@@ -62,6 +62,14 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
+def no_store_of_an_earlier_test() -> Iterator[None]:
+    """fsspec keeps a process's connections to S3, whatever the environment says of it by now."""
+    yield
+    if (s3fs := sys.modules.get("s3fs")) is not None:
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture(autouse=True)
 def environment_as_before() -> Iterator[None]:
     """What MLflow writes into the process ends with the test: its address, and the folders of the models it
     loads.
