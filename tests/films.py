@@ -58,27 +58,28 @@ def shots(film: int) -> np.ndarray:
 
 def cut_shots(folder: Path, film: int, start: float, seconds: float) -> Path:
     """A clip out of a film of `write_shots`, encoded again."""
-    first = round(start * RATE)
-    path = folder / f"cuts/shots-{film}-{start:g}-{seconds:g}.mp4"
-    path.parent.mkdir(exist_ok=True)
-    write_video(path, shots(film)[first : first + round(seconds * RATE)], rate=Fraction(RATE), quality=18)
-    return path
+    return _cut(folder / f"cuts/shots-{film}-{start:g}-{seconds:g}.mp4", shots(film), start, seconds)
 
 
 def write_shots(folder: Path) -> None:
     """Films of `shots` in `shots`, three."""
     for film in range(FILMS):
-        path = folder / "shots" / f"shots-{film}.mp4"
-        path.parent.mkdir(exist_ok=True)
-        write_video(path, shots(film), rate=Fraction(RATE), quality=18)
+        _write(folder / f"shots/shots-{film}.mp4", shots(film))
 
 
 def cut(folder: Path, film: int, start: float, seconds: float) -> Path:
     """A clip out of a film, encoded again."""
+    return _cut(folder / f"cuts/{film}-{start:g}-{seconds:g}.mp4", scenes(film), start, seconds)
+
+
+def _cut(path: Path, frames: np.ndarray, start: float, seconds: float) -> Path:
     first = round(start * RATE)
-    path = folder / f"cuts/{film}-{start:g}-{seconds:g}.mp4"
+    return _write(path, frames[first : first + round(seconds * RATE)])
+
+
+def _write(path: Path, frames: np.ndarray) -> Path:
     path.parent.mkdir(exist_ok=True)
-    write_video(path, scenes(film)[first : first + round(seconds * RATE)], rate=Fraction(RATE), quality=18)
+    write_video(path, frames, rate=Fraction(RATE), quality=18)
     return path
 
 
@@ -89,12 +90,10 @@ def make_films(folder: Path) -> None:
     backbone = load_backbone("efficientnet_lite0", size=SIZE, device=torch.device("cpu"))
     features = []
     for film in range(FILMS):
-        path = folder / "films" / f"film-{film}.mp4"
-        path.parent.mkdir(exist_ok=True)
-        write_video(path, scenes(film), rate=Fraction(RATE), quality=18)
+        path = _write(folder / f"films/film-{film}.mp4", scenes(film))
         frames = sample_frames(path, SCENES * FRAMES, longer_side=512).frames
         features += torch.as_tensor(backbone(frames)).split(FRAMES)
-    write_video(folder / "clip.mp4", moving_picture(999, frames=12), rate=Fraction(RATE), quality=18)
+    _write(folder / "clip.mp4", moving_picture(999, frames=12))
     meta = FeatureMeta(backbone.name, backbone.weights_sha256, SIZE)
     for seed in (1, 2):
         hashing = write_hasher(

@@ -13,7 +13,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from tasks.machine.errors import ServiceAway
 from tasks.machine.processes import Started
 from tasks.pipeline.flow_folder import FlowFolder
 from tasks.records.journal import Entry
-from tasks.records.owners import Owner, note_opened, note_opening
+from tasks.records.owners import open_owned
 from tasks.records.store import Store
 
 if TYPE_CHECKING:
@@ -57,19 +57,16 @@ def lend(store: Store, folder: FlowFolder) -> Iterator[None]:
     class Server(socketserver.ThreadingUnixStreamServer):
         daemon_threads = True  # one that MLflow keeps waiting must not hold up the end of the flow
 
-    try:
-        server = Server(str(path), Answer)
-    except OSError:  # the name of the folder is too long, or the file system has no sockets
+    with ExitStack() as stack:
+        # The name of the folder may be too long, or the file system may have no sockets.
+        with suppress(OSError):
+            server = stack.enter_context(Server(str(path), Answer))
+            stack.callback(path.unlink, missing_ok=True)
+            stack.callback(server.shutdown)
+            threading.Thread(
+                target=server.serve_forever, args=(0.05,), name="lent-store", daemon=True
+            ).start()
         yield
-        return
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="lent-store", daemon=True)
-    with server:
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            path.unlink(missing_ok=True)
 
 
 def _answer(store: Store, line: bytes) -> dict[str, Any]:
@@ -92,9 +89,9 @@ class LentStore:
         experiment: id of the project's.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, uri: str, experiment: str) -> None:
         self._path = path
-        self.uri, self.experiment = self._ask("store")
+        self.uri, self.experiment = uri, experiment
 
     @classmethod
     def given(cls) -> LentStore | None:
@@ -102,7 +99,8 @@ class LentStore:
         folder = FlowFolder.given()
         if folder is None or not (folder.path / SOCKET).exists():
             return None
-        return cls(folder.path / SOCKET)
+        path = folder.path / SOCKET
+        return cls(path, *_ask(path, "store"))
 
     @cached_property
     def client(self) -> MlflowClient:
@@ -111,11 +109,10 @@ class LentStore:
 
     def create_run(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
         """Start a run that lives with this process."""
-        note_opening()
-        owned = {**tags, **Owner.of(Started.this()).tag()}
-        run = str(self._ask("make_run", name=name, parent=parent, tags=owned))
-        note_opened(run)
-        return run
+        return open_owned(
+            Started.this(),
+            lambda owner: self._ask("make_run", name=name, parent=parent, tags={**tags, **owner}),
+        )
 
     def status_of(self, run: str) -> str | None:
         """As `Store.status_of`."""
@@ -158,13 +155,17 @@ class LentStore:
         return problem
 
     def _ask(self, what: str, /, **arguments: Any) -> Any:
-        try:
-            with socket.socket(socket.AF_UNIX) as asked:
-                asked.connect(str(self._path))
-                asked.sendall(json.dumps({"name": what, "arguments": arguments}).encode() + b"\n")
-                answer = json.loads(asked.makefile("rb").readline())
-        except (OSError, ValueError) as error:
-            raise ServiceAway("the flow that has started this stage takes no records any more") from error
-        if "error" in answer:
-            raise ERRORS.get(answer["error"], RuntimeError)(answer["text"])
-        return answer["result"]
+        return _ask(self._path, what, **arguments)
+
+
+def _ask(path: Path, what: str, /, **arguments: Any) -> Any:
+    try:
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.connect(str(path))
+            asked.sendall(json.dumps({"name": what, "arguments": arguments}).encode() + b"\n")
+            answer = json.loads(asked.makefile("rb").readline())
+    except (OSError, ValueError) as error:
+        raise ServiceAway("the flow that has started this stage takes no records any more") from error
+    if "error" in answer:
+        raise ERRORS.get(answer["error"], RuntimeError)(answer["text"])
+    return answer["result"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -87,6 +87,19 @@ def note_opening() -> None:
 def note_opened(run: str) -> None:
     """Note that this process has to close a run."""
     _open.add(run)
+
+
+def open_owned(process: Started, make: Callable[[dict[str, str]], str]) -> str:
+    """Start a run that lives with a process, and that this one has to close; its id.
+
+    Args:
+        process: that it lives with.
+        make: starts the run with the process's tag.
+    """
+    note_opening()
+    run = make(Owner.of(process).tag())
+    note_opened(run)
+    return run
 
 
 def note_closed(run: str) -> None:

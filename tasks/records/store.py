@@ -27,7 +27,7 @@ from tasks.machine.processes import Started
 from tasks.machine.services import without_passwords
 from tasks.records.databases import make_mlflow_database
 from tasks.records.journal import Entry, Journal, send, send_left_behind
-from tasks.records.owners import Owner, note_closed, note_opened, note_opening
+from tasks.records.owners import Owner, note_closed, note_opened, note_opening, open_owned
 from tasks.records.tags import GIT_COMMIT_TAG
 
 if TYPE_CHECKING:
@@ -123,10 +123,10 @@ class Store:
             tags: to begin with.
             process: that it lives with, so that it is closed should that be killed; None for this one.
         """
-        note_opening()
-        run = self.make_run(name, parent=parent, tags={**tags, **Owner.of(process or Started.this()).tag()})
-        note_opened(run)
-        return run
+        return open_owned(
+            process or Started.this(),
+            lambda owner: self.make_run(name, parent=parent, tags={**tags, **owner}),
+        )
 
     def make_run(self, name: str, *, parent: str | None, tags: Mapping[str, str]) -> str:
         """Start a run that lives with the process that its tags name, and return its id."""

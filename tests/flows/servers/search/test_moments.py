@@ -4,8 +4,8 @@ from there.
 
 from __future__ import annotations
 
+import contextlib
 import io
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,13 +28,9 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with an index of a whole clip and of films, in segments."""
     folder = tmp_path_factory.mktemp("films")
     make_films(folder)
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder):
         params, places = start_index(), [Path("films")]
         add_videos(paths.INDEX, places, params, hasher=None, label=None, say=print, progress=silent)
-    finally:
-        os.chdir(before)
     return folder
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,9 +25,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("shots")
     make_films(folder)
     write_shots(folder)
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
+    with contextlib.chdir(folder):
         params = start_index(segments="shots")
         for place, segments in (
             ("shots", "shots"),
@@ -38,8 +36,6 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
             add_videos(
                 paths.INDEX, [Path(place)], cutting, hasher=None, label=None, say=print, progress=silent
             )
-    finally:
-        os.chdir(before)
     return folder
 
 
