@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from ssvh_model.errors import UserError
 from tasks import paths
 from tasks.params.commented_yaml import commented_yaml
-from tasks.params.sections import Params
+from tasks.params.sections import Params, keys_of
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ def _load(lines: list[str]) -> Any:
 
 def _sections(model: type[BaseModel]) -> Iterator[tuple[str, type[BaseModel] | None]]:
     """The keys of a section, each with its model if it is a section of known keys itself."""
-    for name, field in model.model_fields.items():
+    for key, field in keys_of(model).items():
         inner: Any = field.annotation
         is_section = isinstance(inner, type) and issubclass(inner, BaseModel)
-        yield field.alias or name, inner if is_section else None
+        yield key, inner if is_section else None
 
 
 def _unknown(model: type[BaseModel], content: Any, prefix: str) -> Iterator[tuple[str, Any, str]]:

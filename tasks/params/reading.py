@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular
 from tasks import paths
-from tasks.params.sections import KINDS, Params
+from tasks.params.sections import KINDS, Params, keys_of
 from tasks.params.yaml_limits import has_huge_number, problem_with_size
 
 SomeModel = TypeVar("SomeModel", bound=BaseModel)
@@ -131,8 +131,7 @@ def _find(
     for position, part in enumerate(parts):
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             section = annotation
-            by_name = {(info.alias or name): info for name, info in annotation.model_fields.items()}
-            field = by_name.get(str(part))
+            field = keys_of(annotation).get(str(part))
             annotation = field.annotation if field else None
             if position < len(parts) - 1:
                 annotation = _section_in(annotation, kinds) or annotation
@@ -159,7 +158,7 @@ def _section_in(annotation: Any, kinds: Sequence[str] = ()) -> type[BaseModel] |
 
 
 def _keys(section: type[BaseModel] | None) -> list[str]:
-    return [] if section is None else [info.alias or name for name, info in section.model_fields.items()]
+    return [] if section is None else list(keys_of(section))
 
 
 def _allowed(field: FieldInfo) -> str:

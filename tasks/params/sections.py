@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.fields import FieldInfo
 
 # What pydantic calls the kinds of a value that is a word or a section; messages leave them out.
 KINDS = A_WORD, EVEN, SHOTS = "a word", "a section on even segments", "a section on shots"
@@ -15,6 +16,11 @@ class Section(BaseModel):
     """A part of params.yaml: read-only, no unknown keys, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def keys_of(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a section by their keys in params.yaml, which may have other names than in Python."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
 class Ray(Section):
