@@ -7,7 +7,10 @@ import pytest
 from tasks import paths
 from tasks.index.place import ADDRESS
 
-in_both = pytest.mark.parametrize("place", ["folder", "postgres"], indirect=True)
+# Of an index in PostgreSQL, `make test` has the tests of the library and one that goes all the way.
+in_both = pytest.mark.parametrize(
+    "place", ["folder", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True
+)
 
 
 @pytest.fixture

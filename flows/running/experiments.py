@@ -16,7 +16,8 @@ from flows.running.trainings import run_trainings
 from tasks.experiments.plan import Plan
 from tasks.experiments.record import open_parent
 from tasks.records.parents import close_parent
-from tasks.records.store import SECONDS_WHEN_STOPPED, Store
+from tasks.records.stage_run import SECONDS_WHEN_STOPPED
+from tasks.records.store import Store
 
 if TYPE_CHECKING:
     from prefect import Flow

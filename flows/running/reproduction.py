@@ -31,7 +31,8 @@ from tasks.pipeline.stage_task import StageTask, retried
 from tasks.records.lent_store import lend
 from tasks.records.parents import close_parent, create_parent, stage_tags
 from tasks.records.prefect_page import show_artifact, show_mlflow_run
-from tasks.records.store import PARENT_VARIABLE, SECONDS_WHEN_STOPPED, Store
+from tasks.records.stage_run import SECONDS_WHEN_STOPPED
+from tasks.records.store import PARENT_VARIABLE, Store
 from tasks.records.tags import FLOW_RUN_TAG
 
 SECONDS_BETWEEN_LOOKS = 0.1

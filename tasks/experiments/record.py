@@ -12,7 +12,8 @@ from typing import Any
 from ssvh_model.files import atomic_path
 from tasks.experiments.one_training import OneTraining
 from tasks.records.parents import close_abandoned
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 from tasks.records.tags import FLOW_RUN_TAG, TRAINING_TAG
 
 PARENT = "mlflow.json"

@@ -18,7 +18,8 @@ from tasks.experiments.videos import find_corpus
 from tasks.params.changes import with_changes
 from tasks.params.keys import look_up
 from tasks.params.sections import Params
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 
 NAME = "sensitivity"
 

@@ -12,7 +12,8 @@ from ssvh_model.files import write_json
 from tasks import paths
 from tasks.experiments.tables import percent
 from tasks.experiments.transfer import TRANSFERRED, Transfer
-from tasks.records.store import StageRun, Store, git_commit
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store, git_commit
 from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG
 
 

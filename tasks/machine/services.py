@@ -19,6 +19,11 @@ def without_passwords(text: str) -> str:
     return re.sub(r"(?i)([?&](?:password|passfile|sslpassword)=)[^\s&]+", r"\1***", text)
 
 
+def say(text: str) -> None:
+    """Print a line for people, at once and without passwords."""
+    print(without_passwords(text), flush=True)
+
+
 def without_user(address: str) -> str:
     """A web address without the name and the password that it may hold."""
     return re.sub(r"://\S*@", "://", address)

@@ -32,7 +32,7 @@ from tasks.records.prefect_run import PrefectIds, in_a_run, present_ids
 from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, PACKAGE_TAG, TASK_RUN_TAG
 
 if TYPE_CHECKING:
-    from tasks.records.store import StageRun
+    from tasks.records.stage_run import StageRun
 
 
 @contextmanager
@@ -64,7 +64,8 @@ def open_stage(base: str, number: int = 0) -> Iterator[Stage]:
         from tasks.records.lent_store import LentStore
         from tasks.records.parents import find_parent, stage_tags
         from tasks.records.prefect_page import show_mlflow_run
-        from tasks.records.store import PARENT_VARIABLE, SECONDS_WHEN_STOPPED, RunStore, StageRun, Store
+        from tasks.records.stage_run import SECONDS_WHEN_STOPPED, RunStore, StageRun
+        from tasks.records.store import PARENT_VARIABLE, Store
         from tasks.records.system_metrics import watch_system
 
         store: RunStore

@@ -11,7 +11,7 @@ from tasks.params.sections import Params
 from tasks.pipeline.work import Work
 
 if TYPE_CHECKING:
-    from tasks.records.store import StageRun
+    from tasks.records.stage_run import StageRun
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ssvh_model.files import sha256_of
 from ssvh_model.manifest import read_manifest
 from tasks import paths
-from tasks.records.store import StageRun
+from tasks.records.stage_run import StageRun
 
 
 def log_corpus(run: StageRun, context: str, digest: str) -> None:

@@ -25,7 +25,8 @@ def log_look(figures: Mapping[str, float], thresholds: Mapping[str, Any], say: C
         thresholds: parameters of the run.
         say: takes a line.
     """
-    from tasks.records.store import StageRun, Store
+    from tasks.records.stage_run import StageRun
+    from tasks.records.store import Store
 
     version = _newest_version()
     try:

@@ -13,7 +13,8 @@ from tasks.machine.processes import Started, pipeline_process
 from tasks.params.keys import flatten
 from tasks.params.reading import read_yaml
 from tasks.records.owners import Owner, left_open, owners
-from tasks.records.store import PARENT_VARIABLE, StageRun, Store, git_commit, reported
+from tasks.records.stage_run import StageRun
+from tasks.records.store import PARENT_VARIABLE, Store, git_commit, reported
 from tasks.records.tags import GIT_COMMIT_TAG
 
 STARTED_BY = "ssvh.started_by"

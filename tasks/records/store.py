@@ -8,30 +8,23 @@ file (see `tasks/records/parents.py`).
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from ssvh_model.errors import UserError
 from tasks import paths
 from tasks.machine.errors import ServiceAway
 from tasks.machine.processes import Started
-from tasks.machine.services import without_passwords
+from tasks.machine.services import say, without_passwords
 from tasks.records.databases import make_mlflow_database
-from tasks.records.journal import Entry, Journal, send, send_left_behind
+from tasks.records.journal import Entry, send, send_left_behind
 from tasks.records.owners import Owner, note_closed, note_opened, note_opening, open_owned
 from tasks.records.tags import GIT_COMMIT_TAG
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 EXPERIMENT = "autossvh"
 # So that MLflow's page opens as for the training of models, with a word on what is there.
@@ -42,7 +35,6 @@ EXPERIMENT_TAGS = {
 }
 PARENT_VARIABLE = "SSVH_PARENT_RUN_ID"
 MOST_PARAMETERS_AT_ONCE = 100
-SECONDS_WHEN_STOPPED = 3.0  # that the end of a run waits for MLflow, unless it is told to wait longer
 
 
 def tracking_uri() -> str:
@@ -69,7 +61,7 @@ def make_tables() -> None:
     """
     uri = tracking_uri()
     with reported(uri):
-        make_mlflow_database(uri, _say)
+        make_mlflow_database(uri, say)
 
 
 class Store:
@@ -110,7 +102,7 @@ class Store:
 
     def send_left_behind(self) -> bool:
         """Send what earlier processes could not; False if MLflow does not take it now either."""
-        return send_left_behind(self.client, self.uri, _say)
+        return send_left_behind(self.client, self.uri, say)
 
     def create_run(
         self, name: str, *, parent: str | None, tags: Mapping[str, str], process: Started | None = None
@@ -245,7 +237,7 @@ class Store:
 
     def send(self, batch: Sequence[Entry]) -> str | None:
         """Send entries of a journal; why it failed, in a line, or None (`tasks.records.journal.send`)."""
-        return send(self.client, self.uri, batch, _say)
+        return send(self.client, self.uri, batch, say)
 
     def measure_system(self, run: str) -> dict[str, float]:
         """What MLflow's system monitors measure now, by name; counters begin with a run's first call."""
@@ -281,158 +273,3 @@ def reported(uri: str) -> Iterator[None]:
         raise ServiceAway(
             f"{without_passwords(line)}; the work done so far is kept, and the next run goes on from there"
         ) from error
-
-
-class RunStore(Protocol):
-    """What a run needs of a store: it is a `Store`, or the one that a flow lends
-    (`tasks/records/lent_store.py`).
-
-    Attributes:
-        uri: where MLflow keeps its records.
-        experiment: id of the project's.
-    """
-
-    uri: str
-    experiment: str
-
-    @property
-    def client(self) -> MlflowClient:
-        """MLflow's own, for what is not here."""
-
-    def status_of(self, run: str) -> str | None:
-        """As `Store.status_of`."""
-
-    def set_status(self, run: str, status: str) -> None:
-        """As `Store.set_status`."""
-
-    def tag(self, run: str, tags: Mapping[str, str]) -> None:
-        """As `Store.tag`."""
-
-    def log_parameters(self, run: str, parameters: Mapping[str, Any]) -> None:
-        """As `Store.log_parameters`."""
-
-    def log_input(self, run: str, data_set: Mapping[str, str], context: str) -> None:
-        """As `Store.log_input`."""
-
-    def log_artifact(self, run: str, path: str, folder: str | None) -> None:
-        """As `Store.log_artifact`."""
-
-    def measure_system(self, run: str) -> dict[str, float]:
-        """As `Store.measure_system`."""
-
-    def send(self, batch: Sequence[Entry]) -> str | None:
-        """As `Store.send`."""
-
-
-@dataclass
-class StageRun:
-    """The child run of one stage, as the stage's task sees it.
-
-    Metrics, tags and the status go through a journal (`tasks/records/journal.py`): if MLflow can't be
-    reached, they wait there and the work goes on.
-
-    Attributes:
-        store: where the record is.
-        id: of the run.
-        parent: id of the pipeline's run.
-    """
-
-    store: RunStore
-    id: str
-    parent: str
-
-    @cached_property
-    def _journal(self) -> Journal:
-        return Journal(self.store.send, self.store.uri, self.id, _say)
-
-    def log_parameters(self, parameters: Mapping[str, Any]) -> None:
-        """Log flat parameters, once."""
-        self.store.log_parameters(self.id, parameters)
-
-    def log_result(self, metrics: Mapping[str, float]) -> None:
-        """Log what came out of the pipeline: to this run, and to the parent, so that whole pipeline runs can
-        be compared.
-        """
-        self.log_metrics(metrics)
-        self._journal.metrics(self.parent, metrics, step=0)
-
-    def log_metrics(self, metrics: Mapping[str, float], *, step: int = 0) -> None:
-        """Log named numbers at a step, such as an epoch."""
-        self._journal.metrics(self.id, metrics, step)
-
-    def log_input(
-        self, name: str, *, source: Path, digest: str, context: str, profile: Mapping[str, Any]
-    ) -> None:
-        """Log a data set that the stage used or made.
-
-        Args:
-            name: such as "features".
-            source: the file.
-            digest: of its content.
-            context: "input" or "output".
-            profile: numbers that describe it, such as videos a split.
-        """
-        data_set = {
-            "name": name,
-            "digest": digest[:36],
-            "source_type": "local",
-            "source": json.dumps({"uri": str(source)}),
-            "profile": json.dumps(dict(profile)),
-        }
-        self.store.log_input(self.id, data_set, context)
-
-    def log_artifact(self, path: Path, folder: str | None = None) -> None:
-        """Copy a file, or everything in a folder, to the run's artifacts."""
-        self.store.log_artifact(self.id, str(path), folder)
-
-    def tag(self, **tags: str) -> None:
-        """Set tags on this run."""
-        self._journal.tags(self.id, tags)
-
-    def tag_parent(self, **tags: str) -> None:
-        """Set tags on the parent."""
-        self._journal.tags(self.parent, tags)
-
-    def tag_both(self, **tags: str) -> None:
-        """Set tags on this run and its parent."""
-        for run in {self.id, self.parent}:
-            self._journal.tags(run, tags)
-
-    def close(
-        self,
-        status: str,
-        *,
-        wait: float = SECONDS_WHEN_STOPPED,
-        with_parent: bool = False,
-        final: bool = False,
-    ) -> bool:
-        """Send what waits and end the run as FINISHED, FAILED or KILLED.
-
-        Args:
-            status: of the run.
-            wait: seconds to wait for an MLflow that is away. What it has not taken then stays in the journal,
-                which is said.
-            with_parent: give the parent run the same status.
-            final: whatever status the run has meanwhile; otherwise one that has ended stays as it is.
-
-        Returns:
-            Whether MLflow has taken everything.
-        """
-        runs = {self.id, *([self.parent] if with_parent else ())}
-        for run in runs:
-            self._journal.status(run, status, final=final and run == self.id)
-        sent = self._journal.close(wait)
-        if sent:
-            for run in runs:
-                note_closed(run)
-        else:
-            _say(
-                f"MLflow at {self.store.uri} is still away: part of the record of run {self.id} waits in {self._journal.path}; "
-                "the next run sends it, or ssvh send-records"
-            )
-        del self._journal
-        return sent
-
-
-def _say(text: str) -> None:
-    print(without_passwords(text), flush=True)

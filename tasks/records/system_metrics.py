@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from tasks.records.store import StageRun
+from tasks.records.stage_run import StageRun
 
 SECONDS_BETWEEN_SAMPLES = 10.0
 

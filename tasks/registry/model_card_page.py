@@ -24,7 +24,7 @@ from tasks.records.tags import (
 from tasks.registry.model_card import PICTURES, SHOWN_PICTURES, Facts, model_card
 
 if TYPE_CHECKING:
-    from tasks.records.store import StageRun
+    from tasks.records.stage_run import StageRun
 
 FOLDER = "model_card"
 WIDEST = 800  # pixels

@@ -10,7 +10,8 @@ from typing import Any
 from tasks.experiments.one_training import OneTraining
 from tasks.records.parents import close_abandoned
 from tasks.records.prefect_run import PrefectIds
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 from tasks.records.tags import FLOW_RUN_TAG, TASK_RUN_TAG, TRAINING_TAG
 
 TRIAL = "ssvh.trial"

@@ -15,7 +15,8 @@ from ssvh_model.pictures.tuning import ShownTrial, draw_history, draw_importance
 from ssvh_model.training.checkpoint import load_history
 from tasks.experiments.one_training import WORK
 from tasks.experiments.run import STATE
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 from tasks.records.tags import TRAINING_TAG
 from tasks.tuning.space import Range
 from tasks.tuning.study import OpenStudy, trial_changes

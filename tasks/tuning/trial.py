@@ -21,7 +21,8 @@ from tasks.experiments.videos import open_corpus
 from tasks.machine.services import await_answer
 from tasks.params.sections import Params
 from tasks.records.prefect_run import PrefectIds
-from tasks.records.store import SECONDS_WHEN_STOPPED, StageRun, Store, tracking_uri
+from tasks.records.stage_run import SECONDS_WHEN_STOPPED, StageRun
+from tasks.records.store import Store, tracking_uri
 from tasks.records.tags import TRAINING_TAG
 from tasks.training.settings import training_session
 from tasks.tuning.plan import TuningPlan

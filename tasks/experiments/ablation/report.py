@@ -16,7 +16,8 @@ from tasks.experiments.one_training import Measure
 from tasks.experiments.plan import Plan, check_cluster_counts
 from tasks.experiments.videos import find_corpus, open_corpus
 from tasks.params.sections import Params
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 
 NAME = "ablation"
 

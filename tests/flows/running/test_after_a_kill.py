@@ -15,10 +15,9 @@ import pytest
 from tasks.pipeline import dvc_files
 from tests.flows.conftest import Project
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SECONDS = 300
-slow = pytest.mark.slow  # one of each kind is enough for `make test`
 
 
 def start_and_wait_for_the_stage(project: Project, *command: str, **extra: str) -> subprocess.Popen[str]:
@@ -40,9 +39,7 @@ def below(process: psutil.Process, *words: str) -> psutil.Process:
     return next(one for one in process.children(recursive=True) if set(words) <= set(one.cmdline()))
 
 
-@pytest.mark.parametrize(
-    "survivor", ["all the others", pytest.param("the flow", marks=slow), pytest.param("dvc", marks=slow)]
-)
+@pytest.mark.parametrize("survivor", ["all the others", "the flow", "dvc"])
 def test_run_typed_again_at_once_takes_over_from_one_that_was_killed(
     stub_project: Project, prefect_api: str, survivor: str
 ) -> None:
@@ -64,7 +61,6 @@ def test_run_typed_again_at_once_takes_over_from_one_that_was_killed(
     assert not [one for one in tree if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
 
-@pytest.mark.slow
 def test_run_waits_for_a_dvc_that_was_typed_by_hand_and_says_so(
     stub_project: Project, prefect_api: str
 ) -> None:
@@ -87,7 +83,6 @@ def held_by(pid: int) -> str:
     return json.dumps({"write": {"out/first": {"pid": pid, "cmd": "dvc repro"}}, "read": {}})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [
@@ -109,7 +104,6 @@ def test_what_killed_ones_hold_of_dvc_s_files_is_dropped(
     assert "stub second has run" in output
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("share", [0, 0.4, 0.8])
 def test_a_dvc_lock_that_is_cut_off_is_made_whole(
     finished_stub_project: Project, prefect_api: str, share: float
@@ -127,7 +121,6 @@ def test_a_dvc_lock_that_is_cut_off_is_made_whole(
     assert (project.folder / dvc_files.CUT_OFF_LOCK).read_bytes() == left
 
 
-@pytest.mark.slow
 def test_a_cut_off_lock_without_a_copy_is_made_anew(stub_project: Project, prefect_api: str) -> None:
     (stub_project.folder / "dvc.lock").write_text("schema: '2.0'\nstages:\n  first:\n    cm")
     status, output = stub_project.run("flows.pipeline", PREFECT_API_URL=prefect_api)

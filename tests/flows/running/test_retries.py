@@ -12,10 +12,9 @@ from tests.flows.conftest import Project
 from tests.proxy import Gate
 from tests.services import mlflow_service
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
-@pytest.mark.slow
 def test_a_stage_that_finds_no_mlflow_is_tried_again_and_finds_it(
     stub_project: Project, prefect_api: str
 ) -> None:
@@ -46,7 +45,6 @@ def test_a_stage_that_finds_no_mlflow_is_tried_again_and_finds_it(
         mlflow.stop()
 
 
-@pytest.mark.slow
 def test_bad_input_is_not_tried_again(stub_project: Project, prefect_api: str) -> None:
     stub_project.behave("first", "refuse")
     status, output = stub_project.run("stub", "first", PREFECT_API_URL=prefect_api)
@@ -58,7 +56,7 @@ def test_bad_input_is_not_tried_again(stub_project: Project, prefect_api: str) -
 @pytest.mark.parametrize(
     ("command", "error"),
     [
-        pytest.param(("stub", "first"), "error: videos: none of them can be read", marks=pytest.mark.slow),
+        (("stub", "first"), "error: videos: none of them can be read"),
         (("flows.pipeline",), "error: params.yaml: seed is 'many'; allowed is "),
         (("flows.cli", "promote"), "error: no model 'video-hasher' is registered"),
     ],
@@ -84,7 +82,7 @@ def test_the_error_is_the_last_line_however_long_prefect_takes(
         said: list[str] = []
         try:
             while (
-                line := _next(lines, patience=5 if _ended(said) else 200, otherwise=gate.open)
+                line := _next(lines, patience=3 if _ended(said) else 200, otherwise=gate.open)
             ) is not None:
                 said.append(line)
             assert process.wait(timeout=200) == 2, said

@@ -141,6 +141,7 @@ def test_a_schedule_that_is_switched_on_there_stays_on_and_one_that_is_deleted_t
     assert len(on_server(prefect_api, tmp_path.name)["nightly"].schedules) == 2
 
 
+@pytest.mark.slow
 def test_a_deployment_follows_a_run_of_another_flow(
     deployed: Callable[[str], str], prefect_api: str, tmp_path: Path
 ) -> None:

@@ -184,6 +184,7 @@ extract_features(manifest(), Path({root!r}), Slow(), frames=5, batch_size=7, thu
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_continued_with_the_same_result(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

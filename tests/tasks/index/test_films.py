@@ -184,7 +184,12 @@ def test_films_come_and_go_as_a_whole_and_are_known(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("features", "place"),
-    [("kept", "folder"), ("gone", "folder"), ("kept", "postgres"), ("gone", "postgres")],
+    [
+        ("kept", "folder"),
+        ("gone", "folder"),
+        pytest.param("kept", "postgres", marks=pytest.mark.slow),
+        pytest.param("gone", "postgres", marks=pytest.mark.slow),
+    ],
     indirect=["place"],
 )
 def test_another_hasher_takes_over_the_films_segment_by_segment(project: Project, features: str) -> None:

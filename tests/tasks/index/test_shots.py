@@ -136,7 +136,12 @@ def test_films_stay_cut_as_they_are_beside_others(index: str) -> None:
 
 @pytest.mark.parametrize(
     ("features", "place"),
-    [("kept", "folder"), ("gone", "folder"), ("kept", "postgres"), ("gone", "postgres")],
+    [
+        ("kept", "folder"),
+        ("gone", "folder"),
+        pytest.param("kept", "postgres", marks=pytest.mark.slow),
+        pytest.param("gone", "postgres", marks=pytest.mark.slow),
+    ],
     indirect=["place"],
 )
 def test_another_hasher_takes_over_shot_by_shot(index: str, features: str) -> None:
@@ -185,6 +190,7 @@ def state_of(index: str) -> tuple[list[str], list[float], bytes, list[str]]:
     return list(whole.ids), whole.spans.ravel().tolist(), whole.codes.tobytes(), kept
 
 
+@pytest.mark.slow
 def test_a_killed_addition_goes_on_and_leaves_what_an_undisturbed_one_leaves(index: str) -> None:
     shutil.copytree("index", "before")
     ssvh("add", "shots")

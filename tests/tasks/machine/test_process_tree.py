@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tasks.machine import process_tree
 from tasks.machine.process_tree import VARIABLE, Root, end_orphans, kill_with_variable, others_at_work
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -81,6 +82,7 @@ def test_what_is_started_ends_when_only_the_root_is_killed(begin) -> None:  # ty
 def test_the_next_command_ends_what_a_killed_one_has_left_and_nothing_else(
     begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr(process_tree, "SECONDS_TO_CLOSE_RECORDS", 1.0)
     killed, orphan = begin(STUBBORN)
     _, of_a_living_command = begin(STUBBORN)
     kill(killed)

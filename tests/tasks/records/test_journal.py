@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 
 from tasks.records.journal import send_left_behind
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 from tests.services import Service, mlflow_service
 
 KILLED = """
 import os, signal, sys
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 run = StageRun(Store(), sys.argv[1], sys.argv[1])
 for step in range(5):
     run.log_metrics({"late": step}, step=step)

@@ -19,7 +19,8 @@ from tasks.pipeline.flow_folder import VARIABLE, FlowFolder
 from tasks.records.lent_store import SOCKET, LentStore, lend
 from tasks.records.owners import PROCESS
 from tasks.records.parents import create_parent
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 from tasks.records.system_metrics import watch_system
 
 # What a stage tells, and what its process has imported by then.
@@ -27,7 +28,7 @@ STAGE = """
 import os, signal, sys
 from pathlib import Path
 from tasks.records.lent_store import LentStore
-from tasks.records.store import StageRun
+from tasks.records.stage_run import StageRun
 from tasks.records.system_metrics import watch_system
 parent, end = sys.argv[1:]
 store = LentStore.given()

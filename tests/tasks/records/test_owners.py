@@ -23,7 +23,8 @@ from tasks import paths
 from tasks.machine.processes import SECONDS_UNSEEN, Started, this_host
 from tasks.records.owners import NOTES, Owner, left_open, owners
 from tasks.records.parents import close_abandoned, create_parent, put_right
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 from tests.conftest import REPOSITORY
 
 # A process that has a parent and a child open, and is killed just before or after a request, or stays until
@@ -32,7 +33,8 @@ PROCESS = """
 import os, signal, sys
 from mlflow import MlflowClient
 from tasks.records.parents import create_parent
-from tasks.records.store import StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import Store
 
 name, number, when = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 store = Store()

@@ -11,7 +11,8 @@ import pytest
 from ssvh_model.errors import UserError
 from tasks.params.keys import flatten
 from tasks.records.parents import create_parent, find_parent, stage_tags
-from tasks.records.store import PARENT_VARIABLE, StageRun, Store
+from tasks.records.stage_run import StageRun
+from tasks.records.store import PARENT_VARIABLE, Store
 from tasks.records.system_metrics import watch_system
 
 

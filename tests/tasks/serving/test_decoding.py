@@ -49,6 +49,7 @@ def test_memory_is_limited(tmp_path: Path, clip: Path) -> None:
         decoding.stop()
 
 
+@pytest.mark.slow
 def test_processor_time_is_limited(tmp_path: Path, clip: Path) -> None:
     decoding = Decoding(Limits(decode_seconds=1))
     try:

@@ -141,6 +141,7 @@ def _stopping_at(plan: TuningPlan, number: int, how: BaseException) -> Callable[
     return run
 
 
+@pytest.mark.slow
 def test_a_trial_that_is_not_heard_of_is_taken_up_again(plan: TuningPlan) -> None:
     study = opened(plan, trials=2)
     # Two that are begun by workers that are killed at once: one had told who it is and sent a sign of life,

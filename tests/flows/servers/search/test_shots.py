@@ -45,6 +45,7 @@ def server(films: Path) -> Iterator[Server]:
         yield started
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rerank", ["none", "features"])
 def test_a_clip_finds_what_the_library_finds_however_films_are_cut(
     server: Server, films: Path, rerank: str

@@ -283,8 +283,9 @@ def test_of_two_that_add_at_once_nothing_is_lost(vector_database: str, coded: Co
 
 
 def test_tables_that_others_need_stay_until_they_do_not(
-    vector_database: str, coded: Coded, hasher: Path
+    vector_database: str, coded: Coded, hasher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(postgres_index, "SECONDS_FOR_READERS", 1)
     index = PostgresIndex(vector_database)
     index.replace(coded(3), hasher, EXACT, seed=1)
     with psycopg.connect(vector_database, autocommit=True) as connection:
