@@ -42,7 +42,7 @@ from ssvh_model.retrieval.hamming import as_words
 from tasks import paths
 
 HITS = 10
-BY_CODE = (1, 4, 16)  # clients at once
+BY_CODE = (1, 4, 16, 50)  # clients at once
 BY_CLIP = (1, 4)
 SCANS = 200
 

@@ -25,6 +25,7 @@ from ssvh_model.moments.rerank import SHORTLIST, Rerank, find_reranked
 from ssvh_model.retrieval.hamming import as_words, hamming_distances
 from tasks.serving.encoding import LoadedHasher
 from tasks.serving.problems import BAD_REQUEST, NOT_FOUND, Problem
+from tasks.serving.together import Together
 
 MOST_MAPPED = 20_000  # points that a page can draw and a person can tell apart
 MOST_COMPARED = 200_000  # codes whose duplicates are looked for while somebody waits: some seconds
@@ -154,6 +155,7 @@ class IndexView:
             snapshot.bits,
             Hasher(made.name, made.model, made.version, made.sha256),
         )
+        self._together = Together(snapshot.nearest)
         self._groups: dict[int, list[np.ndarray]] = {}
         self._lock = threading.Lock()
 
@@ -263,7 +265,7 @@ class IndexView:
         """The rows of videos that are as the filters want them, to be searched."""
         snapshot, kept = self.snapshot, self.rows(filters)
         if kept is None:
-            return Rows(snapshot.nearest, snapshot.words, snapshot.spans, snapshot.films)
+            return Rows(self._together, snapshot.words, snapshot.spans, snapshot.films)
         words = np.ascontiguousarray(snapshot.words[kept])
 
         def search(codes: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:

@@ -44,7 +44,8 @@ async def in_thread(
     return await to_thread.run_sync(partial(work, *given), limiter=limiter)
 
 
-def _filters(
+# Not a plain function: FastAPI runs these in threads, each of which a question would wait for.
+async def _filters(
     label: Annotated[list[str] | None, Query(description="Videos with one of these labels.")] = None,
     min_seconds: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
     max_seconds: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
