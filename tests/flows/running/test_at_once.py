@@ -12,9 +12,9 @@ from tests.flows.conftest import Project
 
 @pytest.fixture
 def slow_project(stub_project: Project) -> Project:
-    """Its first stage takes a while."""
+    """Its first stage takes as long as there is no file `enough`."""
     stub_project.behave("first", "long")
-    (stub_project.folder / "epochs").write_text("60")
+    (stub_project.folder / "epochs").write_text("100000")
     return stub_project
 
 
@@ -41,9 +41,14 @@ def test_a_second_flow_waits_says_so_and_finds_the_results_of_the_first(
     first = slow_project.start("flows.pipeline", PREFECT_API_URL=prefect_api)
     wait_for_stage(slow_project.folder / "reached")
     second = slow_project.start("flows.pipeline", PREFECT_API_URL=prefect_api)
-    said = [process.communicate(timeout=250)[0] for process in (first, second)]
-    assert [first.returncode, second.returncode] == [0, 0], said
-    assert "is bringing this project up to date; waiting until it ends" in said[1]
+    assert second.stdout is not None
+    said = ""
+    while "is bringing this project up to date; waiting until it ends" not in said:
+        said += (read := second.stdout.readline())
+        assert read, said
+    (slow_project.folder / "enough").touch()
+    rest = [process.communicate(timeout=250)[0] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], [said, *rest]
     check_result(slow_project)
     stages = [run.info.run_name for run in slow_project.runs() if "mlflow.parentRunId" in run.data.tags]
     assert stages == ["first", "second"], "each stage ran once"
@@ -54,6 +59,7 @@ def test_a_second_dvc_repro_typed_by_hand_says_so(slow_project: Project) -> None
     first = slow_project.start("dvc", "repro")
     wait_for_stage(slow_project.folder / "reached")
     status, output = slow_project.run("dvc", "repro")
+    (slow_project.folder / "enough").touch()
     said = first.communicate(timeout=250)[0]
     assert first.returncode == 0, said
     assert status != 0
