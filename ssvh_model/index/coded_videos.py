@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -118,16 +119,17 @@ class CodedVideos:
             spans=self.spans[chosen],
         )
 
-    def followed_by(self, other: CodedVideos) -> CodedVideos:
-        """These videos, then those of `other`, whose codes are by the same hasher."""
+    def followed_by(self, *others: CodedVideos) -> CodedVideos:
+        """These videos, then those of the others, whose codes are by the same hasher."""
+        parts = (self, *others)
         return replace(
             self,
-            ids=[*self.ids, *other.ids],
-            codes=np.concatenate([self.codes, other.codes]),
-            labels=[*self.labels, *other.labels],
-            paths=[*self.paths, *other.paths],
-            durations=np.concatenate([self.durations, other.durations]),
-            spans=np.concatenate([self.spans, other.spans]),
+            ids=list(chain.from_iterable(part.ids for part in parts)),
+            codes=np.concatenate([part.codes for part in parts]),
+            labels=list(chain.from_iterable(part.labels for part in parts)),
+            paths=list(chain.from_iterable(part.paths for part in parts)),
+            durations=np.concatenate([part.durations for part in parts]),
+            spans=np.concatenate([part.spans for part in parts]),
         )
 
 
