@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ssvh_model.errors import UserError
+from ssvh_model.features import FeatureMeta
 from ssvh_model.files import remove_temporaries
 from ssvh_model.locks import hold_lock
 from ssvh_model.manifest import Video
@@ -28,6 +30,61 @@ from ssvh_model.video.shard_extraction import pools
 from ssvh_model.video.shards import is_finished, shard_key
 
 BATCHES_AHEAD = 2  # of a film, on their way through the backbone while the next one is decoded
+
+
+class Grid(Protocol):
+    """The frames of a film, even in time, in whatever process they are decoded; `GridFrames` says what each
+    part is.
+    """
+
+    @property
+    def step(self) -> float: ...
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def cuts(self) -> np.ndarray: ...
+    def __len__(self) -> int: ...
+
+
+Opened = TypeVar("Opened", bound=Grid)
+
+
+def cut_film(
+    video: Video,
+    segments: Segments,
+    grid: Callable[[float], Opened],
+    features: Callable[[Opened], Iterator[np.ndarray]],
+    *,
+    frames: int,
+    meta: FeatureMeta,
+    path: Path,
+    key: str = "",
+) -> None:
+    """Cut a film into segments and write its feature file, atomically.
+
+    Args:
+        video: the film.
+        segments: how it is cut.
+        grid: gives its frames, so many seconds apart.
+        features: of these frames, some at a time, [n, D] float16 each.
+        frames: M, frames of a segment.
+        meta: how the features are made.
+        path: of the feature file.
+        key: what the contents follow from (`is_finished`).
+
+    Raises:
+        UnreadableVideo: with the reason.
+    """
+    opened = grid(segments.step(frames))
+    if len(opened) < frames:  # it is short, or shorter than its header says
+        opened = grid(opened.seconds / frames)
+
+    def facts() -> FilmFacts:
+        step, seconds = opened.step, opened.seconds
+        spans = segments.spans(len(opened), frames, step=step, seconds=seconds, cuts=opened.cuts)
+        return FilmFacts(video.id, video.sha256, meta, frames, step, seconds, spans)
+
+    write_film_features(path, features(opened), facts, key=key)
 
 
 @dataclass(frozen=True)
@@ -131,10 +188,16 @@ class _FilmExtraction:
         if is_finished(path, key):
             return ""
         try:
-            grid = self._grid(self.segments.step(self.frames))
-            if len(grid) < self.frames:  # it is short, or shorter than its header says
-                grid = self._grid(grid.seconds / self.frames)
-            write_film_features(path, self._features(grid), lambda: self._facts(grid), key=key)
+            cut_film(
+                self.video,
+                self.segments,
+                self._grid,
+                self._features,
+                frames=self.frames,
+                meta=self.backbone.meta,
+                path=path,
+                key=key,
+            )
         except UnreadableVideo as error:
             return error.reason
         return ""
@@ -142,20 +205,6 @@ class _FilmExtraction:
     def _grid(self, step: float) -> GridFrames:
         path, sizes = self.root / self.video.path, grid_sizes(self.backbone)
         return GridFrames(path, step, sizes, cuts_from=self.segments.cuts_from)
-
-    def _facts(self, grid: GridFrames) -> FilmFacts:
-        spans = self.segments.spans(
-            len(grid), self.frames, step=grid.step, seconds=grid.seconds, cuts=grid.cuts
-        )
-        return FilmFacts(
-            id=self.video.id,
-            sha256=self.video.sha256,
-            meta=self.backbone.meta,
-            frames=self.frames,
-            step=grid.step,
-            seconds=grid.seconds,
-            spans=spans,
-        )
 
     def _features(self, grid: GridFrames) -> Iterator[np.ndarray]:
         ahead: deque[Future[Tensor]] = deque()

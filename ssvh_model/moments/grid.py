@@ -7,19 +7,22 @@ does not decode is replaced by the next one that does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ssvh_model.moments.cuts import CutScores
-from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.container import PacketTable, UnreadableVideo, open_video, read_packets
 from ssvh_model.video.decoding import SampledFrames, Sizes
 from ssvh_model.video.reader import FrameReader, Picture
-from ssvh_model.video.shard_extraction import prepared_for, working_side
+
+if TYPE_CHECKING:  # who only decodes needs no torch
+    from torch import Tensor
+
+    from ssvh_model.video.backbones import Backbone
 
 LEAST_DECODED = 0.5  # of the frames that are looked at
 
@@ -125,31 +128,36 @@ def _seconds(table: PacketTable, time_base: float, average_rate: float) -> np.nd
 
 def grid_sizes(backbone: Backbone) -> Sizes:
     """What a backbone wants of each frame, as `decode_for` asks for it."""
+    from ssvh_model.video.shard_extraction import working_side
+
     return (0, backbone.size) if backbone.takes_squares else (working_side(backbone.size), None)
 
 
-def prepared_batches(frames: GridFrames, backbone: Backbone, batch_size: int) -> Iterator[Tensor]:
-    """What a backbone takes, of the frames of a grid, so many at a time."""
-    waiting: list[Picture] = []
-    for picture in frames:
-        waiting.append(picture)
-        if len(waiting) == batch_size:
-            yield _prepared(waiting, backbone)
-            waiting = []
-    if waiting:
-        yield _prepared(waiting, backbone)
+def sampled_batches(pictures: Iterable[Picture], batch_size: int) -> Iterator[SampledFrames]:
+    """The frames of a grid, so many at a time."""
+    waiting = iter(pictures)
+    while batch := list(islice(waiting, batch_size)):
+        yield as_sampled(batch)
 
 
-def _prepared(pictures: Sequence[Picture], backbone: Backbone) -> Tensor:
+def as_sampled(pictures: Sequence[Picture]) -> SampledFrames:
+    """Frames of a grid as `prepared_for` takes them, at least one."""
     squares = [picture.square for picture in pictures if picture.square is not None]
-    sampled = SampledFrames(
+    return SampledFrames(
         np.stack([picture.shown for picture in pictures]),
         np.arange(len(pictures), dtype=np.int32),
         len(pictures),
         "",
         np.stack(squares) if squares else None,
     )
-    return prepared_for(backbone, sampled)
+
+
+def prepared_batches(frames: GridFrames, backbone: Backbone, batch_size: int) -> Iterator[Tensor]:
+    """What a backbone takes, of the frames of a grid, so many at a time."""
+    from ssvh_model.video.shard_extraction import prepared_for
+
+    for sampled in sampled_batches(frames, batch_size):
+        yield prepared_for(backbone, sampled)
 
 
 def grid_features(frames: GridFrames, backbone: Backbone, batch_size: int) -> np.ndarray:
@@ -158,5 +166,7 @@ def grid_features(frames: GridFrames, backbone: Backbone, batch_size: int) -> np
     Raises:
         UnreadableVideo: with the reason.
     """
+    import torch
+
     made = [backbone.features(batch) for batch in prepared_batches(frames, backbone, batch_size)]
     return torch.cat(made).half().numpy()

@@ -259,21 +259,24 @@ def _write_kept(made: FeatureFile, rows: Sequence[int], digests: Sequence[str], 
     )
 
 
-def add_encoded(index: Index, video: Video, one: CodedVideos, features: Features) -> None:
+def add_encoded(index: Index, video: Video, one: CodedVideos, features: Features | Path) -> None:
     """Add one video that was decoded and encoded elsewhere, and keep its features for the next hasher. The
     index's lock must be held.
 
     Args:
         index: to add to.
         video: with the digest of its file.
-        one: the same video with its code, by the index's hasher.
-        features: that the code was made of.
+        one: all rows of the same video, with codes by the index's hasher.
+        features: that the codes were made of: of a whole video, or the feature file of a film.
 
     Raises:
         UserError: as `Index.add`.
     """
 
     def keep(next_path: Callable[[], Path]) -> None:
+        if isinstance(features, Path):
+            _link_or_copy(features, next_path())
+            return
         write_feature_file(
             next_path(),
             features.values[None],

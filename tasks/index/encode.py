@@ -143,23 +143,45 @@ def encode_film(file: FilmFile, hasher: HasherSource, params: Params, *, progres
             f"{hasher.name} needs {shape[0]} of {shape[1]}, made with {wanted}"
         )
     device = pick_device(params.running.device)
-    names = [facts.id] * len(facts.spans)
     soft = encode(
         network.to(device),
-        FrameSource(names, lambda numbers: torch.from_numpy(file.segments(numbers))),
+        FrameSource([facts.id] * len(facts.spans), lambda numbers: torch.from_numpy(file.segments(numbers))),
         batch_size=params.index.batch_size,
         device=device,
         progress=progress,
     )
-    return CodedVideos(
-        ids=names,
-        codes=pack(sign_codes(soft.numpy())),
-        labels=[""] * len(names),
-        paths=[""] * len(names),
-        durations=np.full(len(names), facts.seconds, dtype=np.float32),
-        spans=facts.spans.astype(np.float32),
+    return rows_of_video(
+        Video(facts.id, "", duration=facts.seconds),
+        pack(sign_codes(soft.numpy())),
+        facts.spans,
         bits=network.config.bits,
         hasher=identity_of(hasher),
+    )
+
+
+def rows_of_video(
+    video: Video, codes: np.ndarray, spans: np.ndarray, *, bits: int, hasher: HasherIdentity, path: str = ""
+) -> CodedVideos:
+    """The rows of one video in an index, one or one for each of its segments.
+
+    Args:
+        video: with its id, labels and duration.
+        codes: packed, [rows, ceil(K / 8)] uint8.
+        spans: seconds at which what they are of starts and ends, [rows, 2].
+        bits: K.
+        hasher: that made the codes.
+        path: of the video, as the index has it.
+    """
+    rows = len(codes)
+    return CodedVideos(
+        ids=[video.id] * rows,
+        codes=codes,
+        labels=["|".join(video.labels)] * rows,
+        paths=[path] * rows,
+        durations=np.full(rows, video.duration, dtype=np.float32),
+        spans=spans.astype(np.float32),
+        bits=bits,
+        hasher=hasher,
     )
 
 

@@ -11,6 +11,7 @@ import math
 import os
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.moments.cutting import query_grid
-from ssvh_model.moments.grid import GridFrames
+from ssvh_model.moments.grid import GridFrames, as_sampled, sampled_batches
 from ssvh_model.video.container import UnreadableVideo, open_video
-from ssvh_model.video.decoding import frame_at, probe, sample_frames
+from ssvh_model.video.decoding import SampledFrames, frame_at, probe, sample_frames
 from tasks.serving.worker import Answer, serve
 
 OPEN_FILES = 64
@@ -42,11 +43,18 @@ def main() -> None:
     Image.preinit()
     megabytes, seconds, pipe = (int(argument) for argument in sys.argv[1:])
     limit_process(megabytes)
+    film = Film()
 
     def answer(question: dict[str, Any], arrays: dict[str, np.ndarray]) -> Answer:
-        limit_seconds(seconds)
-        path = Path(question["path"])
         try:
+            if question["do"] == "go on with the film":
+                return film.next()
+            limit_seconds(question.get("processor_seconds", seconds))
+            path = Path(question["path"])
+            if question["do"] == "film":
+                return film.open(path, question)
+            if question["do"] == "probe":
+                return probed(path)
             if question["do"] == "look":
                 return look(path)
             if question["do"] == "picture":
@@ -79,6 +87,35 @@ def limit_seconds(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (most, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
+def probed(path: Path) -> Answer:
+    """How long a video is, and of which format."""
+    return {"seconds": probe(path).duration, "format": _format(path)}, {}
+
+
+class Film:
+    """The film that is decoded from its beginning to its end, some frames for each question. The memory of
+    these is all that it takes.
+    """
+
+    def __init__(self) -> None:
+        self._grid: GridFrames | None = None
+        self._batches: Iterator[SampledFrames] = iter(())
+
+    def open(self, path: Path, question: dict[str, Any]) -> Answer:
+        """Look through a film, in the place of the one before; decode nothing yet."""
+        sizes = (question["longer_side"], question["square"])
+        self._grid = GridFrames(path, question["step"], sizes, cuts_from=question["cuts_from"])
+        self._batches = sampled_batches(self._grid, question["at_once"])
+        return {"frames": len(self._grid), "seconds": self._grid.seconds}, {}
+
+    def next(self) -> Answer:
+        """The next frames, or, after the last ones, the cuts."""
+        if (sampled := next(self._batches, None)) is not None:
+            return {}, _arrays(sampled)
+        assert self._grid is not None
+        return {"ended": True}, {"cuts": self._grid.cuts}
+
+
 def frames_of(path: Path, question: dict[str, Any]) -> Answer:
     """The frames that a hasher looks at, and those that it is cut by as `cuttings` say. A video above
     `most_seconds` is not decoded.
@@ -89,21 +126,15 @@ def frames_of(path: Path, question: dict[str, Any]) -> Answer:
     sampled = sample_frames(
         path, question["frames"], longer_side=question["longer_side"], square=question["square"]
     )
-    arrays = {"frames": sampled.frames, "indices": sampled.indices}
-    if sampled.squares is not None:
-        arrays["squares"] = sampled.squares
+    arrays = {**_arrays(sampled), "indices": sampled.indices}
     for number, cutting in enumerate(question["cuttings"]):
         if (wanted := query_grid(cutting, question["frames"], seen.duration)) is None:
             continue
         step, cuts_from = wanted
         sizes = (question["longer_side"], question["square"])
         grid = GridFrames(path, step, sizes, most=MOST_ON_A_GRID, cuts_from=cuts_from)
-        pictures = list(grid)
-        arrays[f"cuts on grid {number}"] = grid.cuts
-        arrays[f"frames on grid {number}"] = np.stack([picture.shown for picture in pictures])
-        squares = [picture.square for picture in pictures if picture.square is not None]
-        if squares:
-            arrays[f"squares on grid {number}"] = np.stack(squares)
+        on_grid = {**_arrays(as_sampled(list(grid))), "cuts": grid.cuts}
+        arrays |= {f"{name} on grid {number}": array for name, array in on_grid.items()}
     said = {
         "frames": sampled.total,
         "seconds": seen.duration,
@@ -153,6 +184,11 @@ def picture_at(path: Path, seconds: float) -> np.ndarray:
     frame = frame_at(path, seconds, longer_side=PREVIEW_SIDE)
     Image.fromarray(frame).save(written, "JPEG", quality=QUALITY)
     return _as_array(written)
+
+
+def _arrays(sampled: SampledFrames) -> dict[str, np.ndarray]:
+    pictures = {"frames": sampled.frames}
+    return pictures if sampled.squares is None else {**pictures, "squares": sampled.squares}
 
 
 def _format(path: Path) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,20 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.moments.cutting import Cutting
 from tasks.serving.limits import PATIENCE, Limits
-from tasks.serving.problems import FILE_GONE, TOO_EXPENSIVE, TOO_LONG, UNREADABLE_VIDEO, Kind, Problem
+from tasks.serving.problems import (
+    FILE_GONE,
+    TOO_EXPENSIVE,
+    TOO_LONG,
+    TOO_MANY,
+    UNREADABLE_VIDEO,
+    Kind,
+    Problem,
+)
 from tasks.serving.worker import Answer, WorkerEnded, WorkerProcess
 
 DECODERS = 2  # processes
 CACHED_BYTES = 64 * 2**20  # of pictures
+SECONDS_TO_NEXT_FILM = 30
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,58 @@ class Frames:
     seconds: float
     remark: str
     format: str
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What a file says of itself.
+
+    Attributes:
+        seconds: of the video.
+        format: of the container, as FFmpeg names it.
+    """
+
+    seconds: float
+    format: str
+
+
+class FilmFrames:
+    """The frames of a film, as a `ssvh_model.moments.extraction.Grid`: another process decodes them as they
+    are asked for.
+
+    Args:
+        ask: tells that process to go on.
+        frames: how many there are.
+        step: seconds between two of them.
+        seconds: of the film.
+
+    Attributes:
+        step, seconds: as given.
+        cuts: seconds and scores, [n, 2] float64; whole after the last frame.
+    """
+
+    def __init__(self, ask: Callable[[], Answer], frames: int, step: float, seconds: float) -> None:
+        self.step, self.seconds, self.cuts = step, seconds, np.empty((0, 2))
+        self._ask, self._frames = ask, frames
+
+    def __len__(self) -> int:
+        return self._frames
+
+    def batches(self) -> Iterator[Mapping[str, np.ndarray]]:
+        """The frames, some at a time, once: `frames` and perhaps `squares`, as `SampledFrames` has them.
+
+        Raises:
+            Problem: too many of them can't be read, or they cost too much.
+        """
+        with ThreadPoolExecutor(1, "film") as ahead:  # the next ones are decoded while these are encoded
+            asked = ahead.submit(self._ask)
+            while True:
+                said, arrays = asked.result()
+                if "ended" in said:
+                    self.cuts = arrays["cuts"]
+                    return
+                asked = ahead.submit(self._ask)
+                yield arrays
 
 
 @dataclass(frozen=True)
@@ -68,7 +129,7 @@ class Look:
 
 
 class Decoding:
-    """Some decoder processes, and what they have found last.
+    """Some decoder processes, one more for films that are decoded as a whole, and what they have found last.
 
     Args:
         limits: on what one video may cost.
@@ -81,13 +142,14 @@ class Decoding:
         self._free: queue.SimpleQueue[WorkerProcess] = queue.SimpleQueue()
         for worker in self._workers:
             self._free.put(worker)
+        self._of_films, self._one_film = WorkerProcess("tasks.serving.decoder", *numbers), threading.Lock()
         self._looks: OrderedDict[tuple[str, int, int], Future[Look]] = OrderedDict()
         self._lock = threading.Lock()
         self.deaths = 0
 
     def stop(self) -> None:
         """End the processes."""
-        for worker in self._workers:
+        for worker in (*self._workers, self._of_films):
             worker.stop()
 
     def frames(
@@ -123,11 +185,88 @@ class Decoding:
         }
         said, arrays = self._ask(question, UNREADABLE_VIDEO)
         if "too_long" in said:
-            raise Problem(
-                TOO_LONG,
-                f"the video is {said['too_long']:.0f} seconds long; allowed are {self._limits.seconds}",
-            )
+            raise self._too_long(said["too_long"])
         return Frames(arrays, said["frames"], said["seconds"], said["remark"], said["format"])
+
+    def probe(self, path: Path) -> Probed:
+        """What an upload says of itself.
+
+        Raises:
+            Problem: it can't be read, or is too long.
+        """
+        seen = Probed(**self._ask({"do": "probe", "path": str(path.resolve())}, UNREADABLE_VIDEO)[0])
+        if seen.seconds > self._limits.seconds:
+            raise self._too_long(seen.seconds)
+        return seen
+
+    def _too_long(self, seconds: float) -> Problem:
+        return Problem(
+            TOO_LONG,
+            f"the video is {seconds:.0f} seconds long; allowed are {self._limits.seconds}, and more with "
+            "`ssvh serve --seconds`",
+        )
+
+    @contextmanager
+    def film(
+        self,
+        path: Path,
+        *,
+        seconds: float,
+        longer_side: int | None,
+        square: int | None,
+        cuts_from: float | None,
+        at_once: int,
+    ) -> Iterator[Callable[[float], FilmFrames]]:
+        """An upload, to be decoded from its beginning to its end. One at a time, by a process of its own: the
+        others go on answering.
+
+        Args:
+            path: the film.
+            seconds: that it says it is long; its processor time is limited by these.
+            longer_side, square, cuts_from: as `GridFrames` has them.
+            at_once: frames.
+
+        Returns:
+            What gives its frames, so many seconds apart; the last ones that were asked for count.
+
+        Raises:
+            Problem: another film is being decoded. Opening raises it, too: it can't be read, is longer than
+                is allowed, whatever it says, or costs too much.
+        """
+        allowed = self._limits.film_decode_seconds(seconds)
+        if not self._one_film.acquire(blocking=False):
+            raise Problem(
+                TOO_MANY,
+                "another film is being cut into segments; one at a time is",
+                retry_after=SECONDS_TO_NEXT_FILM,
+            )
+
+        def open_film(step: float) -> FilmFrames:
+            question = {
+                "do": "film",
+                "path": str(path.resolve()),
+                "step": step,
+                "longer_side": longer_side,
+                "square": square,
+                "cuts_from": cuts_from,
+                "at_once": at_once,
+                "processor_seconds": allowed,
+            }
+            said, _ = self._answer(self._of_films, question, UNREADABLE_VIDEO, allowed)
+            if said["seconds"] > self._limits.seconds:
+                raise self._too_long(said["seconds"])
+
+            def go_on() -> Answer:
+                question = {"do": "go on with the film"}
+                return self._answer(self._of_films, question, UNREADABLE_VIDEO, allowed)
+
+            return FilmFrames(go_on, said["frames"], step, said["seconds"])
+
+        try:
+            yield open_film
+        finally:
+            self._of_films.rest()
+            self._one_film.release()
 
     def look(self, path: Path) -> Look:
         """Facts and pictures of a video of the index.
@@ -179,17 +318,23 @@ class Decoding:
 
     def _ask(self, question: Mapping[str, Any], unreadable: Kind) -> Answer:
         with self._worker() as worker:
-            try:
-                return worker.ask(question, {}, seconds=PATIENCE * self._limits.decode_seconds)
-            except UserError as error:
-                raise Problem(unreadable, str(error)) from error
-            except WorkerEnded as error:
-                self.deaths += 1
-                raise Problem(
-                    TOO_EXPENSIVE,
-                    f"decoding was given up: {error}; allowed are {self._limits.decode_seconds} s of processor time "
-                    f"and {self._limits.decode_megabytes} MB",
-                ) from error
+            return self._answer(worker, question, unreadable, self._limits.decode_seconds)
+
+    def _answer(
+        self, worker: WorkerProcess, question: Mapping[str, Any], unreadable: Kind, allowed: int
+    ) -> Answer:
+        try:
+            return worker.ask(question, {}, seconds=PATIENCE * allowed)
+        except UserError as error:
+            raise Problem(unreadable, str(error)) from error
+        except WorkerEnded as error:
+            self.deaths += 1
+            raise Problem(
+                TOO_EXPENSIVE,
+                f"decoding was given up: {error}; allowed are {allowed} s of processor time and "
+                f"{self._limits.decode_megabytes} MB, and more with `ssvh serve --decode-seconds` and "
+                "`--decode-megabytes`",
+            ) from error
 
     @contextmanager
     def _worker(self) -> Iterator[WorkerProcess]:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.video_encoder import VideoEncoder
@@ -31,7 +34,7 @@ class Encoders:
         self._encoders: OrderedDict[str, VideoEncoder] = OrderedDict()
 
     def answer(self, question: dict[str, Any], arrays: dict[str, np.ndarray]) -> Answer:
-        """Load a hasher, or encode a video with one that is loaded."""
+        """Load a hasher, or encode a video, or a part of a film, with one that is loaded."""
         if question["do"] == "load":
             said = self._load(Path(question["folder"]), question["sha256"], question["trust_torchscript"])
             hasher = self._encoders[question["sha256"]].hasher
@@ -39,6 +42,12 @@ class Encoders:
         encoder = self._encoders.get(question["sha256"])
         if encoder is None:
             return {"gone": True}, {}
+        if question["do"] == "features":
+            with _one_thread():
+                of_film = encoder.features_of(_on_grid(arrays["frames"], arrays.get("squares")))
+            return {}, {"features": of_film}
+        if question["do"] == "codes":
+            return {}, {"codes": encoder.codes_of(arrays["features"])}
         sampled = SampledFrames(
             arrays["frames"], arrays["indices"], question["frames"], "", arrays.get("squares")
         )
@@ -48,13 +57,7 @@ class Encoders:
             pictures = arrays.get(f"frames on grid {number}")
             if pictures is None:  # the clip is too short to be cut
                 continue
-            on_grid = SampledFrames(
-                pictures,
-                np.arange(len(pictures), dtype=np.int32),
-                len(pictures),
-                "",
-                arrays.get(f"squares on grid {number}"),
-            )
+            on_grid = _on_grid(pictures, arrays.get(f"squares on grid {number}"))
             cuts = arrays[f"cuts on grid {number}"]
             part = cut_query(encoder, cutting, encoder.features_of(on_grid), cuts, question["seconds"])
             if part is not None:
@@ -86,6 +89,23 @@ class Encoders:
         except UserError as error:
             return {**said, "cannot": str(error)}
         return {**said, "longer_side": longer_side, "square": square}
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As `ssvh add` runs the backbone: the last digits are those of its features, and other processors are
+    left to whoever searches meanwhile.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _on_grid(frames: np.ndarray, squares: np.ndarray | None) -> SampledFrames:
+    return SampledFrames(frames, np.arange(len(frames), dtype=np.int32), len(frames), "", squares)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from ssvh_model.moments.query import Query, QueryPart, QueryShots, unit_of
 from ssvh_model.moments.shots import STEP
 from tasks.serving.decoding import Frames
 from tasks.serving.problems import NO_ENCODER, NOT_READY, Problem
-from tasks.serving.worker import Answer, WorkerEnded, WorkerProcess
+from tasks.serving.worker import Answer, Arrays, WorkerEnded, WorkerProcess
 
 SECONDS_TO_LOAD = 600.0
 SECONDS_TO_ENCODE = 600.0
@@ -126,29 +126,13 @@ class Encoding:
             HasherGone: another hasher has taken its place for good.
             Problem: the hasher takes no videos, or the process ended.
         """
-        if hasher.cannot:
-            raise Problem(NO_ENCODER, hasher.cannot)
         question = {
             "do": "encode",
-            "sha256": hasher.sha256,
             "frames": frames.total,
             "seconds": frames.seconds,
             "cuttings": list(cuttings),
         }
-        try:
-            said, found = self._ask_again(question, frames)
-            if "gone" in said:  # the process is a new one, or others have been loaded since
-                try:
-                    self.load(hasher.folder, hasher.sha256)
-                except UserError as error:
-                    raise HasherGone(str(error)) from error
-                said, found = self._ask_again(question, frames)
-            if "gone" in said:
-                raise HasherGone(hasher.sha256)
-        except UserError as error:
-            raise Problem(NO_ENCODER, str(error)) from error
-        except WorkerEnded as error:
-            raise Problem(NOT_READY, f"the encoder has ended ({error})", retry_after=5) from error
+        found = self._found(hasher, question, frames.arrays)
         parts: list[QueryPart | QueryShots] = []
         for number, cutting in enumerate(cuttings):
             if f"codes {number}" not in found:
@@ -160,13 +144,56 @@ class Encoding:
                 parts.append(QueryPart(cutting, cutting / hasher.frames, unit=unit_of(hasher.frames), **own))
         return EncodedClip(found["code"], found["features"], frames, parts)
 
-    def _ask_again(self, question: dict[str, Any], frames: Frames) -> Answer:
+    def features(self, hasher: LoadedHasher, frames: Arrays) -> np.ndarray:
+        """Features of some frames of a film (`FilmFrames.batches`), [n, D] float16.
+
+        Raises:
+            HasherGone, Problem: as `encode`.
+        """
+        return self._found(hasher, {"do": "features"}, frames)["features"]
+
+    def codes(self, hasher: LoadedHasher, features: np.ndarray) -> np.ndarray:
+        """Packed codes of segments, [n, ceil(K / 8)] uint8.
+
+        Args:
+            hasher: that makes them.
+            features: of the segments, [n, M, D] float16.
+
+        Raises:
+            HasherGone, Problem: as `encode`.
+        """
+        return self._found(hasher, {"do": "codes"}, {"features": features})["codes"]
+
+    def _found(
+        self, hasher: LoadedHasher, question: Mapping[str, Any], arrays: Arrays
+    ) -> dict[str, np.ndarray]:
+        """What a hasher makes of arrays; it is loaded again if the process has it no more."""
+        if hasher.cannot:
+            raise Problem(NO_ENCODER, hasher.cannot)
+        asked = {**question, "sha256": hasher.sha256}
+        try:
+            said, found = self._ask_again(asked, arrays)
+            if "gone" in said:  # the process is a new one, or others have been loaded since
+                try:
+                    self.load(hasher.folder, hasher.sha256)
+                except UserError as error:
+                    raise HasherGone(str(error)) from error
+                said, found = self._ask_again(asked, arrays)
+            if "gone" in said:
+                raise HasherGone(hasher.sha256)
+        except UserError as error:
+            raise Problem(NO_ENCODER, str(error)) from error
+        except WorkerEnded as error:
+            raise Problem(NOT_READY, f"the encoder has ended ({error})", retry_after=5) from error
+        return found
+
+    def _ask_again(self, question: Mapping[str, Any], arrays: Arrays) -> Answer:
         """Ask; once more where the process was ended meanwhile, such as by a system that is short of
         memory.
         """
         try:
-            return self._worker.ask(question, frames.arrays, seconds=SECONDS_TO_ENCODE)
+            return self._worker.ask(question, arrays, seconds=SECONDS_TO_ENCODE)
         except WorkerEnded as error:
             if error.too_slow:
                 raise
-            return self._worker.ask(question, frames.arrays, seconds=SECONDS_TO_ENCODE)
+            return self._worker.ask(question, arrays, seconds=SECONDS_TO_ENCODE)

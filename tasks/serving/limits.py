@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -14,7 +15,8 @@ class Limits:
         seconds: of an uploaded video.
         uploads: at once.
         upload_seconds: by the clock, until the whole upload is there.
-        decode_seconds: of processor time for one video; by the clock it may be `PATIENCE` times as much.
+        decode_seconds: of processor time for one video, or for a minute of a film that is cut; by the clock
+            it may be `PATIENCE` times as much.
         decode_megabytes: of memory for decoding.
     """
 
@@ -24,6 +26,10 @@ class Limits:
     upload_seconds: int = 600
     decode_seconds: int = 60
     decode_megabytes: int = 1024
+
+    def film_decode_seconds(self, seconds: float) -> int:
+        """Processor time for so many seconds of a film, of which every frame is decoded."""
+        return self.decode_seconds * max(1, math.ceil(seconds / 60))
 
 
 PATIENCE = 5  # a machine with other work takes so many times as long by the clock

@@ -5,34 +5,35 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
-
-import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import is_address, sha256_of
-from ssvh_model.index.coded_videos import CodedVideos, whole_spans
 from ssvh_model.index.hex_codes import code_to_hex
 from ssvh_model.index.index import IndexSnapshot, open_index
 from ssvh_model.index.snapshot import read_card
 from ssvh_model.manifest import Video
 from ssvh_model.moments.cutting import Cutting
-from tasks.index.build import Features, add_encoded
-from tasks.index.encode import path_in_index
+from tasks.index.build import add_encoded
+from tasks.index.encode import path_in_index, rows_of_video
 from tasks.index.place import local_folder
 from tasks.serving.decisions import Decisions
 from tasks.serving.decoding import Decoding, Look
 from tasks.serving.encoding import EncodedClip, Encoding, HasherGone
 from tasks.serving.limits import Limits
 from tasks.serving.problems import BUSY, FILE_GONE, ID_TAKEN, NO_ENCODER, NOT_READY, Problem
+from tasks.serving.uploaded import EncodedUpload, UploadEncoding
 from tasks.serving.view import Filters, Hit, IndexVersion, IndexView, Wanted
 from tasks.serving.worker import WorkerEnded
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SWITCHES = 5  # of the index while one clip is searched for
+SECONDS_FOR_A_TURN = 600.0  # that a film, which took minutes, waits for others who are changing the index
 # folder in the index's, or beside where that would be, with the files of videos that were added here
 UPLOADS = "uploads"
 SUFFIXES = {"mov": ".mp4", "matroska": ".mkv", "avi": ".avi", "mpegts": ".ts", "flv": ".flv", "ogg": ".ogv"}
@@ -83,6 +84,7 @@ class SearchService:
         self.index, self.folder, self.limits = open_index(place), local_folder(place), limits
         self.decoding, self.decisions = Decoding(limits), Decisions(self.folder)
         self._encoding = Encoding(trust_torchscript=trust_torchscript)
+        self.uploaded = UploadEncoding(self.decoding, self._encoding)
         self._say = say
         self._view: IndexView | None = None
         self._version: object = None
@@ -169,7 +171,7 @@ class SearchService:
 
         return self._with_present_hasher(search)
 
-    def _encode(self, clip: Path, view: IndexView, cuttings: Sequence[Cutting] = ()) -> EncodedClip:
+    def _encode(self, clip: Path, view: IndexView, cuttings: Sequence[Cutting]) -> EncodedClip:
         hasher = view.hasher
         if hasher.cannot:
             raise Problem(NO_ENCODER, hasher.cannot)
@@ -213,7 +215,7 @@ class SearchService:
         return Path(path)
 
     def add(self, clip: Path, video: str, labels: tuple[str, ...]) -> IndexView:
-        """Put an uploaded file into the index; it is kept in the index's folder.
+        """Put an uploaded file into the index, cut as `ssvh add` does it; it is kept in the index's folder.
 
         Args:
             clip: the file, which is moved.
@@ -224,49 +226,58 @@ class SearchService:
             The index with it.
 
         Raises:
-            Problem: the id is taken, the file can't be read, or somebody else is changing the index.
+            Problem: the id is taken, the file can't be read or is beyond the limits, or somebody else is
+                changing the index.
         """
+        new = Video(video, "", labels, split="database", sha256=sha256_of(clip))
 
         def work(view: IndexView) -> IndexView:
             if video in view.row_of:
                 raise Problem(ID_TAKEN, f"the index has a video {video!r} already")
-            encoded = self._encode(clip, view)
-            self._add(clip, Video(video, "", labels, split="database"), encoded, view)
+            if view.hasher.cannot:
+                raise Problem(NO_ENCODER, view.hasher.cannot)
+            encoded = self.uploaded.encode(clip, new, view.hasher, Path(folder))
+            patience = SECONDS_FOR_A_TURN if encoded.is_film else 0.0
+            self._in_turn(lambda: self._add(clip, encoded, view), patience)
             return self._changed()
 
-        return self._with_present_hasher(work)
+        with TemporaryDirectory(dir=clip.parent, prefix=f"{clip.name}-") as folder:
+            return self._with_present_hasher(work)
 
-    def _add(self, clip: Path, video: Video, encoded: EncodedClip, view: IndexView) -> None:
-        digest = sha256_of(clip)
-        suffix = SUFFIXES.get(encoded.decoded.format.partition(",")[0], "")
-        kept = self.folder / UPLOADS / f"{digest}{suffix}"
+    def _in_turn(self, change: Callable[[], None], patience: float) -> None:
+        """Change the index, after somebody else if need be, for whom so many seconds are waited."""
+        until = time.monotonic() + patience
+        while True:
+            try:
+                return change()
+            except Problem as problem:
+                late = time.monotonic() > until
+                if problem.kind is not BUSY or late or self._ended.wait(SECONDS_BETWEEN_LOOKS):
+                    raise
+
+    def _add(self, clip: Path, encoded: EncodedUpload, view: IndexView) -> None:
+        video = encoded.video
+        suffix = SUFFIXES.get(encoded.format.partition(",")[0], "")
+        kept = self.folder / UPLOADS / f"{video.sha256}{suffix}"
         with self._changing, self.index.alone(_refuse_to_wait):
             snapshot = self.index.snapshot()
             if snapshot.hasher.sha256 != view.version.hasher.sha256:
                 raise HasherGone(view.version.hasher.name)
             if self.index.known([video.id]):
                 raise Problem(ID_TAKEN, f"the index has a video {video.id!r} already")
-            decoded = encoded.decoded
-            durations = np.array([decoded.seconds], dtype=np.float32)
-            one = CodedVideos(
-                ids=[video.id],
-                codes=encoded.code[None],
-                labels=["|".join(video.labels)],
-                paths=[path_in_index(kept)],
-                durations=durations,
-                spans=whole_spans(durations),
+            one = rows_of_video(
+                video,
+                encoded.codes,
+                encoded.spans,
                 bits=snapshot.bits,
                 hasher=snapshot.hasher,
-            )
-            features = Features(encoded.features, decoded.arrays["indices"], view.hasher.meta)
-            described = Video(
-                video.id, "", video.labels, split=video.split, duration=decoded.seconds, sha256=digest
+                path=path_in_index(kept),
             )
             kept.parent.mkdir(parents=True, exist_ok=True)
             there = kept.exists()  # another video of the same bytes has it
             shutil.move(clip, kept)
             try:
-                add_encoded(self.index, described, one, features)
+                add_encoded(self.index, video, one, encoded.features)
             except BaseException:
                 if not there:
                     kept.unlink(missing_ok=True)

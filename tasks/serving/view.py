@@ -188,6 +188,13 @@ class IndexView:
         """What the index knows of a video."""
         return VideoFacts(*self._known(row))
 
+    def spans(self, row: int) -> list[tuple[float, float]]:
+        """Seconds at which what has a code of its own in a video starts and ends, by any row of it,
+        ascending.
+        """
+        spans = self.videos.spans[self.rows_of_video(self._first_row(row))].round(3).tolist()
+        return sorted((start, end) for start, end in spans)
+
     def _known(self, row: int) -> tuple[str, list[str], float, str, str]:
         videos = self.videos
         labels = [label for label in videos.labels[row].split("|") if label]

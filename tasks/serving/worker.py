@@ -102,6 +102,11 @@ class WorkerProcess:
             raise UserError(answer["error"])
         return answer, found
 
+    def rest(self) -> None:
+        """End the process until the next question."""
+        with self._lock:
+            self._end()
+
     def stop(self) -> None:
         """End the process for good, in the middle of an answer, too."""
         self._stopped = True

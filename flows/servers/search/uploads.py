@@ -79,7 +79,8 @@ class Uploads:
             )
 
     def _too_large(self) -> Problem:
-        return Problem(TOO_LARGE, f"allowed are {self._limits.megabytes} MB")
+        allowed = f"allowed are {self._limits.megabytes} MB, and more with `ssvh serve --megabytes`"
+        return Problem(TOO_LARGE, allowed)
 
     async def _receive(self, request: Request, path: Path) -> None:
         size = 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ import pytest
 from ssvh_model.video.encoding import write_video
 from tasks.serving.decoding import Decoding
 from tasks.serving.limits import Limits
-from tasks.serving.problems import FILE_GONE, TOO_EXPENSIVE, UNREADABLE_VIDEO, Problem
+from tasks.serving.problems import FILE_GONE, TOO_EXPENSIVE, TOO_MANY, UNREADABLE_VIDEO, Problem
 
 
 @pytest.fixture
@@ -61,6 +64,50 @@ def test_processor_time_is_limited(tmp_path: Path, clip: Path) -> None:
         assert found.arrays["squares"].shape == (4, 32, 32, 3) and found.seconds == pytest.approx(3)
     finally:
         decoding.stop()
+
+
+def test_a_film_is_decoded_by_and_by_in_the_memory_of_some_of_its_frames(tmp_path: Path, clip: Path) -> None:
+    """All of its frames would take three times the memory that is allowed."""
+    film, decoding = large(tmp_path / "film", side=512, frames=1000), Decoding(Limits(decode_megabytes=256))
+    sizes: Any = {"longer_side": 512, "square": 64, "cuts_from": None, "at_once": 32}
+    try:
+        with decoding.film(film, seconds=40.0, **sizes) as opened:
+            frames = opened(0.04)
+            shapes = [(batch["frames"].shape, batch["squares"].shape) for batch in frames.batches()]
+            assert len(frames) == 1000 and frames.seconds == pytest.approx(40)
+            assert shapes[0] == ((32, 512, 512, 3), (32, 64, 64, 3)) and len(shapes) == 32
+            assert sum(shape[0] for shape, _ in shapes) == 1000
+            # One at a time; other files are looked at meanwhile.
+            with pytest.raises(Problem) as second, decoding.film(clip, seconds=3.0, **sizes):
+                pass
+            assert second.value.kind is TOO_MANY and second.value.retry_after
+            assert decoding.probe(clip).seconds == pytest.approx(3)
+        with decoding.film(clip, seconds=3.0, **sizes) as opened:
+            assert sum(len(batch["frames"]) for batch in opened(0.25).batches()) == 12
+    finally:
+        decoding.stop()
+
+
+def test_all_of_a_film_may_take_the_processor_time_of_its_minutes(tmp_path: Path, clip: Path) -> None:
+    decoding = Decoding(Limits(decode_seconds=1))
+    sizes: Any = {"longer_side": 64, "square": None, "cuts_from": 8.0, "at_once": 4}
+    film = large(tmp_path / "film", side=2048, frames=4000)
+    try:
+        # 160 seconds of it, and every frame is looked at: much more than three seconds on any machine.
+        with pytest.raises(Problem) as error, decoding.film(film, seconds=160.0, **sizes) as opened:
+            list(opened(1.0).batches())
+        assert error.value.kind is TOO_EXPENSIVE and "3 s of processor time" in error.value.detail
+        assert "--decode-seconds" in error.value.detail and decoding.deaths == 1
+        with decoding.film(clip, seconds=3.0, **sizes) as opened:
+            assert sum(len(batch["frames"]) for batch in opened(0.25).batches()) == 12
+    finally:
+        decoding.stop()
+
+
+def test_a_decoder_has_no_torch() -> None:
+    look = "import sys, tasks.serving.decoder; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_a_look_is_taken_once_and_again_when_the_file_is_another(clip: Path) -> None:

@@ -182,13 +182,28 @@ function adding(file) {
     $("adding").close();
     try {
       say(`Adding ${params.get("id")} …`);
-      const answer = await change(`/videos?${params}`, { method: "POST", body: file, headers: FILE_TYPE });
+      const sent = change(`/videos?${params}`, { method: "POST", body: file, headers: FILE_TYPE });
+      const answer = await sent.finally(watchFilm(params.get("id")));
       await run();
       say(`${answer.id} was added; the index has ${count(answer.index.videos, "video")} now.`);
     } catch (problem) {
       say("");
       fault(problem.message);
     }
+  };
+}
+
+// Says how much of a film is cut while it is added, which may take minutes; returns what ends that.
+function watchFilm(id) {
+  let ended = false;
+  const timer = setInterval(async () => {
+    const answer = await ask("/additions").catch(() => null);
+    const film = answer?.films.find((one) => one.id === id);
+    if (film && !ended) say(`Adding ${id} … ${Math.floor(100 * film.share)} % of it is cut.`);
+  }, 1000);
+  return () => {
+    ended = true;
+    clearInterval(timer);
   };
 }
 

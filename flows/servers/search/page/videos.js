@@ -128,6 +128,7 @@ export async function details(video, bits, alike) {
       label: video.labels.join(", ") || "none",
       "found at": isMoment(video) ? `${clock(video.start)} to ${clock(video.end)}` : "",
       length: secondsText(file?.seconds ?? video.seconds),
+      "cut into": known?.spans.length > 1 ? count(known.spans.length, "segment") : "",
       frames: file ? String(file.frames) : (known?.no_file ?? "…"),
       size: file ? `${file.width} × ${file.height} pixels, ${file.megabytes.toFixed(2)} MB` : "",
       remark: file?.remark ?? "",

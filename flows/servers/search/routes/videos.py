@@ -79,12 +79,15 @@ class Described:
     Attributes:
         index: the version that has answered.
         video: as the index knows it.
+        spans: seconds at which what has a code of its own starts and ends, ascending: each of its segments,
+            or all of it.
         file: None where it is not there or can't be read.
         no_file: "" or why not.
     """
 
     index: IndexVersion
     video: VideoFacts
+    spans: list[tuple[float, float]]
     file: FileFacts | None
     no_file: str
 
@@ -102,8 +105,34 @@ class Changed:
     id: str
 
 
+@dataclass(frozen=True)
+class FilmUnderWay:
+    """An uploaded film that is being cut into segments.
+
+    Attributes:
+        id: that it is to have.
+        share: of it that is decoded and encoded, 0 to 1.
+    """
+
+    id: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Additions:
+    """What is being added; a video that stays whole takes no time worth telling.
+
+    Attributes:
+        films: none, or one: they are cut one at a time.
+    """
+
+    films: list[FilmUnderWay]
+
+
 def video_routes(parts: Parts) -> APIRouter:
-    """`/videos`, `/thumbnails`, `/previews` and `/files`. Ids may hold slashes, so they come last."""
+    """`/videos`, `/additions`, `/thumbnails`, `/previews` and `/files`. Ids may hold slashes, so they come
+    last.
+    """
     router = APIRouter(tags=["videos"])
     service = parts.service
 
@@ -135,7 +164,11 @@ def video_routes(parts: Parts) -> APIRouter:
         id: Annotated[str, Query(min_length=1, max_length=LONGEST_ID)],
         label: Annotated[list[str] | None, Query()] = None,
     ) -> Changed:
-        """Add a video: the file is the body. It is kept in the index's folder, under a name of its own."""
+        """Add a video: the file is the body. It is kept in the index's folder, under a name of its own.
+
+        It is cut as `index.segments` says. A film of hours takes minutes, and is added also if nobody waits
+        for the answer.
+        """
         labels = tuple(dict.fromkeys(label or ()))
         for text in (id, *labels):
             if not text.isprintable() or not text.strip() or len(text) > LONGEST_LABEL:
@@ -147,6 +180,12 @@ def video_routes(parts: Parts) -> APIRouter:
         async with parts.uploads.received(request) as clip:
             view = await in_thread(service.add, clip, id, labels)
         return Changed(view.version, id)
+
+    @router.get("/additions")
+    async def additions() -> Additions:
+        """How far films are that are being added."""
+        under_way = dict(service.uploaded.films)
+        return Additions([FilmUnderWay(id, round(share, 3)) for id, share in under_way.items()])
 
     @router.get("/videos/{id:path}")
     async def video(id: str) -> Described:
@@ -169,7 +208,7 @@ def video_routes(parts: Parts) -> APIRouter:
             why = problem.detail
         except OSError as error:
             why = f"its file can't be read: {error.strerror}"
-        return Described(view.version, view.facts(row), file, why)
+        return Described(view.version, view.facts(row), view.spans(row), file, why)
 
     @router.delete("/videos/{id:path}", dependencies=[Depends(parts.changing)])
     async def remove(id: str) -> Changed:

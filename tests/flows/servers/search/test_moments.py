@@ -18,7 +18,7 @@ from tasks import paths
 from tasks.index.build import add_videos
 from tests.browser import SECONDS_TO_SHOW, chromium, find_browser
 from tests.films import FILMS, RATE, SCENE, SCENES, cut, make_films, scenes, silent, start_index
-from tests.serving import Server, serving
+from tests.serving import TOKEN, Server, serving
 
 START, SECONDS = 4.5, 4.0  # of a query
 
@@ -87,11 +87,32 @@ def test_a_picture_of_a_moment_is_what_the_film_shows_then(server: Server) -> No
     assert server.client.get("/thumbnails/film-1", params={"at": -1}).status_code == 422
 
 
+def test_an_uploaded_film_is_cut_found_inside_and_removed_as_a_whole(server: Server, films: Path) -> None:
+    film = (films / "films" / "film-1.mp4").read_bytes()
+    headers = {**server.with_token, "Content-Type": "video/mp4"}
+    added = server.client.post("/videos?id=uploaded&label=new", content=film, headers=headers)
+    assert added.raise_for_status().json()["index"]["videos"] == FILMS + 2
+    by_command, mine = (server.client.get(f"/videos/{video}").json() for video in ("film-1", "uploaded"))
+    assert mine["spans"] == by_command["spans"] and mine["spans"][:2] == [[0.0, 2.0], [1.0, 3.0]]
+    assert mine["video"]["seconds"] == mine["spans"][-1][1] == SCENES * SCENE
+    assert mine["file"] == by_command["file"]
+    assert server.client.get("/videos/clip").json()["spans"] == [[0.0, 1.5]]
+    assert server.client.get("/additions").json() == {"films": []}
+    clip = cut(films, 1, START, SECONDS).read_bytes()
+    hit = server.search(clip, label="new", rerank="features").json()["hits"][0]
+    assert hit["id"] == "uploaded" and abs(hit["start"] - START) <= 0.3
+    assert server.find({"id": "uploaded", "start": 6.0}, count=1).json()["hits"][0]["id"] == "film-1"  # type: ignore[dict-item]
+    removed = server.client.delete("/videos/uploaded", headers=server.with_token).raise_for_status()
+    assert removed.json()["index"]["videos"] == FILMS + 1
+    every = server.search(clip, count=500, group="none").json()["hits"]
+    assert {hit["id"] for hit in every} == {"clip", *(f"film-{film}" for film in range(FILMS))}
+
+
 @pytest.mark.slow
-def test_the_page_plays_from_the_moment(server: Server, films: Path) -> None:
+def test_the_page_adds_a_film_and_plays_from_the_moment(server: Server, films: Path) -> None:
     if (program := find_browser()) is None:
         pytest.skip("needs Chromium, which is not installed")
-    clip = cut(films, 1, START, SECONDS)
+    clip, film = cut(films, 7, START, SECONDS), cut(films, 7, 0.0, SCENES * SCENE)
     with chromium(program) as running:
         tab = running.new_context(
             viewport={"width": 1400, "height": 1000}, base_url=server.address
@@ -99,22 +120,30 @@ def test_the_page_plays_from_the_moment(server: Server, films: Path) -> None:
         tab.set_default_timeout(SECONDS_TO_SHOW * 1000)
         tab.goto("/")
         tab.wait_for_selector("#results .card")
+        tab.set_input_files("#clip", film)
+        tab.get_by_role("button", name="Add it to the index").click()
+        tab.fill("#adding-id", "film-7")
+        tab.locator("#adding").get_by_role("button", name="Add", exact=True).click()
+        tab.fill("#token-value", TOKEN)
+        tab.keyboard.press("Enter")
+        tab.locator("#status", has_text="film-7 was added").wait_for()
         tab.set_input_files("#clip", clip)
-        tab.locator("#results-title", has_text="Nearest to").wait_for()
+        tab.locator("#results-title", has_text=f"Nearest to {clip.name}").wait_for()
         tab.check("#rerank")
         tab.locator("#results .distance", has_text="frames").first.wait_for()
         first = tab.locator("#results .card").first
-        assert first.locator("h3").inner_text() == "film-1"
+        assert first.locator("h3").inner_text() == "film-7"
         assert first.locator(".facts span", has_text=" to ").inner_text().startswith("0:04.")
         names = tab.locator("#results .card h3")
-        assert names.all_inner_texts().count("film-1") == 1
+        assert names.all_inner_texts().count("film-7") == 1
         tab.uncheck("#rerank")
         tab.check("#moments")
         tab.wait_for_function(
-            "() => [...document.querySelectorAll('#results .card h3')].filter((one) => one.innerText === 'film-1').length > 1"
+            "() => [...document.querySelectorAll('#results .card h3')].filter((one) => one.innerText === 'film-7').length > 1"
         )
         first.locator(".screen").click()
         tab.locator("#details dt", has_text="found at").wait_for()
+        tab.locator("#details dd", has_text="11 segments").wait_for()
         tab.wait_for_function(
             "start => { const video = document.querySelector('#details-screen video, #details-screen img');"
             " return video && (video.tagName === 'IMG' ? video.naturalWidth > 0 : video.currentTime > start); }",
