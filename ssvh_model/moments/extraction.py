@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -53,7 +53,7 @@ def cut_film(
     video: Video,
     segments: Segments,
     grid: Callable[[float], Opened],
-    features: Callable[[Opened], Iterator[np.ndarray]],
+    features: Callable[[Opened], Generator[np.ndarray]],
     *,
     frames: int,
     meta: FeatureMeta,
@@ -84,7 +84,8 @@ def cut_film(
         spans = segments.spans(len(opened), frames, step=step, seconds=seconds, cuts=opened.cuts)
         return FilmFacts(video.id, video.sha256, meta, frames, step, seconds, spans)
 
-    write_film_features(path, features(opened), facts, key=key)
+    with closing(features(opened)) as made:
+        write_film_features(path, made, facts, key=key)
 
 
 @dataclass(frozen=True)
@@ -206,7 +207,7 @@ class _FilmExtraction:
         path, sizes = self.root / self.video.path, grid_sizes(self.backbone)
         return GridFrames(path, step, sizes, cuts_from=self.segments.cuts_from)
 
-    def _features(self, grid: GridFrames) -> Iterator[np.ndarray]:
+    def _features(self, grid: GridFrames) -> Generator[np.ndarray]:
         ahead: deque[Future[Tensor]] = deque()
         for batch in prepared_batches(grid, self.backbone, self.batch_size):
             if self.given_up.is_set():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -89,8 +89,9 @@ class FilmFrames:
     def __len__(self) -> int:
         return self._frames
 
-    def batches(self) -> Iterator[Mapping[str, np.ndarray]]:
-        """The frames, some at a time, once: `frames` and perhaps `squares`, as `SampledFrames` has them.
+    def batches(self) -> Generator[Mapping[str, np.ndarray]]:
+        """The frames, some at a time, once: `frames` and perhaps `squares`, as `SampledFrames` has them. Who
+        does not want all of them closes it, which waits for those that are on their way.
 
         Raises:
             Problem: too many of them can't be read, or they cost too much.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -129,13 +130,14 @@ class UploadEncoding:
         params: Params,
         segments: Segments,
     ) -> None:
-        def features(frames: FilmFrames) -> Iterator[np.ndarray]:
+        def features(frames: FilmFrames) -> Generator[np.ndarray]:
             done = 0
-            for batch in frames.batches():
-                made = self._encoding.features(hasher, batch)
-                done += len(made)
-                self.films[film.id] = done / len(frames)
-                yield made
+            with closing(frames.batches()) as batches:
+                for batch in batches:
+                    made = self._encoding.features(hasher, batch)
+                    done += len(made)
+                    self.films[film.id] = done / len(frames)
+                    yield made
 
         decoded = self._decoding.film(
             clip,
