@@ -69,6 +69,17 @@ class RemoteFolder:
             files, root = self._files
             return bool(files.isfile(f"{root}/{path}"))
 
+    def facts(self, path: str) -> tuple[int, str]:
+        """How many bytes a file has now, and what tells it from a changed one, as in `stamps`; raises as
+        `read`.
+        """
+        with self._fetching(path):
+            files, root = self._files
+            found = files.info(f"{root}/{path}")
+            if found.get("type") != "file":
+                raise FileNotFoundError(path)
+            return int(found["size"]), _stamp(found)
+
     def read(self, path: str) -> bytes:
         """The content of a file.
 

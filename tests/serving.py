@@ -167,6 +167,15 @@ class Server:
         return {"Authorization": f"Bearer {TOKEN}"}
 
 
+def problem(response: httpx.Response, status: int, name: str) -> str:
+    """See that an answer is a problem of this kind; its detail."""
+    content = response.json()
+    assert (response.status_code, content["type"]) == (status, f"/problems/{name}"), content
+    assert response.headers["content-type"] == "application/problem+json"
+    assert content["status"] == status and content["title"] and content["detail"]
+    return str(content["detail"])
+
+
 def environment(**more: str) -> dict[str, str]:
     """The variables with which the command is started."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SSVH")}

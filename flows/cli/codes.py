@@ -188,6 +188,9 @@ def serve(
     uploads: Annotated[int, typer.Option(min=1, help="Uploads that are worked on at once.")] = 2,
     decode_seconds: Annotated[int, typer.Option(min=1, help="Processor time to decode one video.")] = 60,
     decode_megabytes: Annotated[int, typer.Option(min=64, help="Memory to decode one video.")] = 1024,
+    fetched_megabytes: Annotated[
+        int, typer.Option(min=1, help="Disk for copies of videos that are in a bucket, while they are shown.")
+    ] = 1000,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for an index, if there is none yet.")] = False,
     trust_torchscript: Trust = False,
 ) -> None:
@@ -204,6 +207,7 @@ def serve(
         uploads=uploads,
         decode_seconds=decode_seconds,
         decode_megabytes=decode_megabytes,
+        fetched_megabytes=fetched_megabytes,
     )
     run(place, host=host, port=port, limits=limits, wait=wait, trust_torchscript=trust_torchscript)
 

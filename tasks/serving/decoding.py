@@ -113,6 +113,7 @@ class Look:
 
     Attributes:
         frames, seconds, width, height: of the video; width and height in pixels.
+        size: of the file, bytes.
         remark: "" or what is wrong with the file.
         format: of the container, as FFmpeg names it.
         thumbnail: the frame in the middle, JPEG.
@@ -123,6 +124,7 @@ class Look:
     seconds: float
     width: int
     height: int
+    size: int
     remark: str
     format: str
     thumbnail: bytes
@@ -290,7 +292,7 @@ class Decoding:
             try:
                 said, arrays = self._ask({"do": "look", "path": str(path.resolve())}, FILE_GONE)
                 thumbnail, preview = arrays["thumbnail"].tobytes(), arrays["preview"].tobytes()
-                found.set_result(Look(**said, thumbnail=thumbnail, preview=preview))
+                found.set_result(Look(**said, size=state.st_size, thumbnail=thumbnail, preview=preview))
             except BaseException as error:
                 found.set_exception(error)
                 if not isinstance(error, Problem) or error.kind is not FILE_GONE:

@@ -18,6 +18,7 @@ class Limits:
         decode_seconds: of processor time for one video, or for a minute of a film that is cut; by the clock
             it may be `PATIENCE` times as much.
         decode_megabytes: of memory for decoding.
+        fetched_megabytes: of copies of videos that are elsewhere, all together.
     """
 
     megabytes: int = 200
@@ -26,6 +27,7 @@ class Limits:
     upload_seconds: int = 600
     decode_seconds: int = 60
     decode_megabytes: int = 1024
+    fetched_megabytes: int = 1000
 
     def film_decode_seconds(self, seconds: float) -> int:
         """Processor time for so many seconds of a film, of which every frame is decoded."""

@@ -6,7 +6,8 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,19 +20,30 @@ from ssvh_model.index.index import IndexSnapshot, open_index
 from ssvh_model.index.snapshot import read_card
 from ssvh_model.manifest import Video
 from ssvh_model.moments.cutting import Cutting
+from ssvh_model.remote_folder import StorageAway
 from tasks.index.build import add_encoded
 from tasks.index.encode import path_in_index, rows_of_video
 from tasks.index.place import local_folder
 from tasks.serving.decisions import Decisions
 from tasks.serving.decoding import Decoding, Look
 from tasks.serving.encoding import EncodedClip, Encoding, HasherGone
+from tasks.serving.fetched import FetchedVideos
 from tasks.serving.limits import Limits
-from tasks.serving.problems import BUSY, FILE_GONE, ID_TAKEN, NO_ENCODER, NOT_READY, Problem
+from tasks.serving.problems import (
+    BUSY,
+    FILE_GONE,
+    ID_TAKEN,
+    NO_ENCODER,
+    NOT_READY,
+    STORAGE_AWAY,
+    Problem,
+)
 from tasks.serving.uploaded import EncodedUpload, UploadEncoding
 from tasks.serving.view import Filters, Hit, IndexVersion, IndexView, Wanted
 from tasks.serving.worker import WorkerEnded
 
 SECONDS_BETWEEN_LOOKS = 0.5
+SECONDS_TO_STORAGE = 10
 SWITCHES = 5  # of the index while one clip is searched for
 SECONDS_FOR_A_TURN = 600.0  # that a film, which took minutes, waits for others who are changing the index
 # folder in the index's, or beside where that would be, with the files of videos that were added here
@@ -84,6 +96,7 @@ class SearchService:
         self.index, self.folder, self.limits = open_index(place), local_folder(place), limits
         self.decoding, self.decisions = Decoding(limits), Decisions(self.folder)
         self._encoding = Encoding(trust_torchscript=trust_torchscript)
+        self._fetched = FetchedVideos(limits.fetched_megabytes)
         self.uploaded = UploadEncoding(self.decoding, self._encoding)
         self._say = say
         self._view: IndexView | None = None
@@ -102,6 +115,7 @@ class SearchService:
         self._encoding.stop()
         self.decoding.stop()
         self._watcher.join()
+        self._fetched.close()
 
     @property
     def ready(self) -> bool:
@@ -199,20 +213,45 @@ class SearchService:
         Raises:
             Problem: there is no file any more, or it is no video.
         """
-        return self.decoding.look(self.file_of(view, row))
+        with self.file_of(view, row) as path:
+            return self.decoding.look(path)
 
-    def file_of(self, view: IndexView, row: int) -> Path:
-        """The file that the index names for a video.
+    def picture(self, view: IndexView, row: int, seconds: float) -> bytes:
+        """What a video shows some seconds after its start, JPEG.
 
         Raises:
-            Problem: it names none, or one elsewhere.
+            Problem: as `look`.
+        """
+        with self.file_of(view, row) as path:
+            return self.decoding.picture(path, seconds)
+
+    @contextmanager
+    def file_of(self, view: IndexView, row: int) -> Iterator[Path]:
+        """The file that the index names for a video; of one elsewhere a copy, which stays while the block
+        lasts.
+
+        Raises:
+            Problem: it names none, or one elsewhere that can't be fetched.
         """
         path = view.videos.paths[row]
         if not path:
             raise Problem(FILE_GONE, "the index knows no file of this video")
-        if is_address(path):
-            raise Problem(FILE_GONE, f"the file of this video is not on this machine but at {path}")
-        return Path(path)
+        if not is_address(path):
+            yield Path(path)
+            return
+        with ExitStack() as opened:
+            try:
+                copy = opened.enter_context(self._fetched.opened(path))
+            except FileNotFoundError as error:
+                raise Problem(FILE_GONE, "the storage that the index names has no such file") from error
+            except UserError as error:
+                # What storages say is for whoever has the keys to them.
+                self._say(f"a video can't be shown: {error}")
+                detail = "its file can't be fetched from there; the service's log says why"
+                if isinstance(error, StorageAway):
+                    raise Problem(STORAGE_AWAY, detail, retry_after=SECONDS_TO_STORAGE) from error
+                raise Problem(FILE_GONE, detail) from error
+            yield copy
 
     def add(self, clip: Path, video: str, labels: tuple[str, ...]) -> IndexView:
         """Put an uploaded file into the index, cut as `ssvh add` does it; it is kept in the index's folder.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Annotated
+from pathlib import Path, PurePath
+from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -195,19 +197,16 @@ def video_routes(parts: Parts) -> APIRouter:
         file, why = None, ""
         try:
             seen = await in_thread(service.look, view, row, limiter=parts.decoding)
-            size = service.file_of(view, row).stat().st_size
             file = FileFacts(
                 seen.frames,
                 round(seen.seconds, 3),
                 seen.width,
                 seen.height,
-                round(size / 1e6, 3),
+                round(seen.size / 1e6, 3),
                 seen.remark,
             )
         except Problem as problem:
             why = problem.detail
-        except OSError as error:
-            why = f"its file can't be read: {error.strerror}"
         return Described(view.version, view.facts(row), view.spans(row), file, why)
 
     @router.delete("/videos/{id:path}", dependencies=[Depends(parts.changing)])
@@ -225,8 +224,7 @@ def video_routes(parts: Parts) -> APIRouter:
             picture = (await look(id)).thumbnail
         else:
             view = service.view
-            path = service.file_of(view, view.row(id))
-            picture = await in_thread(service.decoding.picture, path, at, limiter=parts.decoding)
+            picture = await in_thread(service.picture, view, view.row(id), at, limiter=parts.decoding)
         return Response(picture, media_type="image/jpeg", headers=IMMUTABLE)
 
     @router.get("/previews/{id:path}", response_class=Response, responses=_pictures("image/webp"))
@@ -237,33 +235,57 @@ def video_routes(parts: Parts) -> APIRouter:
         return Response((await look(id)).preview, media_type="image/webp", headers=IMMUTABLE)
 
     @router.head("/files/{id:path}", include_in_schema=False)
-    @router.get("/files/{id:path}", response_class=VideoFile)
+    @router.get("/files/{id:path}", response_class=FileResponse)
     async def file(id: str) -> VideoFile:
         """The video's file, also parts of it (Range). What is no video is not given out, whatever the index
         says.
         """
         view = service.view
         row = view.row(id)
-        seen = await in_thread(service.look, view, row, limiter=parts.decoding)
-        path = service.file_of(view, row)
-        try:
-            check_regular(path)
-        except OSError as error:
-            raise Problem(FILE_GONE, f"its file can't be read: {error.strerror}") from error
+
+        def open_file() -> tuple[Path, Look, ExitStack]:
+            with ExitStack() as opened:
+                path = opened.enter_context(service.file_of(view, row))
+                seen = service.decoding.look(path)
+                try:
+                    check_regular(path)
+                except OSError as error:
+                    raise Problem(FILE_GONE, f"its file can't be read: {error.strerror}") from error
+                return path, seen, opened.pop_all()
+
+        path, seen, opened = await in_thread(open_file, limiter=parts.decoding)
         kind = MEDIA_TYPES.get(seen.format.partition(",")[0], "application/octet-stream")
-        name = re.sub(r"[^\w.-]", "_", id.rpartition("/")[2])
+        name = id.rpartition("/")[2] + PurePath(view.videos.paths[row]).suffix
         return VideoFile(
-            path, media_type=kind, filename=name + path.suffix, content_disposition_type="inline"
+            path,
+            opened,
+            media_type=kind,
+            filename=re.sub(r"[^\w.-]", "_", name),
+            content_disposition_type="inline",
         )
 
     return router
 
 
 class VideoFile(FileResponse):
-    """A file, whole or in part; a part that it does not have is a problem."""
+    """A file, whole or in part; a part that it does not have is a problem.
+
+    Args:
+        path: of the file.
+        opened: is closed when it has been sent.
+        given: to `FileResponse`.
+    """
+
+    def __init__(self, path: Path, opened: ExitStack, **given: Any) -> None:
+        super().__init__(path, **given)
+        self._opened = opened
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
+        with self._opened:
+            await self._send(scope, receive, send)
+
+    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = False
 
         async def send_or_refuse(message: Message) -> None:

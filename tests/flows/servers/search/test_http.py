@@ -26,19 +26,10 @@ from flows.cli.app import app, exit_status
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.video.encoding import write_video
-from tests.serving import Searchable, Server, environment, moving_picture, serving
+from tests.serving import Searchable, Server, environment, moving_picture, problem, serving
 
 SECONDS = 120.0  # for something that takes a moment on a machine with nothing else to do
 SECONDS_TO_SWITCH = 300.0
-
-
-def problem(response: httpx.Response, status: int, name: str) -> str:
-    """See that an answer is a problem of this kind; its detail."""
-    content = response.json()
-    assert (response.status_code, content["type"]) == (status, f"/problems/{name}"), content
-    assert response.headers["content-type"] == "application/problem+json"
-    assert content["status"] == status and content["title"] and content["detail"]
-    return str(content["detail"])
 
 
 def test_a_clip_finds_what_the_library_finds(server: Server, searchable: Searchable) -> None:
