@@ -28,7 +28,8 @@ class _Copy:
 
 
 class FetchedVideos:
-    """Keeps copies in a folder of its own, which goes with `close`. Their names are digests.
+    """Keeps copies in a temporary folder, made for the first one, which goes with `close`. Their names are
+    digests.
 
     Args:
         megabytes: of all copies together.
@@ -36,13 +37,14 @@ class FetchedVideos:
 
     def __init__(self, megabytes: int) -> None:
         self._most = megabytes * MEGABYTE
-        self._folder = TemporaryDirectory(prefix="ssvh-fetched-")
+        self._folder: TemporaryDirectory[str] | None = None
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._lock = threading.Lock()
 
     def close(self) -> None:
         """Remove all copies."""
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     @contextmanager
     def opened(self, address: str) -> Iterator[Path]:
@@ -73,7 +75,7 @@ class FetchedVideos:
             mine = copy is None
             if copy is None:
                 self._make_room(size)
-                copy = self._copies[key] = _Copy(Path(self._folder.name) / key, size)
+                copy = self._copies[key] = _Copy(self._place(key), size)
             copy.users += 1
             self._copies.move_to_end(key)
         try:
@@ -85,13 +87,18 @@ class FetchedVideos:
             with self._lock:
                 copy.users -= 1
 
+    def _place(self, key: str) -> Path:
+        if self._folder is None:
+            self._folder = TemporaryDirectory(prefix="ssvh-fetched-")
+        return Path(self._folder.name) / key
+
     def _fetch(self, remote: RemoteFolder, name: str, key: str, copy: _Copy) -> None:
         try:
             remote.fetch(name, copy.path)
         except BaseException as error:
-            with self._lock:
+            with self._lock:  # before somebody else begins to fetch it
+                copy.path.unlink(missing_ok=True)
                 del self._copies[key]
-            copy.path.unlink(missing_ok=True)
             copy.made.set_exception(error)
         else:
             copy.made.set_result(None)
