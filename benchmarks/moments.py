@@ -41,7 +41,8 @@ from ssvh_model.video.decoding import sample_frames
 from ssvh_model.video.encoding import write_video
 from tasks import paths
 from tasks.index.build import features_to_keep, settings_of
-from tasks.index.encode import encode_features, encode_videos, find_given_videos, remove_work
+from tasks.index.encode import encode_features
+from tasks.index.given_videos import encode_videos, find_given_videos, remove_work
 from tasks.machine.device import pick_workers
 from tasks.machine.progress import ShownProgress
 from tasks.params.load import load_params

@@ -19,7 +19,7 @@ from ssvh_model.video.decoding import sample_frames
 from ssvh_model.video.encoding import write_video
 from tasks import paths
 from tasks.index.build import features_to_keep, settings_of
-from tasks.index.encode import encode_videos, find_given_videos, remove_work
+from tasks.index.given_videos import encode_videos, find_given_videos, remove_work
 from tasks.params.load import load_params
 from tasks.params.sections import Params
 from tasks.registry.find_hasher import find_hasher

@@ -15,15 +15,8 @@ from ssvh_model.index.index import Index, open_index
 from ssvh_model.manifest import Video
 from ssvh_model.texts import printable
 from tasks.index.build import add_videos, build_index, remove_videos
-from tasks.index.encode import (
-    FEATURE_SUFFIXES,
-    EncodedVideos,
-    encode_features,
-    encode_videos,
-    find_given_videos,
-    remove_work,
-    segments_of,
-)
+from tasks.index.encode import FEATURE_SUFFIXES, encode_features, segments_of
+from tasks.index.given_videos import EncodedVideos, encode_videos, find_given_videos, remove_work
 from tasks.index.place import index_place
 from tasks.params.load import load_params_anywhere
 from tasks.registry.find_hasher import find_hasher

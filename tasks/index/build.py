@@ -23,16 +23,8 @@ from ssvh_model.index.settings import IndexSettings
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile
 from ssvh_model.progress import Progress
-from tasks.index.encode import (
-    EncodedVideos,
-    encode_features,
-    encode_videos,
-    find_given_videos,
-    path_in_index,
-    remove_work,
-    segments_of,
-    work_of,
-)
+from tasks.index.encode import encode_features, path_in_index, segments_of
+from tasks.index.given_videos import EncodedVideos, encode_videos, find_given_videos, remove_work, work_of
 from tasks.machine.progress import Say
 from tasks.registry.find_hasher import HasherSource, find_hasher, hasher_of_index
 

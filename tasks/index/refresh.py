@@ -21,15 +21,8 @@ from ssvh_model.moments.film_features import FilmFile, is_film_file
 from ssvh_model.moments.segments import EvenSegments, Segments
 from ssvh_model.moments.shots import Shots
 from tasks.index.build import Progresses, features_to_keep
-from tasks.index.encode import (
-    encode_features,
-    encode_film,
-    encode_videos,
-    find_given_videos,
-    joined_codes,
-    remove_work,
-    segments_of,
-)
+from tasks.index.encode import encode_features, encode_film, segments_of
+from tasks.index.given_videos import encode_videos, find_given_videos, remove_work
 from tasks.index.place import index_place
 from tasks.registry.find_hasher import HasherSource, find_hasher
 
@@ -133,7 +126,7 @@ class _Encoding:
             parts += self._from_videos(sorted(left))
         if not parts:
             raise UserError(f"{self._index.name}: not one of its videos can be encoded again")
-        return replace(joined_codes(parts), source=self._snapshot.source)
+        return replace(parts[0].followed_by(*parts[1:]), source=self._snapshot.source)
 
     def _fits(self, meta: FeatureMeta, frames: int, size: int) -> bool:
         network, wanted = self._hasher.load()

@@ -27,7 +27,8 @@ from ssvh_model.progress import Progress, no_progress
 from ssvh_model.video.encoding import write_video
 from tasks import paths
 from tasks.index.build import Addition, add_videos, build_index, remove_videos
-from tasks.index.encode import EncodedVideos, encode_features, encode_videos, find_given_videos
+from tasks.index.encode import encode_features
+from tasks.index.given_videos import EncodedVideos, encode_videos, find_given_videos
 from tasks.index.refresh import refresh_index
 from tasks.params.load import load_params
 from tasks.params.sections import Params

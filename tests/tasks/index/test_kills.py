@@ -35,7 +35,7 @@ from pathlib import Path
 
 import h5py, torch
 torch.set_num_threads(1)
-import faiss, flows.commands.codes, tasks.index.encode, ssvh_model.video.extraction, ssvh_model.index.video_encoder
+import faiss, flows.commands.codes, tasks.index.given_videos, ssvh_model.video.extraction, ssvh_model.index.video_encoder
 from flows.cli.app import app, exit_status
 from ssvh_model.index import index_folder
 from ssvh_model.index.snapshot import Pointer, open_snapshot

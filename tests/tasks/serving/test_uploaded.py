@@ -21,7 +21,7 @@ from ssvh_model.moments.film_features import FilmFile, is_film_file
 from ssvh_model.progress import no_progress
 from tasks import paths
 from tasks.index.build import add_videos, settings_of
-from tasks.index.encode import encode_videos, find_given_videos
+from tasks.index.given_videos import encode_videos, find_given_videos
 from tasks.index.refresh import refresh_index
 from tasks.params.changes import with_changes
 from tasks.params.sections import Params
