@@ -155,8 +155,12 @@ def watched(world: World, work: Callable[[], Any]) -> set[tuple[str, ...]]:
 
 @pytest.mark.parametrize(
     ("when", "request_"),
-    [("after", CREATE_ENTRY), ("before", SET_ALIAS), ("after", SET_ALIAS), ("before", CLOSE_ENTRY)],
-    ids=["entry-made", "alias-not-moved", "alias-moved", "entry-not-closed"],
+    [
+        pytest.param("after", CREATE_ENTRY, id="entry-made", marks=pytest.mark.nightly),
+        pytest.param("before", SET_ALIAS, id="alias-not-moved"),
+        pytest.param("after", SET_ALIAS, id="alias-moved"),
+        pytest.param("before", CLOSE_ENTRY, id="entry-not-closed", marks=pytest.mark.nightly),
+    ],
 )
 def test_the_server_is_killed_in_the_middle_and_the_promotion_ends_with_one_champion(
     world: World, when: str, request_: tuple[str, str]

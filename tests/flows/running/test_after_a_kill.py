@@ -39,7 +39,9 @@ def below(process: psutil.Process, *words: str) -> psutil.Process:
     return next(one for one in process.children(recursive=True) if set(words) <= set(one.cmdline()))
 
 
-@pytest.mark.parametrize("survivor", ["all the others", "the flow", "dvc"])
+@pytest.mark.parametrize(
+    "survivor", ["all the others", "the flow", pytest.param("dvc", marks=pytest.mark.nightly)]
+)
 def test_run_typed_again_at_once_takes_over_from_one_that_was_killed(
     stub_project: Project, prefect_api: str, survivor: str
 ) -> None:

@@ -71,6 +71,7 @@ def logs(folder: Path) -> str:
     return "".join(path.read_text()[-2000:] for path in folder.glob(".work/*.log"))
 
 
+@pytest.mark.nightly
 def test_an_mlflow_server_elsewhere_is_shown_and_none_started(
     stub_project: Project, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
