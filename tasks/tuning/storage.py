@@ -21,7 +21,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, PendingRollbackError
 from sqlalchemy.pool import NullPool
 
 from ssvh_model.errors import UserError
@@ -240,14 +240,20 @@ def patient(operation: Callable[..., Any], most: float = PATIENCE) -> Callable[.
 
 
 def _away(error: BaseException) -> bool:
-    cause = error if isinstance(error, DBAPIError) else error.__cause__
+    cause = _cause(error)
     return isinstance(cause, DBAPIError) and (
         cause.connection_invalidated or type(cause).__name__ in ("OperationalError", "InterfaceError")
     )
 
 
+def _cause(error: BaseException) -> BaseException | None:
+    cause = error if isinstance(error, DBAPIError) else error.__cause__
+    # After an error, Optuna may ask something else over the connection, which SQLAlchemy refuses if it is lost.
+    return cause.__context__ if isinstance(cause, PendingRollbackError) else cause
+
+
 def _reason(error: BaseException) -> str:
-    cause = error if isinstance(error, DBAPIError) else error.__cause__ or error
+    cause = _cause(error) or error
     lines = str(getattr(cause, "orig", None) or cause).strip().splitlines()
     return " ".join(lines[0].split())[:200] if lines else type(cause).__name__
 

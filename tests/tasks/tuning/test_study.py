@@ -4,6 +4,7 @@ away.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psycopg
 import pytest
 from optuna import Trial, TrialPruned
 from optuna.trial import TrialState
+from sqlalchemy import event, make_url
 
 from ssvh_model.errors import UserError
 from tasks.params.load import load_params
@@ -349,3 +352,30 @@ def test_a_worker_that_is_asked_to_stop_does_not_wait_for_the_database(
     work(study, objective(shared_plan), print)
     assert states(study) == ["FAIL", "COMPLETE", "COMPLETE"], "it was noticed by the missing signs of life"
     assert study.is_left()
+
+
+def test_a_connection_that_is_lost_between_two_questions_of_one_reading_is_made_again(
+    shared_plan: TuningPlan,
+) -> None:
+    study = opened(shared_plan, trials=2)
+    work(study, objective(shared_plan), print)
+    storage = open_storage(60)
+    lost: list[str] = []
+
+    # Optuna takes the first error for a question that was too long and asks again, over the same connection.
+    @event.listens_for(storage.engine, "before_cursor_execute")
+    def lose(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if not lost and "FROM trial_params" in statement:
+            lost.append(statement)
+            with psycopg.connect(
+                make_url(os.environ[ADDRESS_VARIABLE])
+                .set(drivername="postgresql")
+                .render_as_string(hide_password=False),
+                autocommit=True,
+            ) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", (cursor.connection.info.backend_pid,))
+
+    assert [trial.state for trial in storage.get_all_trials(study.study._study_id)] == [
+        TrialState.COMPLETE
+    ] * 2
+    assert lost
