@@ -248,7 +248,7 @@ def _away(error: BaseException) -> bool:
 
 def _cause(error: BaseException) -> BaseException | None:
     cause = error if isinstance(error, DBAPIError) else error.__cause__
-    # After an error, Optuna may ask something else over the connection, which SQLAlchemy refuses if it is lost.
+    # After an error, Optuna may ask again over the same connection, which SQLAlchemy refuses if it is lost.
     return cause.__context__ if isinstance(cause, PendingRollbackError) else cause
 
 
