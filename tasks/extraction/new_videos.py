@@ -1,5 +1,5 @@
-"""Watching a folder of videos: what is new since the last run of the pipeline, and whether that is a reason
-to train again.
+"""Watching the videos, in a folder or a bucket: what is new since the last run of the pipeline, and whether
+that is a reason to train again.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
-from ssvh_model.files import atomic_path, is_address
+from ssvh_model.files import atomic_path
 from ssvh_model.manifest import Video, read_manifest, write_manifest
 from tasks import paths
 from tasks.extraction.chosen_extractor import open_extraction
 from tasks.extraction.earlier import earlier_features, keep_features
+from tasks.extraction.remote_videos import check_remote_videos, notes_on_videos
 from tasks.machine.device import pick_workers
 from tasks.machine.progress import Say, ShownProgress
 from tasks.params.sections import Params
@@ -81,40 +82,46 @@ def find_new_videos(params: Params, say: Say) -> NewVideos:
     """Compare the folder with the manifest of the last run, by the digests of the files.
 
     Only files that are new or changed since the last look are read. One that was written to in the last
-    `watch.settle` seconds waits for the next time.
+    `watch.settle` seconds waits for the next time; objects of a bucket are whole when they are there.
 
     Raises:
-        UserError: the corpus is no folder of videos, or there is no such folder.
+        UserError: the corpus is no folder of videos, there is no such folder, or a video can't be fetched.
+        ServiceAway: the bucket can't be looked at.
     """
     from ssvh_model.corpus.folder import find_videos, look_into
-    from ssvh_model.video.places import LocalPlace
+    from ssvh_model.corpus.looked_at import LookedAt
+    from ssvh_model.video.places import RemotePlace, place_of
 
     if params.corpus.source != "folder":
         raise UserError(
             f"{paths.PARAMS}: corpus.source is {params.corpus.source}; allowed is folder, where new videos can turn up"
         )
-    if is_address(params.corpus.path):
-        raise UserError(
-            f"{paths.PARAMS}: corpus.path is {params.corpus.path}; allowed is a folder of this machine: new objects of a bucket "
-            "are found by `ssvh run`, on a schedule if you like"
-        )
-    root = Path(params.corpus.path)
-    if not root.is_dir():
-        raise UserError(f"{paths.PARAMS}: corpus.path is {root}, which is not a folder")
+    place = place_of(params.corpus.path)
+    if isinstance(place, RemotePlace):
+        check_remote_videos()
+    elif not place.root.is_dir():
+        raise UserError(f"{paths.PARAMS}: corpus.path is {place.root}, which is not a folder")
+    present, _ = find_videos(place)
+    # A file is looked into again when its size or its time, or an object's ETag, has changed.
+    stamps: dict[str, Any]
+    looked_at, waiting = None, set[str]()
+    if isinstance(place, RemotePlace):
+        stamps = {path: place.folder.stamps[path] for path in present}
+        looked_at = LookedAt(notes_on_videos(), stamps)
+    else:
+        stamps = {path: _stamp(place.root / path) for path in present}
+        settled = 1e9 * (time.time() - params.watch.settle)
+        waiting = {path for path, (_, changed) in stamps.items() if changed > settled}
     before = read_manifest(paths.FEATURES_MANIFEST) if paths.FEATURES_MANIFEST.is_file() else []
     known = {video.sha256 for video in before if video.sha256}
-    present, _ = find_videos(LocalPlace(root))
-    settled = time.time() - params.watch.settle
-    # A file is looked into again when its size or its time has changed.
-    stamps = {path: _stamp(root / path) for path in present}
     seen = _read_seen()
     unread = [
         Video(id=path, path=path)
         for path in present
-        if stamps[path] != seen.get(path, {}).get("stamp") and stamps[path][1] <= settled * 1e9
+        if stamps[path] != seen.get(path, {}).get("stamp") and path not in waiting
     ]
     workers = pick_workers(params.running.workers)
-    for video in look_into(LocalPlace(root), unread, workers, ShownProgress("files looked at", say)):
+    for video in look_into(place, unread, workers, ShownProgress("files looked at", say), looked_at):
         seen[video.path] = {"stamp": stamps[video.path], "video": _as_json(video)}
     seen = {path: entry for path, entry in seen.items() if path in stamps}
     with atomic_path(SEEN) as temporary:

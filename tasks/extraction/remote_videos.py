@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 from ssvh_model.errors import UserError
 from ssvh_model.files import is_address
 from ssvh_model.remote_folder import RemoteFolder, StorageAway
 from tasks import paths
 from tasks.machine.errors import ServiceAway
 from tasks.params.reading import read_yaml
+from tasks.pipeline.definition import read_definitions
+from tasks.pipeline.open_stage import definition_of
+from tasks.pipeline.work import work_key
+
+LOOKED_AT = paths.WORK / "looked-at"
+STAGE = "corpus"  # that looks into the videos
 
 
 def check_remote_videos() -> None:
@@ -29,3 +38,18 @@ def check_remote_videos() -> None:
         raise ServiceAway(f"{paths.PARAMS}: corpus.path: {error}") from error
     except UserError as error:
         raise UserError(f"{paths.PARAMS}: corpus.path: {error}") from error
+
+
+def notes_on_videos() -> Path:
+    """The file of notes on a bucket's videos (`LookedAt`), of the present address and code. It outlives the
+    stage that makes them: what has not changed is not fetched again.
+
+    Those of other addresses and codes are removed.
+    """
+    definition = definition_of(read_definitions(), STAGE)
+    key = work_key(replace(definition, parameters=("corpus.path",), addresses=()), read_yaml(paths.PARAMS))
+    notes = LOOKED_AT / f"{key}.jsonl"
+    for other in LOOKED_AT.glob("*.jsonl"):
+        if other != notes:
+            other.unlink(missing_ok=True)
+    return notes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,17 +11,12 @@ from ssvh_model.errors import UserError
 from ssvh_model.manifest import LEAST_TRAINING_VIDEOS, Video, write_manifest
 from tasks import paths
 from tasks.machine.device import pick_workers
-from tasks.params.reading import read_yaml
-from tasks.pipeline.definition import read_definitions
-from tasks.pipeline.open_stage import definition_of, open_stage
+from tasks.pipeline.open_stage import open_stage
 from tasks.pipeline.stage import Stage
 from tasks.pipeline.stage_task import stage_task
-from tasks.pipeline.work import work_key
 
 if TYPE_CHECKING:
     from ssvh_model.corpus.splits import SplitSpec
-
-LOOKED_AT = paths.WORK / "looked-at"
 
 
 @stage_task(tags=("data",))
@@ -107,10 +101,11 @@ def _videos(stage: Stage, folder: Path) -> list[Video]:
     from ssvh_model.corpus.folder import FolderColumns, scan_folder
     from ssvh_model.corpus.looked_at import LookedAt
     from ssvh_model.video.places import RemotePlace, place_of
+    from tasks.extraction.remote_videos import notes_on_videos
 
     place, looked_at = place_of(corpus.path), None
     if isinstance(place, RemotePlace):
-        looked_at = LookedAt(_notes(stage.name), place.folder.stamps)
+        looked_at = LookedAt(notes_on_videos(), place.folder.stamps)
     return scan_folder(
         place,
         labels_csv=corpus.folder.labels_csv,
@@ -119,21 +114,6 @@ def _videos(stage: Stage, folder: Path) -> list[Video]:
         progress=stage.progress("videos"),
         looked_at=looked_at,
     )
-
-
-def _notes(stage: str) -> Path:
-    """The file of notes on a bucket's videos, of the present address and code. It outlives the stage: what
-    has not changed is not fetched again.
-
-    Those of other addresses and codes are removed.
-    """
-    definition = definition_of(read_definitions(), stage)
-    key = work_key(replace(definition, parameters=("corpus.path",), addresses=()), read_yaml(paths.PARAMS))
-    notes = LOOKED_AT / f"{key}.jsonl"
-    for other in LOOKED_AT.glob("*.jsonl"):
-        if other != notes:
-            other.unlink(missing_ok=True)
-    return notes
 
 
 def _published(stage: Stage, folder: Path, spec: SplitSpec) -> list[Video]:

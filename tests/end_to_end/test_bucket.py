@@ -119,3 +119,18 @@ def test_a_bucket_gives_the_features_of_the_folder_and_is_fetched_again_where_it
     assert "dogs/1.mp4" not in [
         video.path for video in read_manifest(project.folder / "data/features/manifest.csv")
     ]
+
+    # Two more are found by a look, which keeps what it fetches for the next run.
+    s3.log.write_text("")
+    for name, frames in (("cats/10.mp4", 12), ("dogs/11.mp4", 14)):
+        make(name, frames=frames)
+        store.upload_file(str(films / name), "corpus", f"films/{name}")
+    for _ in range(2):
+        said = project.run("flows.cli", "watch", "--only-look")
+        assert "2 new of 8 videos" in said, said
+        assert fetched(s3) == ["cats/10.mp4", "cats/10.mp4", "dogs/11.mp4", "dogs/11.mp4"], (
+            "once for each use"
+        )
+    project.run("dvc", "repro", "features")
+    assert set(fetched(s3)) <= {"cats/10.mp4", "dogs/11.mp4", "dogs/3.mp4"}
+    assert fetched(s3).count("cats/10.mp4") == 2
