@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ssvh_model.copies.compare import Match
-    from ssvh_model.copies.verify import Verified
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads with nothing to do sleep
 
@@ -98,46 +97,46 @@ def _verified(
     the least score.
     """
     from flows.running.console import print_line, shown
+    from ssvh_model.copies.contradiction import joint_scores
     from ssvh_model.copies.groups import consistent_groups, in_one_group
     from ssvh_model.copies.verify import verify
 
-    def compared(pairs: np.ndarray, least: float, what: str) -> Verified:
-        return verify(
-            pairs,
-            lambda row: snapshot.text("paths", row),
-            least=least,
-            mirrored=verification.mirrored,
-            progress=shown(what),
-        )
-
     least = verification.least
+    pairs = pairs[np.array([tuple(rows) not in decided for rows in pairs.tolist()], dtype=bool)]
+    known = np.array(sorted(decided), dtype=np.int64).reshape(-1, 2)
+    called = np.array([decided[first, second] == "duplicate" for first, second in known.tolist()], dtype=bool)
+    every = np.concatenate([pairs, known])
+    verified = verify(
+        pairs if least is not None else every,
+        lambda row: snapshot.text("paths", row),
+        mirrored=verification.mirrored,
+        progress=shown("pairs compared by their frames"),
+    )
+    for row, reason in sorted(verified.unreadable.items()):
+        print_line(printable(f"{snapshot.text('ids', row)}: not compared, {reason}"))
     if least is None:
         from ssvh_model.copies.threshold import least_score
 
-        known = np.array(sorted(decided), dtype=np.int64).reshape(-1, 2)
-        called = np.array(
-            [decided[first, second] == "duplicate" for first, second in known.tolist()], dtype=bool
-        )
-        threshold = least_score(compared(known, 0.0, "decided pairs compared by their frames").scores, called)
+        threshold = least_score(joint_scores(every, verified.scores)[len(pairs) :], called)
         least = round(threshold.least, 3)
         print_line(
             f"score {least} or more: {threshold.right} of the {threshold.above} decided pairs that have it were called duplicates, "
             f"{threshold.missed} duplicates have less"
         )
-    undecided = np.array([tuple(rows) not in decided for rows in pairs.tolist()], dtype=bool)
-    verified = compared(pairs[undecided], least, "pairs compared by their frames")
-    for row, reason in sorted(verified.unreadable.items()):
-        print_line(printable(f"{snapshot.text('ids', row)}: not compared, {reason}"))
-    same = [rows for rows, verdict in decided.items() if verdict == "duplicate"]
-    groups = consistent_groups(
-        pairs[undecided],
-        verified.scores,
-        least=least,
-        same=np.array(same, dtype=np.int64).reshape(-1, 2),
-        videos=len(snapshot),
-    )
-    together = in_one_group([pair[:2] for pair in verified.pairs], groups)
-    return groups, [pair for pair, kept in zip(verified.pairs, together, strict=True) if kept], least
+    # What somebody has decided is certain, also where it is the third video that it is about.
+    alone = np.concatenate([verified.scores[: len(pairs)], called])
+    scores = joint_scores(every, alone)[: len(pairs)]
+    groups = consistent_groups(pairs, scores, least=least, same=known[called], videos=len(snapshot))
+    matches = [
+        (first, second, replace(match, score=score))
+        for (first, second), match, score in zip(
+            pairs.tolist(), verified.matches, scores.tolist(), strict=False
+        )
+        if match is not None and score >= least
+    ]
+    together = in_one_group([pair[:2] for pair in matches], groups)
+    kept = [pair for pair, both in zip(matches, together, strict=True) if both]
+    return groups, sorted(kept, key=lambda pair: -pair[2].score), least
 
 
 def _decided(place: str, snapshot: IndexSnapshot) -> Decided:

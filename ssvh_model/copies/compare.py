@@ -5,7 +5,7 @@ mirrored.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -14,9 +14,10 @@ from ssvh_model.copies.placement import UNMOVED, PlacedVideo, Placement, placed,
 from ssvh_model.copies.time_line import TimeLine, best_time_line, frame_likeness
 
 # The score is the logistic function of a weighted sum: of the likeness along the time line times the root of
-# what is shared, of the likeness of the pictures, and of how far the line stands out from others.
-# `benchmarks/copy_weights.py` fits the weights, on corpora that nothing is judged on.
-LINE_WEIGHT, PICTURE_WEIGHT, DISTINCT_WEIGHT, BIAS = 11.5, 3.4, 1.38, -15.3
+# what is shared, of the likeness of the pictures, of how far the line stands out from others, and of how
+# much faster or slower one video is, in octaves. `benchmarks/copy_weights.py` fits the weights, on corpora
+# that nothing is judged on.
+LINE_WEIGHT, PICTURE_WEIGHT, DISTINCT_WEIGHT, SPEED_WEIGHT, BIAS = 7.2, 2.5, 1.34, -2.15, -10.5
 REFINEMENTS = 2
 # Steps of 255. Where less than that moves in both videos, their pictures alone decide.
 STANDS_STILL = 0.1
@@ -30,7 +31,8 @@ class Match:
     """What a comparison of two videos found.
 
     Attributes:
-        score: how likely it is that they show one recording, 0 to 1.
+        score: how likely it is that they show one recording, 0 to 1; by the two alone where nothing else is
+            said.
         line: likeness along the time line times the root of the share of the shorter video that both have, at
             most 1. Where nothing moves, likeness of the pictures times the root of the share of the smaller
             one that both show.
@@ -53,14 +55,29 @@ class Match:
     place: Placement
     mirrored: bool = False
 
+    @property
+    def turned_round(self) -> Match:
+        """The same with the first video as the second."""
+        return replace(
+            self,
+            speed=1 / self.speed,
+            first_span=self.second_span,
+            second_span=self.first_span,
+            place=self.place.turned_round,
+        )
+
 
 def compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool = False) -> Match:
-    """Compare two videos.
+    """Compare two videos. Which of them comes first makes no difference to the score.
 
     Args:
         first, second: their frames.
         mirrored: whether mirror images count, too; takes twice the time.
     """
+    # Laying one picture over the other gives other rounding than the reverse, so what they show says which
+    # is laid.
+    if first.frames.movement < second.frames.movement:
+        return compare(second, first, mirrored=mirrored).turned_round
     match = _compare(first, second, mirrored=False)
     if not mirrored:
         return match
@@ -83,7 +100,7 @@ def _compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool) -> Matc
         distinct = time.distinct
         spans = [_span(time.first, first.frames.step), _span(time.second, second.frames.step)]
     return Match(
-        score=score_of(line, picture, distinct),
+        score=score_of(line, picture, distinct, speed),
         line=line,
         picture=picture,
         distinct=distinct,
@@ -95,9 +112,10 @@ def _compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool) -> Matc
     )
 
 
-def score_of(line: float, picture: float, distinct: float) -> float:
-    """How likely figures of a comparison, see `Match`, speak for one recording, 0 to 1."""
+def score_of(line: float, picture: float, distinct: float, speed: float) -> float:
+    """How likely it is by the figures of a comparison, see `Match`, that both show one recording, 0 to 1."""
     weighted = LINE_WEIGHT * line + PICTURE_WEIGHT * picture + DISTINCT_WEIGHT * distinct + BIAS
+    weighted += SPEED_WEIGHT * abs(math.log2(speed))
     return 1 / (1 + math.exp(-weighted))
 
 

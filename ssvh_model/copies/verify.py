@@ -1,4 +1,4 @@
-"""Which of the pairs that codes propose show the same recording."""
+"""Comparing the pairs that codes propose by their frames."""
 
 from __future__ import annotations
 
@@ -23,33 +23,36 @@ class Verified:
     """Pairs that were compared.
 
     Attributes:
-        pairs: rows of those that show one recording, and what the comparison found; the likeliest first.
-        scores: of all pairs, in their order, [n] float64; 0 for those that could not be compared.
+        matches: what the comparison of each found, in their order; None for those that could not be compared.
         unreadable: rows that could not be compared, and why.
     """
 
-    pairs: list[tuple[int, int, Match]]
-    scores: np.ndarray
+    matches: list[Match | None]
     unreadable: dict[int, str]
+
+    @property
+    def scores(self) -> np.ndarray:
+        """Of the pairs, each by its two videos alone, [pairs] float64; 0 for those that could not be
+        compared.
+        """
+        return np.array([0.0 if match is None else match.score for match in self.matches])
 
 
 def verify(
     pairs: np.ndarray,
     path_of: Callable[[int], str],
     *,
-    least: float,
     mirrored: bool = False,
     progress: Progress = no_progress,
 ) -> Verified:
-    """Decode the videos of pairs and keep the pairs that show one recording.
+    """Decode the videos of pairs and compare the two of each.
 
     A pair takes about a tenth of a second on one core, and each video is decoded once if there are not too
     many.
 
     Args:
-        pairs: rows, [pairs, 2] int64, sorted by the first.
+        pairs: rows, [pairs, 2] int64, those of one first row behind each other.
         path_of: the file of a row, or its address; "" where it is not known.
-        least: score from which on a pair counts, 0 to 1.
         mirrored: whether mirror images count, too.
         progress: counts pairs.
     """
@@ -66,20 +69,18 @@ def verify(
             unreadable[row] = str(error)
             return None
 
-    found = []
-    scores = np.zeros(len(pairs))
+    matches: list[Match | None] = []
     first_row, first = -1, None
-    for done, (row, other) in enumerate(pairs.tolist(), start=1):
+    for row, other in pairs.tolist():
         if row != first_row:
             frames = frames_of(row)
             # What a search needs of the first video is ten times as large as its frames, and made anew for
             # each.
             first_row, first = row, None if frames is None else PlacedVideo(frames)
         second = frames_of(other)
+        match = None
         if first is not None and second is not None:
             match = compare(first, PlacedVideo(second), mirrored=mirrored)
-            scores[done - 1] = match.score
-            if match.score >= least:
-                found.append((row, other, match))
-        progress(done, len(pairs))
-    return Verified(sorted(found, key=lambda pair: -pair[2].score), scores, unreadable)
+        matches.append(match)
+        progress(len(matches), len(pairs))
+    return Verified(matches, unreadable)

@@ -49,6 +49,22 @@ def test_a_faster_upload_and_one_that_begins_later_tell_how(record: Recorder) ->
     assert later.second_span == pytest.approx((0.0, 4.0), abs=0.3)
 
 
+def test_the_order_of_two_videos_says_nothing(record: Recorder) -> None:
+    first = watched(record(0))
+    second = watched(upload(record(0, speed=1.2)[:40], zoom=1.3, left=0.9, top=0.1))
+    there, back = compare(first, second), compare(second, first)
+    assert (back.score, back.line, back.picture, back.distinct) == (
+        there.score,
+        there.line,
+        there.picture,
+        there.distinct,
+    )
+    assert (back.first_span, back.second_span) == (there.second_span, there.first_span)
+    assert back.speed == pytest.approx(1 / there.speed)
+    for one in (there.place, back.place.turned_round):
+        assert (one.height, one.width, one.top, one.left) == pytest.approx((1.3, 1.3, -0.03, -0.27), abs=0.06)
+
+
 def test_a_mirror_image_counts_where_it_is_asked_for(record: Recorder) -> None:
     first, second = watched(record(0)), watched(np.ascontiguousarray(record(0)[:, :, ::-1]))
     assert compare(first, second).score < 0.5
@@ -75,14 +91,13 @@ def test_pairs_of_files(record: Recorder, tmp_path: Path) -> None:
     paths = [str(tmp_path / f"{name}.mp4") for name in ("one", "again", "other", "broken")] + [""]
     pairs = np.array([(0, 1), (0, 2), (0, 3), (1, 2), (2, 4)])
     done = []
-    verified = verify(
-        pairs, paths.__getitem__, least=0.5, progress=lambda so_far, total: done.append((so_far, total))
-    )
-    assert [pair[:2] for pair in verified.pairs] == [(0, 1)]
-    assert [pair[:2] for pair in verified.pairs] == [(0, 1)]
+    verified = verify(pairs, paths.__getitem__, progress=lambda so_far, total: done.append((so_far, total)))
+    assert (verified.scores > 0.5).tolist() == [True, False, False, False, False]
+    assert [match is None for match in verified.matches] == [False, False, True, False, True]
+    assert verified.scores[[2, 4]].tolist() == [0.0, 0.0]
     assert set(verified.unreadable) == {3, 4} and verified.unreadable[4] == "its file is not known"
     assert done == [(number, 5) for number in range(1, 6)]
-    assert verify(pairs[:0], paths.__getitem__, least=0.5).scores.shape == (0,)
+    assert verify(pairs[:0], paths.__getitem__).scores.shape == (0,)
 
 
 def test_a_clip_of_a_few_frames_is_compared(record: Recorder, tmp_path: Path) -> None:
