@@ -152,7 +152,7 @@ def duplicates(
         typer.Option(
             help="With --verify: the score from which on a pair counts, 0 to 1, or `decided`: what was decided on the page says which."
         ),
-    ] = "0.7",
+    ] = "0.9",
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="With --verify: mirror images count, too; takes twice as long.")
     ] = False,

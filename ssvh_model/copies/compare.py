@@ -17,7 +17,7 @@ from ssvh_model.copies.time_line import TimeLine, best_time_line, frame_likeness
 # what is shared, of the likeness of the pictures, of how far the line stands out from others, and of how
 # much faster or slower one video is, in octaves. `benchmarks/copy_weights.py` fits the weights, on corpora
 # that nothing is judged on.
-LINE_WEIGHT, PICTURE_WEIGHT, DISTINCT_WEIGHT, SPEED_WEIGHT, BIAS = 7.2, 2.5, 1.34, -2.15, -10.5
+LINE_WEIGHT, PICTURE_WEIGHT, DISTINCT_WEIGHT, SPEED_WEIGHT, BIAS = 9.49, 3.04, 1.49, -2.04, -13.28
 REFINEMENTS = 2
 # Steps of 255. Where less than that moves in both videos, their pictures alone decide.
 STANDS_STILL = 0.1

@@ -108,7 +108,7 @@ def test_from_videos_to_what_is_found(  # type: ignore[no-untyped-def]
     assert [[one["id"] for one in group] for group in found["groups"]] == [["cats/0", "dogs/3"]]
     (pair,) = found["pairs"]
     assert (pair["first"], pair["second"], pair["mirrored"]) == ("cats/0", "dogs/3", False)
-    assert pair["score"] > found["least"] == 0.7
+    assert pair["score"] > found["least"] == 0.9
     line = ssvh(*far, "--verify").splitlines()[-2]
     assert line.split()[1:] == ["0.0", "to", "1.0", "cats/0", "0.0", "to", "1.0", "dogs/3", "1.00"]
     # What somebody has decided counts for more.
