@@ -41,7 +41,6 @@ class Match:
             `DISTINCT_STILL` where nothing moves.
         speed: seconds of the second video that pass in one of the first.
         first_span, second_span: start and end of what both show, seconds of each.
-        place: of the first picture in the second.
         mirrored: whether the first is the second's mirror image.
     """
 
@@ -52,18 +51,16 @@ class Match:
     speed: float
     first_span: tuple[float, float]
     second_span: tuple[float, float]
-    place: Placement
     mirrored: bool = False
 
     @property
-    def turned_round(self) -> Match:
+    def other_way_round(self) -> Match:
         """The same with the first video as the second."""
         return replace(
             self,
             speed=1 / self.speed,
             first_span=self.second_span,
             second_span=self.first_span,
-            place=self.place.turned_round,
         )
 
 
@@ -77,7 +74,7 @@ def compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool = False) 
     # Laying one picture over the other gives other rounding than the reverse, so what they show says which
     # is laid.
     if first.frames.movement < second.frames.movement:
-        return compare(second, first, mirrored=mirrored).turned_round
+        return compare(second, first, mirrored=mirrored).other_way_round
     match = _compare(first, second, mirrored=False)
     if not mirrored:
         return match
@@ -95,7 +92,7 @@ def _compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool) -> Matc
         distinct = DISTINCT_STILL
         spans = [(0.0, len(frames.moving) * frames.step) for frames in (first.frames, second.frames)]
     else:
-        time, place = _best_line(first.frames, second.frames, found)
+        time = _best_line(first.frames, second.frames, found)
         line, picture, speed = time.worth, likeliest.likeness, time.speed
         distinct = time.distinct
         spans = [_span(time.first, first.frames.step), _span(time.second, second.frames.step)]
@@ -107,7 +104,6 @@ def _compare(first: PlacedVideo, second: PlacedVideo, *, mirrored: bool) -> Matc
         speed=speed,
         first_span=spans[0],
         second_span=spans[1],
-        place=place,
         mirrored=mirrored,
     )
 
@@ -119,10 +115,8 @@ def score_of(line: float, picture: float, distinct: float, speed: float) -> floa
     return 1 / (1 + math.exp(-weighted))
 
 
-def _best_line(
-    first: ComparedFrames, second: ComparedFrames, found: list[Placement]
-) -> tuple[TimeLine, Placement]:
-    """The time line along which what moves is most alike, and the place of the picture, which is refined for
+def _best_line(first: ComparedFrames, second: ComparedFrames, found: list[Placement]) -> TimeLine:
+    """The time line along which what moves is most alike, at a place of the picture that is refined for
     that.
     """
     line, place = max(
@@ -135,7 +129,7 @@ def _best_line(
         if again.worth <= line.worth:
             break
         line, place = again, closer
-    return line, place
+    return line
 
 
 def _line(first: ComparedFrames, second: ComparedFrames, place: Placement) -> TimeLine:

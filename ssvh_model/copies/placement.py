@@ -53,17 +53,6 @@ class Placement:
         columns = min(1.0, self.left + self.width) - max(0.0, self.left)
         return max(0.0, rows) * max(0.0, columns) / min(1.0, self.height * self.width)
 
-    @property
-    def turned_round(self) -> Placement:
-        """The place of the second picture in the first one."""
-        return Placement(
-            self.likeness,
-            1 / self.height,
-            1 / self.width,
-            -self.top / self.height,
-            -self.left / self.width,
-        )
-
     def near(self, other: Placement) -> bool:
         """Whether a finer search would lead to the same place."""
         return (
