@@ -130,7 +130,7 @@ def _verified(
     matches = [
         (first, second, replace(match, score=score))
         for (first, second), match, score in zip(
-            pairs.tolist(), verified.matches, scores.tolist(), strict=False
+            pairs.tolist(), verified.matches[: len(pairs)], scores.tolist(), strict=True
         )
         if match is not None and score >= least
     ]
