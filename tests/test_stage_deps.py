@@ -23,6 +23,7 @@ NO_NUMBERS = {
     "ssvh_model.pictures.joined",  # puts pictures together for a page
     "ssvh_model.progress",
     "ssvh_model.remote_folder",  # what it fetches is compared with the manifest
+    "ssvh_model.scratch",  # where copies lie meanwhile
     "ssvh_model.texts",
     "ssvh_model.video.backbone_names",  # what params.yaml is checked against
 }

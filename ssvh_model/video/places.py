@@ -14,6 +14,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import is_address, sha256_of
 from ssvh_model.manifest import Video
 from ssvh_model.remote_folder import RemoteFolder
+from ssvh_model.scratch import scratch_folder
 from ssvh_model.video.container import UnreadableVideo
 
 
@@ -177,7 +178,7 @@ class RemotePlace:
     @contextmanager
     def opened(self, video: Video) -> Iterator[Path]:
         """See `VideoPlace`."""
-        with tempfile.TemporaryDirectory(prefix="ssvh-video-") as scratch:
+        with tempfile.TemporaryDirectory(dir=scratch_folder()) as scratch:
             copy = Path(scratch) / Path(video.path).name
             try:
                 self.folder.fetch(video.path, copy)

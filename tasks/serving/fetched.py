@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ssvh_model.remote_folder import RemoteFolder
+from ssvh_model.scratch import scratch_folder
 from tasks.serving.problems import NO_ROOM, Problem
 
 MEGABYTE = 10**6
@@ -89,7 +90,7 @@ class FetchedVideos:
 
     def _place(self, key: str) -> Path:
         if self._folder is None:
-            self._folder = TemporaryDirectory(prefix="ssvh-fetched-")
+            self._folder = TemporaryDirectory(prefix="fetched-", dir=scratch_folder())
         return Path(self._folder.name) / key
 
     def _fetch(self, remote: RemoteFolder, name: str, key: str, copy: _Copy) -> None:

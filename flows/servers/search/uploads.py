@@ -11,6 +11,7 @@ from pathlib import Path
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from ssvh_model.scratch import scratch_folder
 from tasks.serving.limits import Limits
 from tasks.serving.problems import TOO_LARGE, TOO_MANY, TOO_SLOW, UNREADABLE_VIDEO, WRONG_TYPE, Problem
 
@@ -32,7 +33,7 @@ class Uploads:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._folder = tempfile.TemporaryDirectory(prefix="ssvh-serve-")
+        self._folder = tempfile.TemporaryDirectory(prefix="uploads-", dir=scratch_folder())
         self.now = 0
 
     def close(self) -> None:

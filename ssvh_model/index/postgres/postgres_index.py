@@ -33,6 +33,7 @@ from ssvh_model.index.postgres.tables import (
 from ssvh_model.index.settings import IndexSettings
 from ssvh_model.index.snapshot import CARD, TRIES, Overtaken
 from ssvh_model.model.hasher_file import hasher_files
+from ssvh_model.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import psycopg
@@ -163,7 +164,7 @@ class PostgresIndex:
     def _copies_in(self, name: str) -> Path:
         """A folder of copies, which ends with this object."""
         if self._copies is None:
-            self._copies = tempfile.TemporaryDirectory(prefix="ssvh-index-")
+            self._copies = tempfile.TemporaryDirectory(prefix="index-", dir=scratch_folder())
         folder = Path(self._copies.name) / name
         folder.mkdir(exist_ok=True)
         return folder

@@ -77,7 +77,7 @@ def fetched(s3: Service, key: str) -> int:
 
 
 def kept(copies: Path) -> list[Path]:
-    return [path for path in copies.glob("ssvh-fetched-*/*") if path.is_file()]
+    return [path for path in copies.glob("ssvh-*/fetched-*/*") if path.is_file()]
 
 
 def test_they_are_described_shown_and_played_from_one_copy(
