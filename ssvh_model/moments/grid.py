@@ -143,13 +143,13 @@ def sampled_batches(pictures: Iterable[Picture], batch_size: int) -> Iterator[Sa
 def as_sampled(pictures: Sequence[Picture]) -> SampledFrames:
     """Frames of a grid as `prepared_for` takes them, at least one."""
     squares = [picture.square for picture in pictures if picture.square is not None]
-    return SampledFrames(
-        np.stack([picture.shown for picture in pictures]),
-        np.arange(len(pictures), dtype=np.int32),
-        len(pictures),
-        "",
-        np.stack(squares) if squares else None,
-    )
+    shown = np.stack([picture.shown for picture in pictures])
+    return frames_on_grid(shown, np.stack(squares) if squares else None)
+
+
+def frames_on_grid(shown: np.ndarray, squares: np.ndarray | None) -> SampledFrames:
+    """The same of frames that are arrays already, as `SampledFrames` has them."""
+    return SampledFrames(shown, np.arange(len(shown), dtype=np.int32), len(shown), "", squares)
 
 
 def prepared_batches(frames: GridFrames, backbone: Backbone, batch_size: int) -> Iterator[Tensor]:

@@ -18,6 +18,7 @@ import torch
 from ssvh_model.errors import UserError
 from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
+from ssvh_model.moments.grid import frames_on_grid
 from ssvh_model.moments.query import cut_query
 from ssvh_model.video.decoding import SampledFrames
 from tasks.serving.encoding import arrays_of
@@ -44,7 +45,7 @@ class Encoders:
             return {"gone": True}, {}
         if question["do"] == "features":
             with _one_thread():
-                of_film = encoder.features_of(_on_grid(arrays["frames"], arrays.get("squares")))
+                of_film = encoder.features_of(frames_on_grid(arrays["frames"], arrays.get("squares")))
             return {}, {"features": of_film}
         if question["do"] == "codes":
             return {}, {"codes": encoder.codes_of(arrays["features"])}
@@ -57,7 +58,7 @@ class Encoders:
             pictures = arrays.get(f"frames on grid {number}")
             if pictures is None:  # the clip is too short to be cut
                 continue
-            on_grid = _on_grid(pictures, arrays.get(f"squares on grid {number}"))
+            on_grid = frames_on_grid(pictures, arrays.get(f"squares on grid {number}"))
             cuts = arrays[f"cuts on grid {number}"]
             part = cut_query(encoder, cutting, encoder.features_of(on_grid), cuts, question["seconds"])
             if part is not None:
@@ -102,10 +103,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _on_grid(frames: np.ndarray, squares: np.ndarray | None) -> SampledFrames:
-    return SampledFrames(frames, np.arange(len(frames), dtype=np.int32), len(frames), "", squares)
 
 
 if __name__ == "__main__":
