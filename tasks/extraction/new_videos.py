@@ -89,7 +89,6 @@ def find_new_videos(params: Params, say: Say) -> NewVideos:
         ServiceAway: the bucket can't be looked at.
     """
     from ssvh_model.corpus.folder import find_videos, look_into
-    from ssvh_model.corpus.looked_at import LookedAt
     from ssvh_model.video.places import RemotePlace, place_of
 
     if params.corpus.source != "folder":
@@ -104,10 +103,9 @@ def find_new_videos(params: Params, say: Say) -> NewVideos:
     present, _ = find_videos(place)
     # A file is looked into again when its size or its time, or an object's ETag, has changed.
     stamps: dict[str, Any]
-    looked_at, waiting = None, set[str]()
+    waiting = set[str]()
     if isinstance(place, RemotePlace):
         stamps = {path: place.folder.stamps[path] for path in present}
-        looked_at = LookedAt(notes_on_videos(), stamps)
     else:
         stamps = {path: _stamp(place.root / path) for path in present}
         settled = 1e9 * (time.time() - params.watch.settle)
@@ -120,7 +118,7 @@ def find_new_videos(params: Params, say: Say) -> NewVideos:
         for path in present
         if stamps[path] != seen.get(path, {}).get("stamp") and path not in waiting
     ]
-    workers = pick_workers(params.running.workers)
+    looked_at, workers = notes_on_videos(place), pick_workers(params.running.workers)
     for video in look_into(place, unread, workers, ShownProgress("files looked at", say), looked_at):
         seen[video.path] = {"stamp": stamps[video.path], "video": _as_json(video)}
     seen = {path: entry for path, entry in seen.items() if path in stamps}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import is_address
@@ -14,6 +14,10 @@ from tasks.params.reading import read_yaml
 from tasks.pipeline.definition import read_definitions
 from tasks.pipeline.open_stage import definition_of
 from tasks.pipeline.work import work_key
+
+if TYPE_CHECKING:
+    from ssvh_model.corpus.looked_at import LookedAt
+    from ssvh_model.video.places import VideoPlace
 
 LOOKED_AT = paths.WORK / "looked-at"
 STAGE = "corpus"  # that looks into the videos
@@ -40,16 +44,21 @@ def check_remote_videos() -> None:
         raise UserError(f"{paths.PARAMS}: corpus.path: {error}") from error
 
 
-def notes_on_videos() -> Path:
-    """The file of notes on a bucket's videos (`LookedAt`), of the present address and code. It outlives the
-    stage that makes them: what has not changed is not fetched again.
+def notes_on_videos(place: VideoPlace) -> LookedAt | None:
+    """The notes on a bucket's videos, of the present address and code; None for a folder of this machine.
+    They outlive the stage that makes them: what has not changed is not fetched again.
 
     Those of other addresses and codes are removed.
     """
+    from ssvh_model.corpus.looked_at import LookedAt
+    from ssvh_model.video.places import RemotePlace
+
+    if not isinstance(place, RemotePlace):
+        return None
     definition = definition_of(read_definitions(), STAGE)
     key = work_key(replace(definition, parameters=("corpus.path",), addresses=()), read_yaml(paths.PARAMS))
     notes = LOOKED_AT / f"{key}.jsonl"
     for other in LOOKED_AT.glob("*.jsonl"):
         if other != notes:
             other.unlink(missing_ok=True)
-    return notes
+    return LookedAt(notes, place.folder.stamps)

@@ -99,20 +99,17 @@ def _videos(stage: Stage, folder: Path) -> list[Video]:
             spec, folder, seed=stage.params.seed, workers=workers, progress=stage.progress("clips")
         )
     from ssvh_model.corpus.folder import FolderColumns, scan_folder
-    from ssvh_model.corpus.looked_at import LookedAt
-    from ssvh_model.video.places import RemotePlace, place_of
+    from ssvh_model.video.places import place_of
     from tasks.extraction.remote_videos import notes_on_videos
 
-    place, looked_at = place_of(corpus.path), None
-    if isinstance(place, RemotePlace):
-        looked_at = LookedAt(notes_on_videos(), place.folder.stamps)
+    place = place_of(corpus.path)
     return scan_folder(
         place,
         labels_csv=corpus.folder.labels_csv,
         columns=FolderColumns(**corpus.folder.columns.model_dump()),
         workers=workers,
         progress=stage.progress("videos"),
-        looked_at=looked_at,
+        looked_at=notes_on_videos(place),
     )
 
 
