@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -17,15 +17,10 @@ from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.model.transformer import Block
 from ssvh_model.retrieval.itq import train_itq
 from ssvh_model.training.agreement import LEAST_VIDEOS, code_agreement, some_videos
-from ssvh_model.training.centering import centered_batches
 from ssvh_model.training.compressing import learn_compression
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.frame_source import FrameSource
-from ssvh_model.training.within_video import within_video_whitening
-
-# Directions with less than this share of the largest variance are noise of float16.
-LEAST_VARIANCE = 1e-6
-ROWS_AT_ONCE = 1024  # in float64
+from ssvh_model.training.principal_axes import PrincipalAxes
 
 Whitening = float | Literal["by_length"]
 Candidate = tuple[Whitening, float | None]
@@ -87,21 +82,20 @@ def choose_start(
     agreement: dict[Candidate, float | None] = {}
     some = some_videos(videos)
     device = hasher.feature_mean.device
+    principal_axes = PrincipalAxes(hasher, some, batch_size=batch_size)
     for whitening, within_video in candidates:
-        start_from_itq(
-            hasher, some, whitening=whitening, within_video=within_video, seed=seed, batch_size=batch_size
-        )
-        if hasher.compression is not None:
-            codes = encode(hasher, some, batch_size=batch_size, device=device, compressed=False)
-            learn_compression(hasher, codes, seed=seed)
-        agreement[whitening, within_video] = code_agreement(
-            hasher, some, batch_size=batch_size, device=device, seed=seed
-        )
+        _write_itq(hasher, principal_axes, whitening, within_video, seed)
+        with _without_blocks(hasher):
+            if hasher.compression is not None:
+                codes = encode(hasher, some, batch_size=batch_size, device=device, compressed=False)
+                learn_compression(hasher, codes, seed=seed)
+            agreement[whitening, within_video] = code_agreement(
+                hasher, some, batch_size=batch_size, device=device, seed=seed
+            )
     best = max(candidates, key=lambda one: agreement[one] or 0.0)
     return StartChoice(*best, agreement)
 
 
-@torch.no_grad()
 def start_from_itq(
     hasher: VideoHasher,
     videos: FrameSource,
@@ -126,91 +120,59 @@ def start_from_itq(
         whitening: 0 keeps the proportions of the axes (plain PCA), 1 makes all equally strong; "by_length" is
             `whitening_by_length`.
         within_video: shrinkage of a whitening of what changes within videos, which comes first
-            (`within_video_whitening`); None for none.
+            (`WithinVideoScatter`); None for none.
         seed: of ITQ's first rotation, which spreads fewer directions than bits over all bits.
         batch_size: videos in memory at a time.
 
     Raises:
         ValueError: the encoder is no Transformer.
     """
+    principal_axes = PrincipalAxes(hasher, videos, batch_size=batch_size)
+    _write_itq(hasher, principal_axes, whitening, within_video, seed)
+
+
+@contextmanager
+def _without_blocks(hasher: VideoHasher) -> Iterator[None]:
+    """Leave out the encoder's blocks: at the start they give what they are given, in most of the time."""
+    blocks, hasher.encoder.blocks = hasher.encoder.blocks, nn.ModuleList()
+    try:
+        yield
+    finally:
+        hasher.encoder.blocks = blocks
+
+
+@torch.no_grad()
+def _write_itq(
+    hasher: VideoHasher,
+    principal_axes: PrincipalAxes,
+    whitening: Whitening,
+    within_video: float | None,
+    seed: int,
+) -> None:
     if hasher.config.encoder != "transformer":
         raise ValueError(f"a start from ITQ needs a transformer; the encoder is {hasher.config.encoder}")
-    means = _mean_features(hasher, videos, batch_size)
-    centre = means.mean(axis=0, dtype=np.float64)
-    if within_video is None:
-        axes, deviation = _principal_axes(means, centre, most=hasher.config.width)
-    else:
-        basis, _ = _principal_axes(means, centre, most=len(means))
-        evened = within_video_whitening(hasher, videos, basis, shrinkage=within_video, batch_size=batch_size)
-        axes, deviation = _principal_axes(means, centre, most=hasher.config.width, basis=evened)
-        axes = axes @ evened
+    axes, deviation = principal_axes.strongest(hasher.config.width, within_video=within_video)
     bits = hasher.config.trained_bits
     used = min(bits, len(axes))
     power = whitening_by_length(bits) if whitening == "by_length" else whitening
     axes = axes / deviation[:, None] ** power
-    projected, squares = np.empty((len(means), used)), 0.0
-    for start, rows in _centred(means, centre):
+    videos = len(principal_axes)
+    projected, squares = torch.empty(videos, used, dtype=torch.float64), 0.0
+    for start, rows in principal_axes.rows():
         along = rows @ axes.T
-        squares += np.square(along).sum()
+        squares += float(along.square().sum())
         projected[start : start + len(rows)] = along[:, :used]
     # One number, so that embedded videos are about as long as those of the usual initialization.
-    scale = np.sqrt(len(means) * len(axes) / squares) if squares else 1.0
-    rotation = train_itq(projected * scale, bits=bits, seed=seed).projection
+    scale = math.sqrt(videos * len(axes) / squares) if squares else 1.0
+    rotation = train_itq((projected * scale).numpy(), bits=bits, seed=seed).projection
 
     for parameter in (*hasher.embedding.parameters(), *hasher.hash_layer.linear.parameters()):
         nn.init.zeros_(parameter)
-    hasher.embedding.weight[: len(axes)] = _tensor(scale * axes)
-    hasher.embedding.bias[: len(axes)] = _tensor(-scale * (axes @ centre))
-    hasher.hash_layer.linear.weight[:, :used] = _tensor(rotation.T)
+    hasher.embedding.weight[: len(axes)] = (scale * axes).float()
+    hasher.embedding.bias[: len(axes)] = (-scale * (axes @ principal_axes.centre)).float()
+    hasher.hash_layer.linear.weight[:, :used] = torch.from_numpy(rotation.T)
     for block in hasher.encoder.blocks:
         assert isinstance(block, Block)
         for last in block.last_layers():
             for parameter in last.parameters():
                 nn.init.zeros_(parameter)
-
-
-def _tensor(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
-
-
-def _mean_features(hasher: VideoHasher, videos: FrameSource, batch_size: int) -> np.ndarray:
-    """Centred features of all videos averaged over their frames, [n, D] float32."""
-    means, start = np.empty((len(videos), hasher.config.feature_size), dtype=np.float32), 0
-    for features in centered_batches(hasher, videos, batch_size):
-        means[start : start + len(features)] = features.mean(dim=1).cpu().numpy()
-        start += len(features)
-    return means
-
-
-def _centred(means: np.ndarray, centre: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Some rows at a time, without their mean, in float64, and the number of the first: all at once would
-    take a sixth of the features' memory.
-    """
-    for start in range(0, len(means), ROWS_AT_ONCE):
-        yield start, means[start : start + ROWS_AT_ONCE] - centre
-
-
-def _principal_axes(
-    means: np.ndarray, centre: np.ndarray, *, most: int, basis: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Directions of largest variance, [r, D], and the standard deviation along each, [r]; r is at most
-    `most`.
-
-    With a `basis` [s, D], those of the rows that it makes, [r, s].
-    """
-    videos, size = len(means), means.shape[1] if basis is None else len(basis)
-    if videos < size:
-        # The Gram matrix of the videos has the same eigenvalues, and is the smaller one.
-        rows = means - centre if basis is None else (means - centre) @ basis.T
-        variance, vectors = np.linalg.eigh(rows @ rows.T / videos)
-        vectors = rows.T @ vectors
-    else:
-        covariance = np.zeros((size, size))
-        for _, rows in _centred(means, centre):
-            rows = rows if basis is None else rows @ basis.T
-            covariance += rows.T @ rows
-        variance, vectors = np.linalg.eigh(covariance / videos)
-    order = np.argsort(variance)[::-1][:most]
-    order = order[variance[order] > LEAST_VARIANCE * variance.max()]
-    axes = vectors[:, order].T
-    return axes / np.linalg.norm(axes, axis=1, keepdims=True), np.sqrt(variance[order])

@@ -4,9 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from ssvh_model.faiss_import import load_faiss
-from ssvh_model.retrieval.itq import train_itq
+from ssvh_model.retrieval.itq import ITERATIONS, train_itq
 
 
 def clusters(videos: int, size: int, seed: int) -> np.ndarray:
@@ -48,6 +49,27 @@ def test_quantises_no_worse_than_faiss() -> None:
     assert (
         train_itq(features, bits=16, seed=0).errors[-1] <= ((rotated - np.sign(rotated)) ** 2).mean() * 1.02
     )
+
+
+def all_iterations(features: np.ndarray, bits: int, seed: int) -> np.ndarray:
+    """The projection by the recipe as it is written, to its last iteration."""
+    rows = torch.from_numpy(features - features.mean(axis=0, dtype=np.float64).astype(np.float32)).double()
+    _, vectors = torch.linalg.eigh(rows.T @ rows)
+    axes = vectors.flip(1)[:, :bits]
+    first = np.random.default_rng(seed).standard_normal((bits, bits))
+    rotation, _ = torch.linalg.qr(torch.from_numpy(first))
+    for _ in range(ITERATIONS):
+        signs = (rows @ axes @ rotation).sign()
+        left, _, right = torch.linalg.svd((rows @ axes).T @ signs)
+        rotation = left @ right
+    return (axes @ rotation).numpy()
+
+
+def test_stops_where_further_iterations_would_change_nothing() -> None:
+    features = clusters(300, 40, 0)
+    itq = train_itq(features, bits=16, seed=0)
+    assert len(itq.errors) < ITERATIONS
+    np.testing.assert_allclose(itq.projection, all_iterations(features, 16, 0), atol=1e-5)
 
 
 @pytest.mark.parametrize("videos", [30, 200])

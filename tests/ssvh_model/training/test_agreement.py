@@ -18,7 +18,7 @@ from ssvh_model.training.agreement import (
 )
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.frame_source import FrameSource
-from ssvh_model.training.initialization import CANDIDATES, choose_start
+from ssvh_model.training.initialization import CANDIDATES, choose_start, start_from_itq
 from tests.ssvh_model.conftest import values_hasher
 
 FRAMES, SIZE, KINDS = 8, 48, 8
@@ -71,6 +71,19 @@ def test_the_start_that_tells_kinds_apart_is_chosen() -> None:
     plain, chosen = (choice.agreement[one] for one in ((0.0, None), (choice.whitening, choice.within_video)))
     assert plain is not None and chosen is not None and chosen > plain + 0.1
     assert chosen == max(value for value in choice.agreement.values() if value is not None)
+
+
+def test_choosing_without_the_blocks_gives_what_the_whole_network_gives() -> None:
+    source, _ = kinds(120, moving=3.0)
+    hasher = values_hasher(feature_size=SIZE, frames=FRAMES, bits=16, width=48, layers=2)
+    learn_center(hasher, source, batch_size=64)
+    whitening, within_video = CANDIDATES[3]
+    choice = choose_start(hasher, source, [(whitening, within_video)], seed=1, batch_size=64)
+    assert len(hasher.encoder.blocks) == 2
+    start_from_itq(hasher, source, whitening=whitening, within_video=within_video, seed=1, batch_size=64)
+    device = torch.device("cpu")
+    agreement = code_agreement(hasher, source, batch_size=64, device=device, seed=1)
+    assert choice.agreement == {(whitening, within_video): agreement}
 
 
 def test_too_few_videos_start_with_the_first_candidate() -> None:

@@ -7,7 +7,7 @@ from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.frame_source import FrameSource
 from ssvh_model.training.initialization import start_from_itq
-from ssvh_model.training.within_video import within_video_whitening
+from ssvh_model.training.within_video import scatter_within_videos
 from tests.ssvh_model.conftest import values_hasher
 
 FRAMES, SIZE, KINDS, NOISY = 8, 32, 6, 4
@@ -38,10 +38,11 @@ def test_frames_of_a_video_scatter_alike_in_all_directions() -> None:
     features = model.center(source.fetch(np.arange(len(source)))).double().numpy()
     deviations = (features - features.mean(axis=1, keepdims=True)).reshape(-1, SIZE)
     basis = np.linalg.qr(np.random.default_rng(1).normal(size=(SIZE, 20)))[0].T
+    scatter = scatter_within_videos(model, source, torch.from_numpy(basis), batch_size=50)
     before = np.linalg.eigvalsh(np.cov((deviations @ basis.T).T))
     assert before[-1] > 10 * before[0]
     for shrinkage in (1e-6, 0.3):
-        found = within_video_whitening(model, source, basis, shrinkage=shrinkage, batch_size=50)
+        found = scatter.whitening(shrinkage).numpy()
         after = np.linalg.eigvalsh((deviations @ found.T).T @ (deviations @ found.T) / len(deviations))
         variance = np.linalg.eigvalsh(basis @ deviations.T @ deviations @ basis.T / len(deviations))
         np.testing.assert_allclose(
@@ -52,8 +53,8 @@ def test_frames_of_a_video_scatter_alike_in_all_directions() -> None:
 def test_stills_stay_as_they_are() -> None:
     still = torch.randn(12, 1, SIZE, generator=torch.Generator().manual_seed(1)).expand(-1, FRAMES, -1)
     source = FrameSource.from_tensor([str(row) for row in range(12)], still.contiguous())
-    basis = np.eye(SIZE)[:5]
-    assert within_video_whitening(hasher(), source, basis, shrinkage=0.5, batch_size=4) is basis
+    basis = torch.eye(SIZE, dtype=torch.float64)[:5]
+    assert scatter_within_videos(hasher(), source, basis, batch_size=4).whitening(0.5) is basis
 
 
 def same_kind_is_nearer(within_video: float | None) -> float:
@@ -77,8 +78,9 @@ def test_codes_tell_kinds_apart_where_frames_scatter_more() -> None:
 
 def test_the_batch_size_does_not_matter() -> None:
     source, _ = videos()
+    basis = torch.eye(SIZE, dtype=torch.float64)
     found = [
-        within_video_whitening(hasher(), source, np.eye(SIZE), shrinkage=0.1, batch_size=batch_size)
+        scatter_within_videos(hasher(), source, basis, batch_size=batch_size).whitening(0.1)
         for batch_size in (7, 180)
     ]
     np.testing.assert_allclose(*found, atol=1e-6)
