@@ -48,22 +48,19 @@ function askForToken(before) {
   const dialog = $("token");
   $("token-why").innerHTML = before + explained;
   $("token-value").value = "";
+  dialog.returnValue = "";
   dialog.showModal();
+  // Answered when the browser tells that it is closed, which may be late: it must not be told to the next question.
   return new Promise((resolve, reject) => {
-    const given = (event) => {
-      event.preventDefault();
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue !== "given") {
+        reject(new Problem(401, "Nothing was changed", "changes need the token"));
+        return;
+      }
       const token = $("token-value").value.trim();
       sessionStorage.setItem(TOKEN, token);
-      dialog.removeEventListener("close", refused);
-      dialog.close();
       resolve(token);
-    };
-    const refused = () => {
-      $("token-form").removeEventListener("submit", given);
-      reject(new Problem(401, "Nothing was changed", "changes need the token"));
-    };
-    $("token-form").addEventListener("submit", given, { once: true });
-    dialog.addEventListener("close", refused, { once: true });
+    }, { once: true });
   });
 }
 

@@ -146,6 +146,36 @@ def test_a_clip_is_added_with_the_token_and_removed(
     assert server.client.get("/index").json()["index"]["videos"] == 8
 
 
+# What a browser does that is short of time: the event comes long after the dialog has closed.
+CLOSE_IS_TOLD_LATE = """
+addEventListener("close", (event) => {
+    if (!event.isTrusted) return;
+    event.stopImmediatePropagation();
+    setTimeout(() => event.target.dispatchEvent(new Event("close")), 2000);
+}, true)
+"""
+
+
+def test_a_wrong_token_is_asked_for_again_also_where_the_browser_is_slow(
+    tab: Page, server: Server, searchable: Searchable
+) -> None:
+    tab.evaluate(CLOSE_IS_TOLD_LATE)
+    tab.set_input_files("#clip", searchable.clips["cats/2"])
+    wait_for_hits(tab, "Nearest to 2.mp4", 8)
+    tab.get_by_role("button", name="Add it to the index").click()
+    tab.fill("#adding-id", "slowly")
+    tab.keyboard.press("Enter")
+    tab.fill("#token-value", "wrong")
+    tab.keyboard.press("Enter")
+    tab.locator("#token-why", has_text="not the token").wait_for()
+    tab.wait_for_timeout(3000)  # the first closing is told of
+    tab.fill("#token-value", TOKEN)
+    tab.keyboard.press("Enter")
+    wait_for_hits(tab, "Nearest to 2.mp4", 9)
+    removed = server.client.delete("/videos/slowly", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert removed.json()["index"]["videos"] == 8
+
+
 def test_duplicates_are_reviewed_by_keyboard_and_nothing_is_decided_without_the_token(
     tab: Page, server: Server
 ) -> None:
