@@ -68,26 +68,29 @@ class DistanceCounts:
         for first in range(0, self._words.shape[1], size):
             words = self._words[:, None, first : first + size]
             differing = np.empty((rows, words.shape[2]), dtype=np.uint64)
-            keys = np.empty(differing.shape, dtype=kind)
-            counted = torch.from_numpy(keys)
+            room = np.empty(differing.shape, dtype=kind)
             for begin in range(0, len(query), rows):
                 codes = query[begin : begin + rows, :, None]
-                _write_keys(words, codes, width, differing[: len(codes)], keys[: len(codes)])
-                found = torch.bincount(counted[: len(codes)].view(-1), minlength=len(codes) * width)
-                items[begin : begin + rows] += found.view(-1, width)
-                for row in range(len(codes)):
-                    for picked in self._relevant(counted[row], first, shares[begin + row], runs[begin + row]):
-                        found = torch.bincount(picked, minlength=(row + 1) * width)
-                        relevant[begin + row] += found[row * width :]
+                keys = room[: len(codes)]
+                _write_keys(words, codes, width, differing[: len(codes)], keys)
+                items[begin : begin + rows] += _counted(keys.reshape(-1), keys.shape[0], width)
+                picked = [
+                    some
+                    for row in range(len(codes))
+                    for some in self._relevant(keys[row], first, shares[begin + row], runs[begin + row])
+                ]
+                if picked:
+                    together = picked[0] if len(picked) == 1 else np.concatenate(picked)
+                    relevant[begin : begin + rows] += _counted(together, len(codes), width)
         return self._without_own(query, shares, items.numpy(), relevant.numpy(), own)
 
     def _relevant(
-        self, keys: Tensor, first: int, shares: np.ndarray, runs: list[tuple[int, int]]
-    ) -> Iterator[Tensor]:
+        self, keys: np.ndarray, first: int, shares: np.ndarray, runs: list[tuple[int, int]]
+    ) -> Iterator[np.ndarray]:
         """The keys of relevant videos among those of the videos from `first` on."""
-        size = keys.shape[0]
+        size = len(keys)
         if len(runs) > MOST_RUNS:
-            yield keys[torch.from_numpy(shares[self._sets[first : first + size]])]
+            yield keys[shares[self._sets[first : first + size]]]
             return
         for begin, end in runs:
             if begin < first + size and end > first:
@@ -124,6 +127,11 @@ def _write_keys(
         keys += np.bitwise_count(differing)
     if len(codes) > 1:
         keys += (np.arange(len(codes)) * width).astype(keys.dtype)[:, None]
+
+
+def _counted(keys: np.ndarray, codes: int, width: int) -> Tensor:
+    """How often each key stands there, [codes, width] int64."""
+    return torch.bincount(torch.from_numpy(keys), minlength=codes * width).view(codes, width)
 
 
 def _runs(shares: np.ndarray, ends: np.ndarray) -> list[list[tuple[int, int]]]:
