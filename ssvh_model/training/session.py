@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ssvh_model.clustering.anchors import (
-    Centres,
-    Granularity,
-    Points,
-    Temperatures,
-    make_anchors,
-    possible_counts,
-)
+from ssvh_model.clustering.anchors import Granularity, make_anchors, possible_counts
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
-from ssvh_model.losses.objective import Objective
 from ssvh_model.manifest import LEAST_TRAINING_VIDEOS
 from ssvh_model.model.autossvh import build_model
 from ssvh_model.model.hasher import VideoHasher
@@ -34,7 +25,7 @@ from ssvh_model.training.agreement import (
     some_videos,
 )
 from ssvh_model.training.centering import learn_center
-from ssvh_model.training.checkpoint import CheckpointFolder, ModelConfig
+from ssvh_model.training.checkpoint import CheckpointFolder
 from ssvh_model.training.compressing import learn_compression
 from ssvh_model.training.diagnostics import sampler_state
 from ssvh_model.training.encoding import encode
@@ -51,79 +42,18 @@ from ssvh_model.training.figures import (
     start_figures,
 )
 from ssvh_model.training.frame_source import FrameSource
-from ssvh_model.training.initialization import CANDIDATES, Candidate, Whitening, choose_start, start_from_itq
+from ssvh_model.training.initialization import choose_start, start_from_itq
 from ssvh_model.training.label_free import Views, label_free_score, seen_by
 from ssvh_model.training.phase import Phase, train_phase
 from ssvh_model.training.ranks import ALONE, Ranks
-from ssvh_model.training.trainer import Optimization, Trainer
+from ssvh_model.training.settings import TrainingSettings
+from ssvh_model.training.trainer import Trainer
 
 # Videos, and masks of each, that the state of the sampler is measured on, and the gap between training and
 # validation videos.
 PROBE_VIDEOS = 64
 PROBE_DRAWS = 8
 GAP_DRAWS = 2
-
-
-@dataclass(frozen=True)
-class Initialization:
-    """The weights that a training begins with.
-
-    Attributes:
-        start: "random", or "itq" as `start_from_itq` makes them.
-        center_features: whether features are centred by what `learn_center` finds.
-        whitening, within_video: of `start_from_itq`; "auto" has `choose_start` choose.
-    """
-
-    start: Literal["random", "itq"]
-    center_features: bool
-    whitening: Whitening | Literal["auto"]
-    within_video: float | Literal["auto"] | None
-
-    def candidates(self) -> list[Candidate]:
-        """Starts from ITQ to choose from; one if nothing is to be chosen."""
-        return list(
-            dict.fromkeys(
-                (
-                    whitening if self.whitening == "auto" else self.whitening,
-                    within_video if self.within_video == "auto" else self.within_video,
-                )
-                for whitening, within_video in CANDIDATES
-            )
-        )
-
-
-@dataclass(frozen=True)
-class ClusteringSettings:
-    """How anchors are made; the arguments of `make_anchors`."""
-
-    iterations: int
-    restarts: int
-    points_per_centroid: int
-    mean_concentration: float
-    centres: Centres
-    points: Points = "values"
-    temperatures: Temperatures = "by_density"
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """All that decides a training's weights beside its videos and the length of its phases.
-
-    Attributes:
-        model: what the model is built from; it fits the features.
-        initialization: the weights that it begins with.
-        objective: the loss.
-        optimization: the steps.
-        clustering: the anchors of a round.
-        seed: of every random choice.
-    """
-
-    model: ModelConfig
-    initialization: Initialization
-    objective: Objective
-    optimization: Optimization
-    clustering: ClusteringSettings
-    seed: int
 
 
 class TrainingSession:

@@ -19,7 +19,8 @@ from ssvh_model.training.compressing import training_bits_by_length
 from ssvh_model.training.encoded import encode_rows
 from ssvh_model.training.phase import Phase
 from ssvh_model.training.ranks import ALONE, Ranks
-from ssvh_model.training.session import ClusteringSettings, Initialization, TrainingSession, TrainingSettings
+from ssvh_model.training.session import TrainingSession
+from ssvh_model.training.settings import ClusteringSettings, Initialization, TrainingSettings
 from ssvh_model.training.trainer import Optimization
 from tasks.machine.device import pick_device
 from tasks.params.sections import Params
