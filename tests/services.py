@@ -7,8 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 from flows.running.environment import NO_JOBS
 from flows.servers.server import HOST, free_port
@@ -97,3 +101,22 @@ def s3_service(folder: Path) -> tuple[Service, str]:
     address = f"http://{HOST}:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", HOST, "-p", str(port)]
     return Service(command, address, folder / "s3.log"), address
+
+
+@contextmanager
+def asked_s3(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """An S3 server with the empty bucket `corpus`, which this process asks and gives up at once."""
+    import boto3
+
+    server, address = s3_service(folder)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    try:
+        server.start()
+        boto3.client("s3").create_bucket(Bucket="corpus")
+        yield server
+    finally:
+        server.stop()

@@ -267,10 +267,11 @@ def look_into(
 def _look_into_one(place: VideoPlace, video: Video) -> Video:
     try:
         with place.opened(video) as path:
+            if not path.exists():
+                what = "a link that leads nowhere" if path.is_symlink() else "there is no such file"
+                return video.left_out(f"missing: {what}")
             if not path.is_file():
-                return video.left_out(
-                    "missing: a link that leads nowhere" if path.is_symlink() else "not a regular file"
-                )
+                return video.left_out("not a regular file")
             video = replace(video, sha256=sha256_of(path))
             seen = probe(path)
     except UnreadableVideo as error:

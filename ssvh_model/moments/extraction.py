@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -26,6 +27,7 @@ from ssvh_model.moments.segments import Segments
 from ssvh_model.progress import Progress
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.container import UnreadableVideo
+from ssvh_model.video.places import VideoPlace, place_of
 from ssvh_model.video.shard_extraction import pools
 from ssvh_model.video.shards import is_finished, shard_key
 
@@ -103,7 +105,7 @@ class Film:
 
 def extract_films(
     videos: Sequence[Video],
-    root: Path,
+    root: Path | str,
     backbone: Backbone,
     segments: Segments,
     *,
@@ -120,7 +122,8 @@ def extract_films(
 
     Args:
         videos: usable, and so long that they are cut.
-        root: the folder that the videos' paths are relative to.
+        root: the folder, or its address, that the videos' paths are relative to; films of an address are
+            fetched as they are decoded, and not kept.
         backbone: the image network.
         segments: how films are cut.
         frames: M, frames of a segment.
@@ -134,8 +137,10 @@ def extract_films(
 
     Raises:
         UserError: the backbone's values are beyond float16.
+        StorageAway: a film can't be fetched.
     """
     settings = {**vars(backbone.meta), **vars(segments), "frames": frames, "batch_size": batch_size}
+    place = place_of(str(root))
     films: list[Film] = []
     left_out: list[Video] = []
     given_up = threading.Event()
@@ -148,7 +153,7 @@ def extract_films(
         made: list[Future[str]] = []
         paths = [folder / f"film-{shard_key([video], settings)[:32]}.h5" for video in videos]
         for video, path in zip(videos, paths, strict=True):
-            job = _FilmExtraction(video, root, backbone, segments, frames, batch_size, networks, given_up)
+            job = _FilmExtraction(video, place, backbone, segments, frames, batch_size, networks, given_up)
             made.append(decoders.submit(job.run, path, shard_key([video], settings)))
         for number, (video, path, done) in enumerate(zip(videos, paths, made, strict=True), start=1):
             if reason := done.result():
@@ -176,7 +181,7 @@ class _GivenUp(Exception):
 @dataclass(frozen=True)
 class _FilmExtraction:
     video: Video
-    root: Path
+    place: VideoPlace
     backbone: Backbone
     segments: Segments
     frames: int
@@ -189,23 +194,23 @@ class _FilmExtraction:
         if is_finished(path, key):
             return ""
         try:
-            cut_film(
-                self.video,
-                self.segments,
-                self._grid,
-                self._features,
-                frames=self.frames,
-                meta=self.backbone.meta,
-                path=path,
-                key=key,
-            )
+            with self.place.opened(self.video) as file:
+                cut_film(
+                    self.video,
+                    self.segments,
+                    partial(self._grid, file),
+                    self._features,
+                    frames=self.frames,
+                    meta=self.backbone.meta,
+                    path=path,
+                    key=key,
+                )
         except UnreadableVideo as error:
             return error.reason
         return ""
 
-    def _grid(self, step: float) -> GridFrames:
-        path, sizes = self.root / self.video.path, grid_sizes(self.backbone)
-        return GridFrames(path, step, sizes, cuts_from=self.segments.cuts_from)
+    def _grid(self, file: Path, step: float) -> GridFrames:
+        return GridFrames(file, step, grid_sizes(self.backbone), cuts_from=self.segments.cuts_from)
 
     def _features(self, grid: GridFrames) -> Generator[np.ndarray]:
         ahead: deque[Future[Tensor]] = deque()

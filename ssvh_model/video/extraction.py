@@ -15,7 +15,7 @@ from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.progress import Progress
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.earlier import EarlierFeatures
-from ssvh_model.video.places import LocalPlace
+from ssvh_model.video.places import place_of
 from ssvh_model.video.shard_extraction import ExtractionSettings, ThreadExtractor, decode_for, prepared_for
 from ssvh_model.video.shards import (
     SHARDS,
@@ -72,7 +72,7 @@ class NetworkFacts(Protocol):
 
 def extract_features(
     videos: Sequence[Video],
-    root: Path,
+    root: Path | str,
     backbone: Backbone,
     *,
     frames: int,
@@ -95,7 +95,8 @@ def extract_features(
 
     Args:
         videos: rows of a manifest; those left out are passed through. Their order is the order of the rows.
-        root: the folder that the videos' paths are relative to.
+        root: the folder, or its address, that the videos' paths are relative to; videos of an address are
+            fetched as they are decoded, and not kept.
         backbone: the image network.
         frames: M, frames a video, evenly in time.
         batch_size: frames that go through the backbone together; batches cross the borders of videos.
@@ -113,10 +114,11 @@ def extract_features(
     Raises:
         UserError: an argument is impossible, not one video can be read, or the backbone's values are beyond
             float16.
+        StorageAway: a video can't be fetched.
     """
     settings = ExtractionSettings(frames, batch_size, thumbnail)
     extraction = Extraction(videos, root, backbone, settings, folder=folder)
-    threads = ThreadExtractor(LocalPlace(root), backbone, settings, workers)
+    threads = ThreadExtractor(place_of(str(root)), backbone, settings, workers)
     extraction.make(threads, progress=progress, earlier=earlier, wait=True)
     return extraction.join()
 

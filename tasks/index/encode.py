@@ -10,6 +10,7 @@ import torch
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
+from ssvh_model.files import is_address
 from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.manifest import Video, read_manifest
 from ssvh_model.moments.film_features import FilmFile
@@ -177,20 +178,22 @@ def _known_videos(file: FeatureFile, params: Params) -> dict[str, tuple[str, flo
         return {}
     if params.corpus.source == "published":
         return {}
-    from ssvh_model.files import is_address
     from ssvh_model.video.places import place_of
 
     root = paths.video_root(params.corpus.source, params.corpus.path)
     place, videos = place_of(root), read_manifest(paths.FEATURES_MANIFEST)
+    return {
+        video.id: (path_in_index(place.name_of(video.path)), video.duration)
+        for video in videos
+        if video.usable
+    }
 
-    def named(path: str) -> str:
-        whole = place.name_of(path)
-        return whole if is_address(root) else path_in_index(Path(whole))
 
-    return {video.id: (named(video.path), video.duration) for video in videos if video.usable}
-
-
-def path_in_index(path: Path) -> str:
-    """A path as the index keeps it: relative to the project's folder where it is inside."""
-    whole, here = path.resolve(), Path.cwd().resolve()
+def path_in_index(name: Path | str) -> str:
+    """A path as the index keeps it: relative to the project's folder where it is inside; an address as it
+    is.
+    """
+    if is_address(str(name)):
+        return str(name)
+    whole, here = Path(name).resolve(), Path.cwd().resolve()
     return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.as_posix()

@@ -27,6 +27,7 @@ from tasks.registry.find_hasher import HasherSource
 
 if TYPE_CHECKING:
     from ssvh_model.video.backbones import Backbone
+    from ssvh_model.video.places import VideoPlace
     from tasks.params.sections import Params
 
 
@@ -121,29 +122,34 @@ def encode_videos(
     *,
     segments: Segments | None,
     progress: Callable[[str], Progress],
+    root: str = "/",
 ) -> EncodedVideos:
     """Codes of video files, and the features that they were made from.
 
     Interrupted at any time, it goes on where it stopped when it is started again with the same videos.
 
     Args:
-        videos: of `find_given_videos`.
+        videos: such as those of `find_given_videos`.
         hasher: that makes the codes.
         params: `features.batch_size`, `features.thumbnail`, `index.batch_size` and `running`.
         segments: how videos that are long enough are cut; None for whole videos.
         progress: makes a progress for something that is counted.
+        root: the folder, or its address, that the videos' paths are relative to.
 
     Raises:
         NothingReadable: not one video can be read.
         UserError: the hasher's features are not made from videos.
+        StorageAway: a video can't be fetched.
     """
     from ssvh_model.index.video_encoder import backbone_of
+    from ssvh_model.video.places import place_of
 
     network, wanted = hasher.load()
+    place = place_of(root)
     bad = [video for video in videos if not video.usable]
     if len(bad) == len(videos):
         raise NothingReadable(
-            f"/{bad[0].path}: {bad[0].reason}" if bad else "no videos were given", list(videos)
+            f"{place.name_of(bad[0].path)}: {bad[0].reason}" if bad else "no videos were given", list(videos)
         )
     use_work()
     making = _Making(
@@ -157,6 +163,7 @@ def encode_videos(
             trust_torchscript=params.running.trust_torchscript,
         ),
         network.config.frames,
+        place,
         work_of(videos, wanted),
     )
     whole: list[Video] = []
@@ -181,7 +188,7 @@ def encode_videos(
         parts += of_films
         left_out += unread
         if not parts:
-            raise NothingReadable(f"/{unread[0].path}: {unread[0].reason}", left_out)
+            raise NothingReadable(f"{place.name_of(unread[0].path)}: {unread[0].reason}", left_out)
     return EncodedVideos(
         parts[0].followed_by(*parts[1:]),
         left_out,
@@ -200,6 +207,7 @@ class _Making:
     progress: Callable[[str], Progress]
     backbone: Backbone
     frames: int
+    place: VideoPlace
     work: Path
 
     def of_whole(self, videos: Sequence[Video]) -> tuple[CodedVideos, list[Video]]:
@@ -212,7 +220,7 @@ class _Making:
 
         done = extract_features(
             [replace(video, split="database") for video in videos],
-            Path("/"),
+            self.place.name_of(""),
             self.backbone,
             frames=self.frames,
             batch_size=self.params.features.batch_size,
@@ -227,7 +235,7 @@ class _Making:
         durations = np.array([readable[video].duration for video in coded.ids], dtype=np.float32)
         coded = replace(
             coded,
-            paths=[path_in_index(Path("/") / readable[video].path) for video in coded.ids],
+            paths=[path_in_index(self.place.name_of(readable[video].path)) for video in coded.ids],
             durations=durations,
             spans=whole_spans(durations),
             source="",
@@ -242,7 +250,7 @@ class _Making:
 
         films, left_out = extract_films(
             videos,
-            Path("/"),
+            self.place.name_of(""),
             self.backbone,
             segments,
             frames=self.frames,
@@ -259,7 +267,7 @@ class _Making:
                 replace(
                     coded,
                     labels=["|".join(film.video.labels)] * len(coded),
-                    paths=[path_in_index(Path("/") / film.video.path)] * len(coded),
+                    paths=[path_in_index(self.place.name_of(film.video.path))] * len(coded),
                     durations=np.full(len(coded), film.video.duration, dtype=np.float32),
                 )
             )

@@ -14,22 +14,24 @@ import numpy as np
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
+from ssvh_model.files import is_address
 from ssvh_model.index.coded_videos import CodedVideos, whole_spans
 from ssvh_model.index.index import Index, IndexSnapshot, open_index
-from ssvh_model.manifest import Video
+from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile, is_film_file
 from ssvh_model.moments.segments import EvenSegments, Segments
 from ssvh_model.moments.shots import Shots
 from tasks.index.build import Progresses, features_to_keep
 from tasks.index.encode import encode_features, encode_film, segments_of
-from tasks.index.given_videos import encode_videos, find_given_videos, remove_work
+from tasks.index.given_videos import encode_videos, remove_work
 from tasks.index.place import index_place
+from tasks.machine.device import pick_workers
 from tasks.registry.find_hasher import HasherSource, find_hasher
 
 if TYPE_CHECKING:
     from tasks.params.sections import Params
 
-GONE_NAMED = 5  # videos that are named in one line
+MOST_NAMED = 5  # videos in one line
 
 
 def refresh_index(
@@ -45,7 +47,7 @@ def refresh_index(
 
     The videos are those of the feature file that the index was made from, as it is now, without those that
     were removed from the index, and those that were added to it one by one. Videos without stored features
-    that fit are decoded again.
+    that fit are decoded again; those of a bucket are fetched for it and not kept.
 
     Args:
         params: params.yaml.
@@ -59,7 +61,8 @@ def refresh_index(
         True if the index was switched, False if there is none or it has codes of this hasher already.
 
     Raises:
-        UserError: the hasher or the feature file is not there, or they do not fit. The index stays as it was.
+        UserError: the hasher or the feature file is not there, or they do not fit, or a video can't be
+            fetched just now. The index stays as it was.
     """
     index = open_index(place or index_place(params))
     if not index.exists():
@@ -156,36 +159,67 @@ class _Encoding:
         )
 
     def _from_videos(self, ids: list[str]) -> list[CodedVideos]:
-        """Decode what has no features that fit, cut as it was; videos that are gone are left out."""
-        videos: dict[Segments | None, list[Video]] = {}
-        gone: list[str] = []
+        """Decode what has no features that fit, cut as it was, and fetch it if it is elsewhere; videos that
+        are gone or can't be read are left out.
+
+        Raises:
+            StorageAway: a video can't be fetched just now.
+        """
+        from ssvh_model.corpus.folder import look_into
+        from ssvh_model.video.places import place_of
+
+        by_root: dict[str, list[Video]] = {}
+        left_out: list[Video] = []
         for video in ids:
-            path = self._known.paths[self._row[video]]
-            if not path or not Path(path).is_file():
-                gone.append(video)
-                continue
-            videos.setdefault(self._segments(video), []).extend(
-                replace(found, id=video)
-                for found in find_given_videos(
-                    [Path(path)], self._params, label=None, progress=self._progress("videos")
-                )
-            )
-        if gone:
-            more = f" and {len(gone) - GONE_NAMED} more" if len(gone) > GONE_NAMED else ""
-            self._say(
-                f"left out of the index, with neither stored features nor a file any more: {', '.join(gone[:GONE_NAMED])}{more}"
-            )
+            if name := self._known.paths[self._row[video]]:
+                root = self._root_of(name)
+                path = name.removeprefix(f"{root}/") if is_address(name) else str(Path(name).resolve())[1:]
+                by_root.setdefault(root, []).append(Video(video, path))
+            else:
+                left_out.append(Video(video, "").left_out("no path is known"))
         parts = []
-        for segments, alike in videos.items():
-            if not any(video.usable for video in alike):
-                continue
-            encoded = encode_videos(
-                alike, self._hasher, self._params, segments=segments, progress=self._progress
-            )
-            self._index.keep(features_to_keep(encoded, {video.id: video for video in alike}))
-            remove_work(encoded.work)
-            parts.append(self._described(encoded.coded))
+        for root, videos in by_root.items():
+            workers = pick_workers(self._params.running.workers)
+            seen = look_into(place_of(root), videos, workers, self._progress("videos looked at"))
+            alike: dict[Segments | None, list[Video]] = {}
+            for found in seen:
+                alike.setdefault(self._segments(found.id), []).append(found)
+            for segments, some in alike.items():
+                try:
+                    parts.append(self._decoded(some, segments, root, left_out))
+                except NothingReadable as error:
+                    left_out += error.videos
+        self._say_left_out(left_out)
         return parts
+
+    def _decoded(
+        self, videos: list[Video], segments: Segments | None, root: str, left_out: list[Video]
+    ) -> CodedVideos:
+        """Videos below the same root that are cut alike; those that can't be read are added to `left_out`."""
+        encoded = encode_videos(
+            videos, self._hasher, self._params, segments=segments, progress=self._progress, root=root
+        )
+        left_out += encoded.left_out
+        self._index.keep(features_to_keep(encoded, {video.id: video for video in videos}))
+        remove_work(encoded.work)
+        return self._described(encoded.coded)
+
+    def _root_of(self, name: str) -> str:
+        """What the path of a video is taken to be relative to: of an address the corpus's, or the folder of
+        the file.
+        """
+        if not is_address(name):
+            return "/"
+        corpus = self._params.corpus.path.rstrip("/")
+        return corpus if name.startswith(f"{corpus}/") else name.rpartition("/")[0]
+
+    def _say_left_out(self, videos: list[Video]) -> None:
+        if not videos:
+            return
+        named = ", ".join(f"{video.id} ({video.reason})" for video in videos[:MOST_NAMED])
+        more = f" and {len(videos) - MOST_NAMED} more" if len(videos) > MOST_NAMED else ""
+        what = "1 video" if len(videos) == 1 else f"{len(videos)} videos"
+        self._say(f"left out of the index, {what} without stored features: {named}{more}")
 
     def _segments(self, video: str) -> Segments | None:
         """How a video of the index is cut. Into shots: by the threshold that is set now, if one is."""

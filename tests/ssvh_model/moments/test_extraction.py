@@ -26,12 +26,19 @@ SEGMENTS, FRAMES = EvenSegments(1.0, 0.5), 5
 
 
 def extract(
-    folder: Path, names: dict[str, float], workers: int = 2, segments: Segments = SEGMENTS
+    folder: Path,
+    names: dict[str, float],
+    workers: int = 2,
+    segments: Segments = SEGMENTS,
+    address: str = "",
 ) -> tuple[list[Path], list[Video]]:
-    videos = [Video(name, f"{name}.mp4", duration=seconds, sha256=name) for name, seconds in names.items()]
+    videos = [
+        Video(name, f"{name}.mp4", duration=seconds, sha256="" if address else name)
+        for name, seconds in names.items()
+    ]
     films, left_out = extract_films(
         videos,
-        folder,
+        address or folder,
         MeanColours(),
         segments,
         frames=FRAMES,
@@ -41,6 +48,17 @@ def extract(
         progress=no_progress,
     )
     return [film.path for film in films], left_out
+
+
+def test_films_at_an_address_give_what_they_give_here(make_video: MakeVideo, tmp_path: Path) -> None:
+    make_video("films/long.mp4", 130)
+    names = {"films/long": 5.2, "films/gone": 5.2}
+    (here,), _ = extract(tmp_path, names)
+    (fetched,), (gone,) = extract(tmp_path, names, address=f"file://{tmp_path}")
+    one, two = FilmFile(here), FilmFile(fetched)
+    assert fetched != here and np.array_equal(one.read(0, len(one)), two.read(0, len(two)))
+    assert np.array_equal(one.facts.spans, two.facts.spans)
+    assert gone.reason == "missing: there is no such file"
 
 
 def test_each_frame_is_decoded_once_and_shared_by_segments(make_video: MakeVideo, tmp_path: Path) -> None:

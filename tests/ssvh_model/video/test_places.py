@@ -14,7 +14,7 @@ from ssvh_model.manifest import Video
 from ssvh_model.remote_folder import StorageAway
 from ssvh_model.video.container import UnreadableVideo
 from ssvh_model.video.places import opened_file, place_of
-from tests.services import Service, s3_service
+from tests.services import Service, asked_s3
 
 CONTENT = b"content"
 
@@ -22,20 +22,9 @@ CONTENT = b"content"
 @pytest.fixture
 def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     """A server with the bucket `corpus`, which has films/a/b.mp4."""
-    server, address = s3_service(tmp_path)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    try:
-        server.start()
-        store = boto3.client("s3")
-        store.create_bucket(Bucket="corpus")
-        store.put_object(Bucket="corpus", Key="films/a/b.mp4", Body=CONTENT)
+    with asked_s3(tmp_path, monkeypatch) as server:
+        boto3.client("s3").put_object(Bucket="corpus", Key="films/a/b.mp4", Body=CONTENT)
         yield server
-    finally:
-        server.stop()
 
 
 def test_a_bucket(s3: Service, tmp_path: Path) -> None:

@@ -4,14 +4,17 @@ champion.
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
+import s3fs
 import torch
 
 import tasks.index.build
@@ -23,19 +26,23 @@ from ssvh_model.index.index import open_index
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.snapshot import open_snapshot
+from ssvh_model.manifest import Video, write_manifest
 from ssvh_model.progress import Progress, no_progress
+from ssvh_model.scratch import scratch_folder
 from ssvh_model.video.encoding import write_video
 from tasks import paths
 from tasks.index.build import Addition, add_videos, build_index, remove_videos
 from tasks.index.encode import encode_features
 from tasks.index.given_videos import EncodedVideos, encode_videos, find_given_videos
 from tasks.index.refresh import refresh_index
+from tasks.params.changes import with_changes
 from tasks.params.load import load_params
 from tasks.params.sections import Params
 from tasks.registry.find_hasher import find_hasher, hasher_of_index
 from tests.conftest import REPOSITORY
 from tests.hashers import register_hasher
 from tests.index_places import in_both
+from tests.services import Service, asked_s3
 
 SIZE, FRAMES = 64, 4
 
@@ -170,8 +177,69 @@ def test_a_video_without_stored_features_is_decoded_again_or_left_out(
     registry.set_registered_model_alias("video-hasher", "champion", "1")
     lines: list[str] = []
     assert refresh_index(params, say=lines.append, progress=silent)
-    assert lines[0] == "left out of the index, with neither stored features nor a file any more: x"
+    assert (
+        lines[0]
+        == "left out of the index, 1 video without stored features: x (missing: there is no such file)"
+    )
     assert sorted(codes_by_id()) == ["a", "c", "d", "e"]
+
+
+@pytest.fixture
+def s3(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    """A server whose bucket has the clips b, c and d, and e, which is none, in sub-folders."""
+    with asked_s3(project, monkeypatch) as server:
+        store = boto3.client("s3")
+        for number, name in enumerate("bcd"):
+            file = clip(Path(f"here/{name}.mp4"), number)
+            store.put_object(Bucket="corpus", Key=f"films/{name}/{name}.mp4", Body=file.read_bytes())
+        store.put_object(Bucket="corpus", Key="films/e/e.mp4", Body=b"no video")
+        yield server
+
+
+def test_videos_of_a_bucket_without_stored_features_are_fetched_for_the_next_champion(
+    registry: Any, params: Params, meta: FeatureMeta, s3: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket = {"corpus.source": "folder", "corpus.path": "s3://corpus/films/"}
+    params = with_changes(params, bucket, where="test")
+    write_features(meta, "abcdef")
+    write_manifest(
+        paths.FEATURES_MANIFEST, [Video(name, f"{name}/{name}.mp4", duration=1.0) for name in "abcdef"]
+    )
+    build_index(paths.INDEX, paths.FEATURE_FILE, params, hasher=None, say=print, progress=silent)
+    assert open_snapshot(paths.INDEX).whole().paths[1] == "s3://corpus/films/b/b.mp4"
+    before = codes_by_id()
+
+    registry.set_registered_model_alias("video-hasher", "champion", "2")
+    write_features(meta, "a")  # the others are not in the corpus any more
+    address = os.environ["AWS_ENDPOINT_URL"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")  # a port that nothing listens to
+    with pytest.raises(UserError, match=r"s3://corpus/films/b/b\.mp4: can't be fetched"):
+        refresh_index(params, say=print, progress=silent)
+    assert codes_by_id() == before, "a storage that is away for a while takes no video out"
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    s3fs.S3FileSystem.clear_instance_cache()
+    # c is elsewhere than the corpus is by now.
+    params = with_changes(params, {"corpus.path": "s3://corpus/films/d"}, where="test")
+    lines: list[str] = []
+    assert refresh_index(params, say=lines.append, progress=silent)
+    assert lines[0].startswith("left out of the index, 2 videos without stored features: e (not a video")
+    assert lines[0].endswith(", f (missing: there is no such file)")
+    after = codes_by_id()
+    assert sorted(after) == ["a", "b", "c", "d"]
+    source = find_hasher("2", model="video-hasher")
+    videos = find_given_videos([Path("here")], params, label=None, progress=no_progress)
+    local = encode_videos(videos, source, params, segments=None, progress=silent).coded
+    assert {name: after[name] for name in "bcd"} == dict(
+        zip(local.ids, (code.tobytes() for code in local.codes), strict=True)
+    )
+    whole = open_snapshot(paths.INDEX).whole()
+    known = dict(zip(whole.ids, whole.paths, strict=True))
+    assert all(known[name] == f"s3://corpus/films/{name}/{name}.mp4" for name in "bcd")
+    assert sorted(
+        video for path in open_index(paths.INDEX).kept_features() for video in FeatureFile(path).ids
+    ) == [*"bcd"]
+    assert not [path for path in scratch_folder().rglob("*") if path.is_file()], "copies are not kept"
 
 
 @in_both
