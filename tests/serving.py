@@ -189,6 +189,7 @@ def serving(
     token: str = TOKEN,
     ssvh: Sequence[str] = (sys.executable, "-m", "flows.cli"),
     variables: Mapping[str, str] | None = None,
+    ended_by: signal.Signals = signal.SIGINT,
 ) -> Iterator[Server]:
     """The service in front of the index of a folder, ready, on a free port; ended with the block.
 
@@ -198,6 +199,7 @@ def serving(
         token: for changes.
         ssvh: the program.
         variables: of its environment; None for those in which the repository is found.
+        ended_by: the signal that it gets at the end of the block.
     """
     log = folder / "serve.log"
     with open(log, "w") as errors:
@@ -219,7 +221,7 @@ def serving(
                 assert process.poll() is None and time.monotonic() < until, log.read_text()
                 time.sleep(0.1)
             yield Server(process, address, client)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ended_by)
         process.communicate(timeout=SECONDS_TO_START)
         assert process.returncode == 0, log.read_text()
     finally:

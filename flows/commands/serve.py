@@ -18,6 +18,7 @@ from flows.servers.search.guards import is_loopback
 from ssvh_model.errors import UserError
 from ssvh_model.index.index import Index, open_index
 from tasks.index.place import present_index_place
+from tasks.machine.processes import terminate_as_interrupt
 from tasks.serving.limits import Limits
 from tasks.serving.service import SearchService
 
@@ -29,7 +30,7 @@ SECONDS_TO_FINISH = 10  # what is being answered when the service is to end
 def serve(
     place: str | None, *, host: str, port: int, limits: Limits, wait: bool, trust_torchscript: bool
 ) -> None:
-    """Answer searches until ctrl-C.
+    """Answer searches until ctrl-C or SIGTERM. What is being answered then is finished, but for films.
 
     Args:
         place: of the index; None for that of the project.
@@ -43,6 +44,7 @@ def serve(
         UserError: there is no index, no token is set for a service that others reach, or the address can't be
             had.
     """
+    terminate_as_interrupt()
     place = place or present_index_place()
     index = open_index(place)
     if wait:
@@ -74,9 +76,21 @@ def serve(
         )
         logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            _Server(config, service).run(sockets=[listener])
         except KeyboardInterrupt:
             print("\nended")
+
+
+class _Server(uvicorn.Server):
+    """Gives up films as soon as it is told to end."""
+
+    def __init__(self, config: uvicorn.Config, service: SearchService) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.leave_films()
+        await super().shutdown(sockets)
 
 
 def _await(index: Index) -> None:

@@ -18,6 +18,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.moments.cutting import Cutting
 from tasks.serving.limits import PATIENCE, Limits
 from tasks.serving.problems import (
+    ENDING,
     FILE_GONE,
     TOO_EXPENSIVE,
     TOO_LONG,
@@ -152,8 +153,13 @@ class Decoding:
 
     def stop(self) -> None:
         """End the processes."""
-        for worker in (*self._workers, self._of_films):
+        for worker in self._workers:
             worker.stop()
+        self.stop_film()
+
+    def stop_film(self) -> None:
+        """End the process that decodes films, in the middle of one, too; no other is decoded."""
+        self._of_films.stop()
 
     def frames(
         self,
@@ -331,6 +337,8 @@ class Decoding:
         except UserError as error:
             raise Problem(unreadable, str(error)) from error
         except WorkerEnded as error:
+            if worker.stopped:
+                raise Problem(ENDING, "the service is ending") from error
             self.deaths += 1
             raise Problem(
                 TOO_EXPENSIVE,

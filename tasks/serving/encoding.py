@@ -15,7 +15,7 @@ from ssvh_model.moments.cutting import Cutting
 from ssvh_model.moments.query import Query, QueryPart, QueryShots, unit_of
 from ssvh_model.moments.shots import STEP
 from tasks.serving.decoding import Frames
-from tasks.serving.problems import NO_ENCODER, NOT_READY, Problem
+from tasks.serving.problems import ENDING, NO_ENCODER, NOT_READY, Problem
 from tasks.serving.worker import Answer, Arrays, WorkerEnded, WorkerProcess
 
 SECONDS_TO_LOAD = 600.0
@@ -184,6 +184,8 @@ class Encoding:
         except UserError as error:
             raise Problem(NO_ENCODER, str(error)) from error
         except WorkerEnded as error:
+            if self._worker.stopped:
+                raise Problem(ENDING, "the service is ending") from error
             raise Problem(NOT_READY, f"the encoder has ended ({error})", retry_after=5) from error
         return found
 

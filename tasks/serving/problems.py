@@ -41,6 +41,7 @@ TOO_MANY = Kind("too-many", 429, "Too many uploads at once")
 INTERNAL = Kind("internal", 500, "The service is at fault")
 BUSY = Kind("busy", 503, "Somebody else is changing the index")
 NOT_READY = Kind("not-ready", 503, "The service is not ready")
+ENDING = Kind("ending", 503, "The service is ending")
 STORAGE_AWAY = Kind("storage-away", 503, "The storage that has the video can't be asked")
 NO_ROOM = Kind("no-room", 507, "There is no room for a copy of the video")
 
@@ -49,7 +50,7 @@ KINDS = {
     for kind in (
         *(BAD_REQUEST, UNREADABLE_VIDEO, NO_TOKEN, CROSS_SITE, NOT_FOUND, FILE_GONE, NOT_ALLOWED, TOO_SLOW),
         *(ID_TAKEN, OTHER_HASHER, NO_ENCODER, TOO_LARGE, TOO_LONG, TOO_EXPENSIVE, WRONG_TYPE, WRONG_RANGE),
-        *(WRONG_HOST, TOO_MANY, INTERNAL, BUSY, NOT_READY, STORAGE_AWAY, NO_ROOM),
+        *(WRONG_HOST, TOO_MANY, INTERNAL, BUSY, NOT_READY, ENDING, STORAGE_AWAY, NO_ROOM),
     )
 }
 

@@ -31,6 +31,7 @@ from tasks.serving.fetched import FetchedVideos
 from tasks.serving.limits import Limits
 from tasks.serving.problems import (
     BUSY,
+    ENDING,
     FILE_GONE,
     ID_TAKEN,
     NO_ENCODER,
@@ -108,6 +109,13 @@ class SearchService:
     def start(self) -> None:
         """Begin to load the index and to look for new versions; `view` has it when it is there."""
         self._watcher.start()
+
+    def leave_films(self) -> None:
+        """Give up films that are being cut or wait for their turn, before the service ends: they take longer
+        than it waits for what is being answered.
+        """
+        self._ended.set()
+        self.decoding.stop_film()
 
     def stop(self) -> None:
         """End the other processes."""
@@ -265,8 +273,8 @@ class SearchService:
             The index with it.
 
         Raises:
-            Problem: the id is taken, the file can't be read or is beyond the limits, or somebody else is
-                changing the index.
+            Problem: the id is taken, the file can't be read or is beyond the limits, somebody else is
+                changing the index, or the service is ending.
         """
         new = Video(video, "", labels, split="database", sha256=sha256_of(clip))
 
@@ -281,7 +289,14 @@ class SearchService:
             return self._changed()
 
         with TemporaryDirectory(dir=clip.parent, prefix=f"{clip.name}-") as folder:
-            return self._with_present_hasher(work)
+            try:
+                return self._with_present_hasher(work)
+            except Problem as problem:
+                if problem.kind is not ENDING:
+                    raise
+                said = f"the service is ending; {video!r} was not added, and can be added again"
+                self._say(said)
+                raise Problem(ENDING, said) from problem
 
     def _in_turn(self, change: Callable[[], None], patience: float) -> None:
         """Change the index, after somebody else if need be, for whom so many seconds are waited."""
@@ -290,9 +305,10 @@ class SearchService:
             try:
                 return change()
             except Problem as problem:
-                late = time.monotonic() > until
-                if problem.kind is not BUSY or late or self._ended.wait(SECONDS_BETWEEN_LOOKS):
+                if problem.kind is not BUSY or time.monotonic() > until:
                     raise
+                if self._ended.wait(SECONDS_BETWEEN_LOOKS):
+                    raise Problem(ENDING, "the service is ending") from problem
 
     def _add(self, clip: Path, encoded: EncodedUpload, view: IndexView) -> None:
         video = encoded.video

@@ -51,6 +51,9 @@ class WorkerProcess:
     Args:
         module: what the process runs, with a `serve` of this file in it.
         arguments: for it.
+
+    Attributes:
+        stopped: it is not to be started any more.
     """
 
     def __init__(self, module: str, *arguments: str) -> None:
@@ -58,7 +61,7 @@ class WorkerProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
         self._lock = threading.Lock()
-        self._stopped = False
+        self.stopped = False
 
     def ask(self, question: Mapping[str, Any], arrays: Arrays, *, seconds: float) -> Answer:
         """Ask, and wait for the answer.
@@ -109,14 +112,14 @@ class WorkerProcess:
 
     def stop(self) -> None:
         """End the process for good, in the middle of an answer, too."""
-        self._stopped = True
+        self.stopped = True
         if (process := self._process) is not None:
             process.kill()
         with self._lock:
             self._end()
 
     def _started(self) -> tuple[subprocess.Popen[bytes], Connection]:
-        if self._stopped:
+        if self.stopped:
             raise WorkerEnded("the service is ending", too_slow=False)
         if self._process is None or self._pipe is None or self._process.poll() is not None:
             self._end()

@@ -27,7 +27,7 @@ from tasks.params.changes import with_changes
 from tasks.params.sections import Params
 from tasks.registry.find_hasher import find_hasher
 from tasks.serving.limits import Limits
-from tasks.serving.problems import ID_TAKEN, NOT_READY, TOO_LONG, Problem
+from tasks.serving.problems import ENDING, ID_TAKEN, NOT_READY, TOO_LONG, Problem
 from tasks.serving.service import SearchService
 from tasks.serving.view import Filters, Wanted
 from tests.films import SEGMENTS, cut, cut_shots, make_films, silent, start_index, write_shots
@@ -57,8 +57,10 @@ def on_cpu(params: Params) -> Params:
 
 
 @contextlib.contextmanager
-def service_at(place: str, limits: Limits | None = None) -> Iterator[SearchService]:
-    service = SearchService(place, limits or Limits(), say=lambda line: None)
+def service_at(
+    place: str, limits: Limits | None = None, say: Callable[[str], None] = lambda line: None
+) -> Iterator[SearchService]:
+    service = SearchService(place, limits or Limits(), say=say)
     service.take_over()
     service.start()
     try:
@@ -204,6 +206,28 @@ def test_a_film_whose_hasher_is_replaced_meanwhile_is_not_decoded_again(folder: 
         assert len(rows) == 11 and rows.hasher.sha256 == source.sha256
     add_videos(place, [Path("films/film-0.mp4")], params, hasher=None, label=None, say=print, progress=silent)
     assert_cut_alike(place, "uploaded", "film-0")
+
+
+def test_a_film_that_waits_for_its_turn_is_given_up_when_the_service_ends(folder: Path, place: str) -> None:
+    start_index(place)
+    problems: list[Problem] = []
+
+    def add() -> None:
+        with pytest.raises(Problem) as given_up:
+            upload(service, Path("films/film-0.mp4"), "uploaded")
+        problems.append(given_up.value)
+
+    said: list[str] = []
+    with service_at(place, say=said.append) as service, open_index(place).alone():
+        adding = threading.Thread(target=add)
+        adding.start()
+        until(lambda: bool(service.uploaded.films))
+        until(lambda: not service.uploaded.films)  # it is decoded
+        service.leave_films()
+        adding.join(SECONDS)
+        assert not adding.is_alive() and not len(rows_of(place, "uploaded"))
+    (problem,) = problems
+    assert problem.kind is ENDING and problem.detail in said and "'uploaded' was not added" in problem.detail
 
 
 def test_what_is_beyond_a_limit_says_how_to_raise_it_and_a_wrong_params_yaml_is_named(
