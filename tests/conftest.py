@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
 from tests.postgresql import (  # noqa: F401 - fixtures for all folders
     postgresql,
@@ -35,6 +36,12 @@ with contextlib.suppress(ValueError):  # not the main thread
 # They also inherit whether what they import is kept compiled. Where it is not, each of them compiles it
 # again, for seconds.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# How long an example takes says something of a machine, and nothing of the code.
+settings.register_profile(
+    "any-machine", settings(), deadline=None, suppress_health_check=(HealthCheck.too_slow,)
+)
+settings.load_profile("any-machine")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # Folders, and a file whose project others need: while it is made, the next process has something else to do.

@@ -18,7 +18,7 @@ def test_equals_the_reference(golden: dict[str, np.ndarray]) -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 7))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_no_other_anchor_is_nearer_to_the_members(seed: int, members: int) -> None:
     rng = np.random.default_rng(seed)
     codes = rng.choice([-1, 1], size=(members, 5))

@@ -52,7 +52,7 @@ def corpora(draw: st.DrawFn) -> list[Video]:
 shares = st.sampled_from([0.0, 0.05, 0.1, 0.2, 0.3])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(corpora(), shares, shares, shares, st.integers(0, 5))
 def test_groups_stay_together_whatever_the_corpus(
     videos: list[Video], validation: float, database: float, query: float, seed: int
@@ -83,7 +83,7 @@ def test_few_videos_are_for_training_first(videos: int) -> None:
         assert used["train"] >= 1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(corpora(), st.integers(0, 3), st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(videos: list[Video], seed: int, order: random.Random) -> None:
     expected = {video.id: video.split for video in assign_splits(videos, spec(), seed=seed)}
@@ -92,7 +92,7 @@ def test_the_order_of_rows_does_not_matter(videos: list[Video], seed: int, order
     assert {video.id: video.split for video in assign_splits(shuffled, spec(), seed=seed)} == expected
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(20, 300),
     st.integers(1, 40),

@@ -12,7 +12,7 @@ from pathlib import Path
 import faiss
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ssvh_model.index.cells import Cells, CellSearch, make_cells
@@ -55,7 +55,6 @@ def naive(
     return found
 
 
-@settings(deadline=None)
 @given(
     videos=st.integers(8, 300),
     queries=st.integers(1, 5),

@@ -59,7 +59,7 @@ steps = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     start=st.lists(st.integers(0, 2**16 - 1), max_size=12), steps=steps, at_once=st.sampled_from([2, 10_000])
 )

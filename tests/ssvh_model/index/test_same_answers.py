@@ -55,7 +55,7 @@ def permuted(rng: np.random.Generator, bits: int) -> Transform:
 TRANSFORMS = st.sampled_from([masked, permuted])
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     bits=BITS,
     videos=st.integers(1, 300),
@@ -84,7 +84,7 @@ def test_the_scan_and_duplicates_see_no_difference(
     assert answers(change) == answers(lambda same: same)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     bits=BITS,
     videos=st.integers(8, 200),
@@ -126,7 +126,7 @@ def test_cells_see_no_difference(
     assert answers(change) == answers(lambda same: same)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(bits=BITS, videos=st.integers(8, 200), cells=st.integers(2, 8), seed=SEEDS)
 def test_cells_are_made_alike_whatever_the_value_of_a_bit_means(
     bits: int, videos: int, cells: int, seed: int
@@ -204,7 +204,7 @@ def with_changes_at_once(patch: pytest.MonkeyPatch, changes: int) -> None:
     patch.setattr(index_folder, "CHANGES_SHARE", 0)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     bits=BITS,
     kind=st.sampled_from(list(KINDS)),
@@ -258,7 +258,7 @@ def by_distance(hits: list[tuple[str, int]]) -> object:
     return [distance for _, distance in hits], sorted(hit for hit in hits if hit[1] < last)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     bits=BITS,
     kind=st.sampled_from(list(KINDS)),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ssvh_model.index import scan
@@ -23,7 +23,6 @@ def codes(rng: np.random.Generator, videos: int, size: int, values: int = 256) -
     return rng.integers(0, values, (videos, size), dtype=np.uint8)
 
 
-@settings(deadline=None)
 @given(
     videos=st.integers(0, 300),
     queries=st.integers(1, 5),
@@ -87,7 +86,6 @@ def test_a_search_of_few_codes_leaves_the_number_of_threads_as_it_is() -> None:
         faiss.omp_set_num_threads(before)
 
 
-@settings(deadline=None)
 @given(
     bits=st.integers(1, 200),
     videos=st.integers(1, 20),

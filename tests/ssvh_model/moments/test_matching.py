@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ssvh_model.index.scan import nearest
@@ -32,7 +32,6 @@ def naive_places(
     return {place: (float(np.mean(bits)), len(bits)) for place, bits in found.items()}
 
 
-@settings(deadline=None)
 @given(queries=st.integers(1, 12), segments=st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
 def test_a_place_is_as_near_as_the_pairs_that_lie_there(queries: int, segments: int, seed: int) -> None:
     distances = np.random.default_rng(seed).integers(0, 33, (queries, segments))

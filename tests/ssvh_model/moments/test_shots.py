@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ssvh_model.errors import UserError
@@ -65,7 +65,6 @@ def test_a_cut_is_where_it_is_shown_in_any_container(make_video: MakeVideo, name
 cuts_of_a_video = st.lists(st.tuples(st.floats(0, 300), st.floats(8, 100)), max_size=60)
 
 
-@settings(deadline=None)
 @given(cuts=cuts_of_a_video, seconds=st.floats(0.1, 300))
 def test_shots_follow_each_other_and_have_sensible_lengths(
     cuts: list[tuple[float, float]], seconds: float
@@ -79,7 +78,6 @@ def test_shots_follow_each_other_and_have_sensible_lengths(
     assert len(spans) == 1 or (lengths >= SHORTEST - 1e-6).all()
 
 
-@settings(deadline=None)
 @given(cuts=cuts_of_a_video)
 def test_of_cuts_that_are_near_the_strongest_stays(cuts: list[tuple[float, float]]) -> None:
     spans = shot_spans(np.array(cuts).reshape(-1, 2), 300.0, least_at_an_end=LEAST_AT_AN_END)

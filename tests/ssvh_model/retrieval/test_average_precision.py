@@ -112,7 +112,7 @@ def test_only_the_query_itself_in_the_database(group) -> None:
     assert not average_precision(groups, [2]).any() and groups.total_relevant[0] == 0
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     videos=st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=6),
     own=st.integers(-1, 5),

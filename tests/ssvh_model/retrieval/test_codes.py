@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from ssvh_model.retrieval.codes import pack, sign_codes, unpack
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(bits=st.integers(1, 70), videos=st.integers(0, 5), seed=st.integers(0, 1000))
 def test_unpack_inverts_pack(bits: int, videos: int, seed: int) -> None:
     codes = np.random.default_rng(seed).choice(np.array([-1, 1], dtype=np.int8), (videos, bits))
