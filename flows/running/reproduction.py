@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -21,7 +21,7 @@ from flows.running.environment import prepare_environment, refuse_nested
 from flows.running.reproduce import DVC, out_of_date, reproducing
 from tasks.machine import programs
 from tasks.machine.errors import ServiceAway
-from tasks.machine.services import await_answer
+from tasks.machine.services import answers, await_answer
 from tasks.params.load import load_params
 from tasks.params.sections import Params
 from tasks.pipeline import flow_folder
@@ -78,6 +78,7 @@ class Reproduction:
         self._told: dict[str, Told] = {}
         self._stale = stale
         self._process: subprocess.Popen[bytes] | None = None
+        self._server_gone = False  # Prefect's, for which a stage has waited in vain
 
     def __call__(self, stage: StageTask, number: int = 0) -> None:
         """Show one stage: until its process has ended, or until it is clear that it is up to date.
@@ -130,11 +131,22 @@ class Reproduction:
         assert run is not None, "the task engine sets it"
         self._folder.name_task_run(name, str(run.task_run.id))
         state = self._outcome(name, logger)
-        address = os.environ["PREFECT_API_URL"]
-        await_answer(
-            "the Prefect server", f"{address}/health", self.params.running.wait_for_services, logger.info
-        )
+        self._await_server(logger.info)
         return state
+
+    def _await_server(self, say: Callable[[str], None]) -> None:
+        """Wait for a Prefect server that is away, so that it hears how the stage ended. Once it was waited
+        for in vain it is only looked at.
+        """
+        address = f"{os.environ['PREFECT_API_URL']}/health"
+        if self._server_gone and not answers(address):
+            return
+        wait = self.params.running.wait_for_services
+        self._server_gone = not await_answer("the Prefect server", address, wait, say)
+        if self._server_gone:
+            say(
+                "the Prefect server is still away: the work goes on, and stages that follow don't wait for it"
+            )
 
     def _outcome(self, name: str, logger: Any) -> State[Any]:
         cached: State[Any] = Completed(

@@ -101,6 +101,31 @@ def test_training_goes_on_while_both_servers_are_away_and_no_metric_is_missing_a
         assert state.is_completed()
 
 
+def test_a_prefect_server_that_has_gone_is_waited_for_by_one_stage(
+    stub_project: Project, services: tuple[list[Service], dict[str, str]]
+) -> None:
+    (_, prefect), addresses = services
+    stub_project.change("wait_for_services: 300", "wait_for_services: 5")
+    stub_project.behave("first", "long")
+    (stub_project.folder / "epochs").write_text("1000")
+    flow = stub_project.start("flows.pipeline", **addresses, PREFECT_CLIENT_MAX_RETRIES="1")
+    try:
+        wait_until(flow, stub_project.folder / "reached", 5)
+        prefect.kill()
+        (stub_project.folder / "enough").touch()
+        assert flow.stdout is not None
+        said = ""
+        while "Task run 'second' - Finished in state Completed()" not in said:
+            said += (read := flow.stdout.readline())
+            assert read, said
+    finally:
+        flow.kill()
+        prefect.start()
+    assert said.count("waiting for it, up to 5 s") == 1
+    assert said.count("still away: the work goes on, and stages that follow don't wait for it") == 1
+    assert all((stub_project.folder / f"out/{name}").is_file() for name in ("first", "second"))
+
+
 def test_stages_that_went_well_end_well_without_mlflow_and_promotion_is_tried(
     stub_project: Project, services: tuple[list[Service], dict[str, str]]
 ) -> None:
