@@ -15,7 +15,7 @@ from ssvh_model.retrieval.codes import pack
 
 if TYPE_CHECKING:
     from ssvh_model.video.backbones import Backbone
-    from ssvh_model.video.decoding import SampledFrames, Sizes
+    from ssvh_model.video.decoding import SampledFrames
 
 
 class VideoEncoder:
@@ -58,7 +58,7 @@ class VideoEncoder:
         return self.features_of(sampled)
 
     def features_of(self, sampled: SampledFrames) -> np.ndarray:
-        """Features of frames that were decoded elsewhere, as `sizes` says, [M, D] float16.
+        """Features of frames that were decoded elsewhere, as `sizes_for` says, [M, D] float16.
 
         Raises:
             UserError: as `backbone`.
@@ -66,19 +66,6 @@ class VideoEncoder:
         from ssvh_model.video.extraction import prepared_for
 
         return self.backbone.features(prepared_for(self.backbone, sampled)).half().numpy()
-
-    @property
-    def sizes(self) -> Sizes:
-        """What `decode_for` asks `sample_frames` for, `longer_side` and `square`, where another process
-        decodes.
-
-        Raises:
-            UserError: as `backbone`.
-        """
-        from ssvh_model.video.shard_extraction import working_side
-
-        size = self.backbone.size
-        return (0, size) if self.backbone.takes_squares else (working_side(size), None)
 
     @property
     def backbone(self) -> Backbone:

@@ -22,13 +22,13 @@ from ssvh_model.files import remove_temporaries
 from ssvh_model.locks import hold_lock
 from ssvh_model.manifest import Video
 from ssvh_model.moments.film_features import FilmFacts, write_film_features
-from ssvh_model.moments.grid import GridFrames, grid_sizes, prepared_batches
+from ssvh_model.moments.grid import GridFrames, prepared_batches
 from ssvh_model.moments.segments import Segments
 from ssvh_model.progress import Progress
 from ssvh_model.video.backbones import Backbone
 from ssvh_model.video.container import UnreadableVideo
 from ssvh_model.video.places import VideoPlace, place_of
-from ssvh_model.video.shard_extraction import pools
+from ssvh_model.video.shard_extraction import pools, sizes_for
 from ssvh_model.video.shards import is_finished, shard_key
 
 BATCHES_AHEAD = 2  # of a film, on their way through the backbone while the next one is decoded
@@ -210,7 +210,7 @@ class _FilmExtraction:
         return ""
 
     def _grid(self, file: Path, step: float) -> GridFrames:
-        return GridFrames(file, step, grid_sizes(self.backbone), cuts_from=self.segments.cuts_from)
+        return GridFrames(file, step, sizes_for(self.backbone), cuts_from=self.segments.cuts_from)
 
     def _features(self, grid: GridFrames) -> Generator[np.ndarray]:
         ahead: deque[Future[Tensor]] = deque()

@@ -60,18 +60,13 @@ class FilmRows:
     def is_shot(self) -> np.ndarray:
         """Which rows are of videos that are cut into shots, [n] bool.
 
-        Shots follow each other, and are not all of one length. Segments of one length overlap, at least the
-        last two, but where `overlap` is 0 and the video is a multiple of it.
+        Their segments are of several lengths: `NEAR_SECONDS` apart, which float32 tells in videos of up to 36
+        hours. A video of one long shot, which is divided, counts as cut into segments of one length.
         """
-        ordered, films = self.spans[self._order], self._sorted_firsts
-        overlap = (films[1:] == films[:-1]) & (ordered[1:, 0] < ordered[:-1, 1] - NEAR_SECONDS)
-        even = np.zeros(len(films), dtype=bool)
-        even[films[1:][overlap]] = True
         lengths = self.spans[:, 1] - self.spans[:, 0]
-        of_first = lengths[self.first_rows]
-        unlike = np.zeros(len(films), dtype=bool)
-        unlike[self.first_rows[np.abs(lengths - of_first) > NEAR_SECONDS]] = True
-        shots: np.ndarray = self.is_segment & (unlike & ~even)[self.first_rows]
+        unlike = np.zeros(len(lengths), dtype=bool)
+        unlike[self.first_rows[np.abs(lengths - lengths[self.first_rows]) > NEAR_SECONDS]] = True
+        shots: np.ndarray = unlike[self.first_rows]
         return shots
 
     def are_cut(self, cutting: Cutting) -> np.ndarray:

@@ -126,13 +126,6 @@ def _seconds(table: PacketTable, time_base: float, average_rate: float) -> np.nd
     return np.arange(len(table)) / (average_rate or 25.0)
 
 
-def grid_sizes(backbone: Backbone) -> Sizes:
-    """What a backbone wants of each frame, as `decode_for` asks for it."""
-    from ssvh_model.video.shard_extraction import working_side
-
-    return (0, backbone.size) if backbone.takes_squares else (working_side(backbone.size), None)
-
-
 def sampled_batches(pictures: Iterable[Picture], batch_size: int) -> Iterator[SampledFrames]:
     """The frames of a grid, so many at a time."""
     waiting = iter(pictures)

@@ -14,7 +14,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.index.video_encoder import VideoEncoder
 from ssvh_model.moments.cutting import Cutting, query_grid
 from ssvh_model.moments.film_features import grid_frames
-from ssvh_model.moments.grid import GridFrames, grid_features, grid_sizes
+from ssvh_model.moments.grid import GridFrames, grid_features
 from ssvh_model.moments.shots import LEAST_AT_AN_END, STEP, shot_spans
 from ssvh_model.video.container import UnreadableVideo
 from ssvh_model.video.decoding import probe
@@ -107,6 +107,8 @@ def read_query(encoder: VideoEncoder, path: Path, cuttings: Sequence[Cutting]) -
     Raises:
         UserError: the video can't be read, or the hasher's features are not made from videos.
     """
+    from ssvh_model.video.shard_extraction import sizes_for
+
     features = encoder.frame_features(path)
     try:
         seconds = probe(path).duration
@@ -116,7 +118,7 @@ def read_query(encoder: VideoEncoder, path: Path, cuttings: Sequence[Cutting]) -
             if (wanted := query_grid(cutting, frames, seconds)) is None:
                 continue
             step, cuts_from = wanted
-            grid = GridFrames(path, step, grid_sizes(encoder.backbone), most=MOST_FRAMES, cuts_from=cuts_from)
+            grid = GridFrames(path, step, sizes_for(encoder.backbone), most=MOST_FRAMES, cuts_from=cuts_from)
             on_grid = grid_features(grid, encoder.backbone, FRAMES_AT_ONCE)
             if (part := cut_query(encoder, cutting, on_grid, grid.cuts, grid.seconds)) is not None:
                 parts.append(part)

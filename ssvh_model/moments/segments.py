@@ -78,10 +78,11 @@ class EvenSegments:
             spans: seconds at which its segments start and end, [segments, 2], ascending.
 
         Returns:
-            None if it was not: it has one code as a whole, or segments of several lengths.
+            None if it was not: it has one code as a whole, or segments of several lengths, as
+            `FilmRows.is_shot` tells them.
         """
         lengths = spans[:, 1] - spans[:, 0]
-        if len(spans) == 1 or np.ptp(lengths) > NEAR_SECONDS:
+        if len(spans) == 1 or (np.abs(lengths - lengths[0]) > NEAR_SECONDS).any():
             return None
         seconds = float(lengths[0])
         overlap = 1 - float(spans[1, 0]) / seconds

@@ -20,7 +20,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, stays_inside
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.video.backbones import Backbone
-from ssvh_model.video.decoding import SampledFrames, UnreadableVideo, sample_frames
+from ssvh_model.video.decoding import SampledFrames, Sizes, UnreadableVideo, sample_frames
 from ssvh_model.video.places import VideoPlace
 from ssvh_model.video.shards import Extracted, ShardProgress
 
@@ -36,6 +36,13 @@ def working_side(size: int) -> int:
     return max(512, 2 * size)
 
 
+def sizes_for(backbone: Backbone, *, thumbnail: int = 0) -> Sizes:
+    """What `decode_for` asks `sample_frames` for, `longer_side` and `square`; for frames on a grid, and where
+    another process decodes.
+    """
+    return (thumbnail, backbone.size) if backbone.takes_squares else (working_side(backbone.size), None)
+
+
 def decode_for(backbone: Backbone, path: Path, *, frames: int, thumbnail: int = 0) -> SampledFrames:
     """Frames of a video as `extract_features` shows them to the backbone; whoever encodes single videos must
     use this.
@@ -49,9 +56,8 @@ def decode_for(backbone: Backbone, path: Path, *, frames: int, thumbnail: int = 
     Raises:
         UnreadableVideo: with the reason.
     """
-    if backbone.takes_squares:
-        return sample_frames(path, frames, longer_side=thumbnail, square=backbone.size)
-    return sample_frames(path, frames, longer_side=working_side(backbone.size))
+    longer_side, square = sizes_for(backbone, thumbnail=thumbnail)
+    return sample_frames(path, frames, longer_side=longer_side, square=square)
 
 
 def prepared_for(backbone: Backbone, sampled: SampledFrames) -> Tensor:

@@ -21,6 +21,7 @@ from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_
 from ssvh_model.moments.grid import frames_on_grid
 from ssvh_model.moments.query import cut_query
 from ssvh_model.video.decoding import SampledFrames
+from ssvh_model.video.shard_extraction import sizes_for
 from tasks.serving.encoding import arrays_of
 from tasks.serving.worker import Answer, serve
 
@@ -86,7 +87,7 @@ class Encoders:
         encoder = self._encoders[sha256]
         said: dict[str, Any] = {"frames": encoder.hasher.config.frames, "meta": vars(encoder.features)}
         try:
-            longer_side, square = encoder.sizes
+            longer_side, square = sizes_for(encoder.backbone)
         except UserError as error:
             return {**said, "cannot": str(error)}
         return {**said, "longer_side": longer_side, "square": square}
