@@ -54,7 +54,7 @@ def duplicates(
     snapshot = open_index(place).snapshot(loaded=True)
     looked_for: dict[str, Any] = {
         "radius": radius,
-        "first_rows": snapshot.first_rows,
+        "first_rows": None if snapshot.films is None else snapshot.films.first_rows,
         "progress": shown("codes compared"),
     }
     if verification is None:

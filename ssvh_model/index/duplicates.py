@@ -25,7 +25,7 @@ def duplicate_groups(
     Args:
         words: codes, [n, words] uint64.
         radius: in bits, from 0.
-        first_rows: of each row's video, the row that starts at 0, [n] int64 (`Snapshot.first_rows`); None if
+        first_rows: of each row's video, the row that starts at 0, [n] int64 (`FilmRows.first_rows`); None if
             each video has one row.
         progress: counts different codes.
 

@@ -20,7 +20,7 @@ from ssvh_model.index.coded_videos import CodedVideos, CodesFile, Facts, HasherI
 from ssvh_model.index.hit import Hit, hits_of
 from ssvh_model.index.scan import nearest
 from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
-from ssvh_model.moments.film_rows import FilmRows, first_rows_of
+from ssvh_model.moments.film_rows import FilmRows
 from ssvh_model.moments.matching import Group, Moment, Rows, find_moments
 from ssvh_model.moments.query import Query
 from ssvh_model.retrieval.hamming import as_words
@@ -192,14 +192,9 @@ class Snapshot:
         return kept if self._added is None else np.concatenate([kept, self._added.spans()])
 
     @cached_property
-    def first_rows(self) -> np.ndarray | None:
-        """Of each row's video, the row that starts at 0, [n] int64; None if each video has one row."""
-        return None if self.videos == len(self) else first_rows_of(self.ids(), self.spans)
-
-    @cached_property
     def films(self) -> FilmRows | None:
         """Which rows are segments of which video; None if each video has one row."""
-        return None if self.first_rows is None else FilmRows(self.spans, self.first_rows)
+        return None if self.videos == len(self) else FilmRows.of_videos(self.ids(), self.spans)
 
     @cached_property
     def videos(self) -> int:

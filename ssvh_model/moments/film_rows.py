@@ -13,21 +13,6 @@ from ssvh_model.moments.segments import NEAR_SECONDS
 LENGTHS = 4  # of segments that a query is cut into; the most frequent ones of an index
 
 
-def first_rows_of(ids: Sequence[str], spans: np.ndarray) -> np.ndarray:
-    """Of each row's video, the row that starts at 0.
-
-    Args:
-        ids: of the rows' videos, n.
-        spans: seconds at which the rows start and end, [n, 2].
-
-    Returns:
-        Rows, [n] int64.
-    """
-    starts = spans[:, 0].tolist()
-    first = {video: row for row, (video, start) in enumerate(zip(ids, starts, strict=True)) if start == 0}
-    return np.array([first[video] for video in ids], dtype=np.int64)
-
-
 class FilmRows:
     """The rows of an index, by video.
 
@@ -42,6 +27,13 @@ class FilmRows:
         self._order = np.lexsort((spans[:, 0], first_rows))
         self._sorted_firsts = first_rows[self._order]
         self._of_length: dict[float, np.ndarray] = {}
+
+    @classmethod
+    def of_videos(cls, ids: Sequence[str], spans: np.ndarray) -> FilmRows:
+        """The same from the ids of the rows' videos, n, each of which has one row that starts at 0."""
+        starts = spans[:, 0].tolist()
+        first = {video: row for row, (video, start) in enumerate(zip(ids, starts, strict=True)) if start == 0}
+        return cls(spans, np.array([first[video] for video in ids], dtype=np.int64))
 
     def of(self, first_row: int) -> np.ndarray:
         """All rows of a video by the one that starts at 0, in the order of time, [segments] int64."""

@@ -223,13 +223,12 @@ class _Encoding:
 
     def _segments(self, video: str) -> Segments | None:
         """How a video of the index is cut. Into shots: by the threshold that is set now, if one is."""
-        if self._snapshot.first_rows is None:
+        if (films := self._snapshot.films) is None:
             return None
-        rows = np.flatnonzero(self._snapshot.first_rows == self._snapshot.first_rows[self._row[video]])
+        rows = films.of(films.first_rows[self._row[video]])
         if len(rows) == 1:
             return None
-        spans = self._known.spans[rows]
-        if (even := EvenSegments.of_spans(spans[spans[:, 0].argsort()])) is not None:
+        if (even := EvenSegments.of_spans(self._known.spans[rows])) is not None:
             return even
         chosen = segments_of(self._params)
         return chosen if isinstance(chosen, Shots) else Shots()

@@ -282,8 +282,8 @@ class IndexView:
         return Rows(search, snapshot.words, snapshot.spans, snapshot.films)
 
     def _first_row(self, row: int) -> int:
-        first_rows = self.snapshot.first_rows
-        return row if first_rows is None else int(first_rows[row])
+        films = self.snapshot.films
+        return row if films is None else int(films.first_rows[row])
 
     def rows(self, filters: Filters) -> np.ndarray | None:
         """All rows of the videos that are as the filters want them, ascending; None for all."""
@@ -336,10 +336,10 @@ class IndexView:
         A video of several rows is in the middle of these.
         """
         places = map_codes(self.videos.codes, self.version.bits)
-        if (first_rows := self.snapshot.first_rows) is not None:
-            counts = np.bincount(first_rows, minlength=len(places))[:, None]
+        if (films := self.snapshot.films) is not None:
+            counts = np.bincount(films.first_rows, minlength=len(places))[:, None]
             sums = np.zeros_like(places)
-            np.add.at(sums, first_rows, places)
+            np.add.at(sums, films.first_rows, places)
             places = sums / np.maximum(counts, 1)
         step = max(1, -(-len(self.first_rows) // MOST_MAPPED))
         rows = self.first_rows[::step]
@@ -359,8 +359,10 @@ class IndexView:
             )
         with self._lock:
             if radius not in self._groups:
+                films = self.snapshot.films
+                first_rows = None if films is None else films.first_rows
                 self._groups[radius] = duplicate_groups(
-                    self.snapshot.words, radius=radius, first_rows=self.snapshot.first_rows
+                    self.snapshot.words, radius=radius, first_rows=first_rows
                 )
             return self._groups[radius]
 
@@ -369,7 +371,7 @@ class IndexView:
         rows.
         """
         words = self.snapshot.words
-        if self.snapshot.first_rows is None:
+        if self.snapshot.films is None:
             found: list[int] = hamming_distances(words[[row]], words[rows])[0].tolist()
             return found
         mine = words[self.rows_of_video(row)]
@@ -378,6 +380,6 @@ class IndexView:
         ]
 
     def rows_of_video(self, first_row: int) -> np.ndarray:
-        """All rows of a video, by the one that starts at 0."""
-        first_rows = self.snapshot.first_rows
-        return np.array([first_row]) if first_rows is None else np.flatnonzero(first_rows == first_row)
+        """All rows of a video, by the one that starts at 0, in the order of time."""
+        films = self.snapshot.films
+        return np.array([first_row]) if films is None else films.of(first_row)

@@ -19,7 +19,7 @@ from ssvh_model.index.postgres.tables import FORMAT, bit_text, read_rows, table_
 from ssvh_model.index.scan import nearest
 from ssvh_model.index.settings import IndexSettings
 from ssvh_model.index.snapshot import Overtaken, Pointer
-from ssvh_model.moments.film_rows import FilmRows, first_rows_of
+from ssvh_model.moments.film_rows import FilmRows
 from ssvh_model.moments.matching import GROWTH, Group
 from ssvh_model.retrieval.hamming import as_words
 
@@ -229,14 +229,9 @@ class PostgresSnapshot:
         return self.whole().spans
 
     @cached_property
-    def first_rows(self) -> np.ndarray | None:
-        """Of each row's video, the row that starts at 0, [n] int64; None if each video has one row."""
-        return None if self.videos == len(self) else first_rows_of(self.whole().ids, self.spans)
-
-    @cached_property
     def films(self) -> FilmRows | None:
         """Which rows are segments of which video; None if each video has one row."""
-        return None if self.first_rows is None else FilmRows(self.spans, self.first_rows)
+        return None if self.videos == len(self) else FilmRows.of_videos(self.whole().ids, self.spans)
 
     def facts(self, rows: Sequence[int]) -> dict[int, Facts]:
         """What is known of some rows."""
