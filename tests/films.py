@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from ssvh_model.features import FeatureMeta
+from ssvh_model.index.coded_videos import CodedVideos
 from ssvh_model.index.index import open_index
 from ssvh_model.model.hasher_file import load_saved_hasher, save_hasher
 from ssvh_model.progress import Progress, no_progress
@@ -122,3 +125,26 @@ def start_index(place: str = str(paths.INDEX), segments: object = SEGMENTS) -> P
         index.keep(features_to_keep(encoded, {video.id: video for video in videos}))
     remove_work(encoded.work)
     return params
+
+
+def rows_of(place: str, video: str) -> CodedVideos:
+    """A video's rows in the order of time."""
+    whole = open_index(place).snapshot(loaded=True).whole()
+    rows = [row for row, name in enumerate(whole.ids) if name == video]
+    return whole.rows(sorted(rows, key=lambda row: whole.spans[row, 0]))
+
+
+@pytest.fixture(scope="session")
+def made_films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that `make_films` and `write_shots` have filled."""
+    folder = tmp_path_factory.mktemp("films")
+    make_films(folder)
+    write_shots(folder)
+    return folder
+
+
+@pytest.fixture
+def film_project(made_films: Path, project: Path) -> Path:
+    """The present folder: a project with copies of these, and no index."""
+    shutil.copytree(made_films, project, dirs_exist_ok=True)
+    return project

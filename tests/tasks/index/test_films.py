@@ -26,7 +26,7 @@ from tasks.index.build import Addition, add_videos, remove_videos
 from tasks.index.refresh import refresh_index
 from tasks.params.changes import with_changes
 from tasks.params.sections import Params
-from tests.films import FRAMES, RATE, SCENE, SCENES, cut, make_films, silent, start_index
+from tests.films import FRAMES, RATE, SCENE, SCENES, cut, silent, start_index
 from tests.index_places import in_both
 
 
@@ -49,16 +49,8 @@ class Project:
         )
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("films")
-    make_films(folder)
-    return folder
-
-
 @pytest.fixture
-def project(made: Path, project: Path, place: str) -> Project:
-    shutil.copytree(made, project, dirs_exist_ok=True)
+def project(film_project: Path, place: str) -> Project:
     return Project(start_index(place), place)
 
 

@@ -19,7 +19,6 @@ import pytest
 
 from flows.cli.app import app, exit_status
 from ssvh_model.files import sha256_of
-from ssvh_model.index.coded_videos import CodedVideos
 from ssvh_model.index.index import open_index
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.model.hasher_file import hasher_digest
@@ -28,38 +27,22 @@ from tasks.index.refresh import refresh_index
 from tasks.params.changes import with_changes
 from tasks.params.load import load_params
 from tests.conftest import REPOSITORY
-from tests.films import FILMS, SEGMENTS, SHOTS, cut, cut_shots, make_films, silent, start_index, write_shots
+from tests.films import FILMS, SEGMENTS, SHOTS, cut, cut_shots, rows_of, silent, start_index
 from tests.index_places import in_both
 
 ROWS = len(SHOTS) + 1  # of a film: the shot of 12 seconds is two
 STARTS = np.cumsum([0, *SHOTS])
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shots")
-    make_films(folder)
-    write_shots(folder)
-    return folder
-
-
 @pytest.fixture
-def index(made: Path, project: Path, place: str) -> str:
+def index(film_project: Path, place: str) -> str:
     """A project with films and `index.segments: shots`, and an index of one whole clip."""
-    shutil.copytree(made, project, dirs_exist_ok=True)
     start_index(place, "shots")
     return place
 
 
 def ssvh(*arguments: str) -> None:
     assert exit_status(lambda: app(list(arguments), standalone_mode=True)) == 0
-
-
-def rows_of(place: str, video: str) -> CodedVideos:
-    """A video's rows in the order of time."""
-    whole = open_index(place).snapshot(loaded=True).whole()
-    rows = [row for row, name in enumerate(whole.ids) if name == video]
-    return whole.rows(sorted(rows, key=lambda row: whole.spans[row, 0]))
 
 
 def with_segments(segments: object) -> None:

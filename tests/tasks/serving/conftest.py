@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.films import film_project, made_films
 from tests.index_places import place
 
-__all__ = ["place"]
+__all__ = ["film_project", "made_films", "place"]

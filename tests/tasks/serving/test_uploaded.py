@@ -13,7 +13,6 @@ import numpy as np
 import psycopg
 import pytest
 
-from ssvh_model.index.coded_videos import CodedVideos
 from ssvh_model.index.index import open_index
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.model.hasher_file import hasher_digest
@@ -30,25 +29,10 @@ from tasks.serving.limits import Limits
 from tasks.serving.problems import ENDING, ID_TAKEN, NOT_READY, TOO_LONG, Problem
 from tasks.serving.service import SearchService
 from tasks.serving.view import Filters, Wanted
-from tests.films import SEGMENTS, cut, cut_shots, make_films, silent, start_index, write_shots
+from tests.films import SEGMENTS, cut, cut_shots, rows_of, silent, start_index
 from tests.index_places import in_both
 
 SECONDS = 600.0  # for something that takes a moment on a machine with nothing else to do
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("uploads")
-    make_films(folder)
-    write_shots(folder)
-    return folder
-
-
-@pytest.fixture
-def folder(made: Path, project: Path) -> Path:
-    """A project with films, two hashers in folders and a whole clip, but no index."""
-    shutil.copytree(made, project, dirs_exist_ok=True)
-    return project
 
 
 def on_cpu(params: Params) -> Params:
@@ -77,13 +61,6 @@ def upload(service: SearchService, file: Path, video: str, *labels: str) -> None
     assert [path.name for path in Path().glob("arrived*")] == []
 
 
-def rows_of(place: str, video: str) -> CodedVideos:
-    """A video's rows in the order of time."""
-    whole = open_index(place).snapshot(loaded=True).whole()
-    rows = [row for row, name in enumerate(whole.ids) if name == video]
-    return whole.rows(sorted(rows, key=lambda row: whole.spans[row, 0]))
-
-
 def assert_cut_alike(place: str, video: str, other: str) -> None:
     one, two = rows_of(place, video), rows_of(place, other)
     assert len(one) > 5 and np.array_equal(one.spans, two.spans)
@@ -99,7 +76,9 @@ def until(holds: Callable[[], bool]) -> None:
 
 @in_both
 @pytest.mark.parametrize("segments", [SEGMENTS, "shots"], ids=["even", "shots"])
-def test_an_uploaded_film_is_cut_as_the_command_cuts_it(folder: Path, place: str, segments: object) -> None:
+def test_an_uploaded_film_is_cut_as_the_command_cuts_it(
+    film_project: Path, place: str, segments: object
+) -> None:
     params = on_cpu(start_index(place, segments))
     film = Path("shots/shots-1.mp4" if segments == "shots" else "films/film-1.mp4")
     add_videos(place, [film], params, hasher=None, label=None, say=print, progress=silent)
@@ -120,7 +99,9 @@ def test_an_uploaded_film_is_cut_as_the_command_cuts_it(folder: Path, place: str
         row = service.view.row("uploaded")
         assert service.view.spans(row) == [tuple(span) for span in one.facts.spans.round(3).tolist()]
         clip, start = (
-            (cut_shots(folder, 1, 4.0, 12.0), 4.0) if segments == "shots" else (cut(folder, 1, 4.5, 4.0), 4.5)
+            (cut_shots(film_project, 1, 4.0, 12.0), 4.0)
+            if segments == "shots"
+            else (cut(film_project, 1, 4.5, 4.0), 4.5)
         )
         found = service.search_clip(clip, Wanted(9, rerank="features"), Filters(labels=("new",)))
         assert [hit.id for hit in found.hits] == ["uploaded"] and abs(found.hits[0].start - start) <= 0.3
@@ -144,11 +125,11 @@ def test_an_uploaded_film_is_cut_as_the_command_cuts_it(folder: Path, place: str
     indirect=["place"],
 )
 def test_a_new_champion_takes_over_what_was_uploaded_while_clips_are_searched_for(
-    folder: Path, place: str, features: str
+    film_project: Path, place: str, features: str
 ) -> None:
     params = on_cpu(start_index(place))
     add_videos(place, [Path("films/film-1.mp4")], params, hasher=None, label=None, say=print, progress=silent)
-    clip, ended, found = cut(folder, 1, 6.0, 4.0), threading.Event(), []
+    clip, ended, found = cut(film_project, 1, 6.0, 4.0), threading.Event(), []
 
     def search() -> None:
         while not ended.is_set():
@@ -181,7 +162,9 @@ def test_a_new_champion_takes_over_what_was_uploaded_while_clips_are_searched_fo
         assert len(rows_of(place, "by the new one")) == len(after)
 
 
-def test_a_film_whose_hasher_is_replaced_meanwhile_is_not_decoded_again(folder: Path, place: str) -> None:
+def test_a_film_whose_hasher_is_replaced_meanwhile_is_not_decoded_again(
+    film_project: Path, place: str
+) -> None:
     params, index = on_cpu(start_index(place)), open_index(place)
     source = find_hasher("./hasher-2", model="")
     videos = find_given_videos([Path("clip.mp4")], params, label=None, progress=no_progress)
@@ -208,7 +191,9 @@ def test_a_film_whose_hasher_is_replaced_meanwhile_is_not_decoded_again(folder: 
     assert_cut_alike(place, "uploaded", "film-0")
 
 
-def test_a_film_that_waits_for_its_turn_is_given_up_when_the_service_ends(folder: Path, place: str) -> None:
+def test_a_film_that_waits_for_its_turn_is_given_up_when_the_service_ends(
+    film_project: Path, place: str
+) -> None:
     start_index(place)
     problems: list[Problem] = []
 
@@ -231,7 +216,7 @@ def test_a_film_that_waits_for_its_turn_is_given_up_when_the_service_ends(folder
 
 
 def test_what_is_beyond_a_limit_says_how_to_raise_it_and_a_wrong_params_yaml_is_named(
-    folder: Path, place: str
+    film_project: Path, place: str
 ) -> None:
     start_index(place)
     with service_at(place, Limits(seconds=11)) as service:
