@@ -1,12 +1,12 @@
 """Changing an index on disk. Whoever reads it meanwhile sees it as it was before, or as it is after.
 
-index/current.json          which generation counts, and which of its changes files; renamed into place
-index/000002/codes.h5       the generation's codes, never changed index/000002/hasher/        a copy of the
-hasher that made them, with the image model if that is the user's own, and its
-                            model card if there is one
-index/000002/removed.json   ids of videos that were taken out before
-index/000002/changes-000005.h5   what was added and removed since, as a whole
-index/added/000003.h5       features of videos that were added one by one, for the next hasher
+- `index/current.json`: which generation counts, and which of its changes files; renamed into place
+- `index/000002/codes.h5`: the generation's codes, never changed
+- `index/000002/hasher/`: a copy of the hasher that made them, with the image model if that is the user's own,
+  and its model card if there is one
+- `index/000002/removed.json`: ids of videos that were taken out before
+- `index/000002/changes-000005.h5`: what was added and removed since, as a whole
+- `index/added/000003.h5`: features of videos that were added one by one, for the next hasher
 """
 
 from __future__ import annotations

@@ -6,41 +6,32 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import tempfile
-import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ssvh_model.errors import UserError
-from ssvh_model.hdf5 import open_hdf5, read_texts
 from ssvh_model.index.coded_videos import CodedVideos
 from ssvh_model.index.index_folder import KeepFeatures
 from ssvh_model.index.known import Known
 from ssvh_model.index.postgres.database import KEEPALIVES, Database
+from ssvh_model.index.postgres.files import FileCopies, keep_feature_files, keep_hasher
+from ssvh_model.index.postgres.generations import drop_leftovers, make_schema, switch_view
 from ssvh_model.index.postgres.snapshot import PostgresSnapshot, State, check_format
 from ssvh_model.index.postgres.tables import (
     FORMAT,
-    SCHEMA,
     finish_videos_table,
     make_videos_table,
-    parts_of,
     table_of,
     write_rows,
 )
 from ssvh_model.index.settings import IndexSettings
-from ssvh_model.index.snapshot import CARD, TRIES, Overtaken
-from ssvh_model.model.hasher_file import hasher_files
-from ssvh_model.scratch import scratch_folder
+from ssvh_model.index.snapshot import TRIES, Overtaken
 
 if TYPE_CHECKING:
     import psycopg
 
 LOCK = 0x53535648  # of PostgreSQL's advisory locks: "SSVH"
-SECONDS_FOR_READERS = 2  # to be done with a table or view that is to go
-WAITS_FOR_READERS, SECONDS_BETWEEN_WAITS = 60, 5
 MOST_CELLS = 32768  # that pgvector takes
 MOST_BITS = 64_000  # that pgvector's indexes take
 
@@ -64,8 +55,7 @@ class PostgresIndex:
         self._database = Database(url)
         self.name = self._database.name
         self._changing: psycopg.Connection | None = None
-        self._copies: tempfile.TemporaryDirectory[str] | None = None
-        self._copying = threading.Lock()
+        self._copies = FileCopies(self._database)
 
     def exists(self) -> bool:
         """True if there is an index to change."""
@@ -121,7 +111,11 @@ class PostgresIndex:
         Raises:
             UserError: there is no index, or the database is away.
         """
-        return self._of_one_version(lambda snapshot: work(snapshot, self._hasher(snapshot)))
+
+        def with_hasher(snapshot: PostgresSnapshot) -> Loaded:
+            return work(snapshot, self._copies.hasher(snapshot.hasher.sha256, snapshot.state.card))
+
+        return self._of_one_version(with_hasher)
 
     def _of_one_version(self, work: Callable[[PostgresSnapshot], Loaded]) -> Loaded:
         for _ in range(TRIES):
@@ -137,66 +131,7 @@ class PostgresIndex:
 
     def kept_features(self) -> list[Path]:
         """Copies of the feature files of videos that were added, the oldest first."""
-        return self._copy(
-            "features",
-            "SELECT lpad(file::text, 6, '0') || '.h5', content FROM ssvh.feature_files ORDER BY file, part",
-        )
-
-    def _hasher(self, snapshot: PostgresSnapshot) -> Path:
-        """A folder with the hasher that made the codes of a snapshot.
-
-        Raises:
-            Overtaken: another one has taken its place.
-        """
-        digest = snapshot.hasher.sha256
-        folder = self._copies_in(digest)
-        with self._copying:  # another thread is not to find half of it
-            if not list(folder.iterdir()) and not self._copy(
-                digest,
-                "SELECT name, content FROM ssvh.hasher_files WHERE sha256 = %s ORDER BY name, part",
-                digest,
-            ):
-                raise Overtaken(f"{self.name}: the hasher was replaced while it was read")
-            if snapshot.state.card:
-                (folder / CARD).write_text(snapshot.state.card, encoding="utf-8")
-        return folder
-
-    def _copies_in(self, name: str) -> Path:
-        """A folder of copies, which ends with this object."""
-        if self._copies is None:
-            self._copies = tempfile.TemporaryDirectory(prefix="index-", dir=scratch_folder())
-        folder = Path(self._copies.name) / name
-        folder.mkdir(exist_ok=True)
-        return folder
-
-    def _copy(self, folder: str, query: str, *which: object) -> list[Path]:
-        """Copy files out of one state of the database.
-
-        Args:
-            folder: of the copies.
-            query: for their names and parts, in order.
-            which: parameters of the query.
-        """
-        target = self._copies_in(folder)
-
-        def copy(connection: psycopg.Connection) -> list[str]:
-            names: list[str] = []
-            with connection.cursor("parts", binary=True) as cursor:
-                cursor.itersize = 1  # a part may be large
-                cursor.execute(query, which)
-                for name, content in cursor:
-                    # It comes from a database, so that it must not lead out of the folder.
-                    if not re.fullmatch(r"\w[\w.-]*", name):
-                        raise UserError(f"{self.name}: {name!r} is no name of a hasher's file")
-                    with open(Path(temporary) / name, "wb" if name not in names else "ab") as file:
-                        file.write(content)
-                    names += [name] if name not in names else []
-            return names
-
-        with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-            names = self._database.read(copy)
-            # A file that somebody still reads may have the same name.
-            return [Path(temporary, name).replace(target / name) for name in names]
+        return self._copies.features()
 
     @contextlib.contextmanager
     def alone(self, say: Callable[[str], None] = lambda line: None) -> Iterator[None]:
@@ -215,7 +150,7 @@ class PostgresIndex:
                         f"{self.name}: {self._holder(connection)} is changing this index; waiting until it is done"
                     )
                     connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
-                _drop_leftovers(connection)
+                drop_leftovers(connection)
             self._changing = connection
             try:
                 yield
@@ -274,7 +209,7 @@ class PostgresIndex:
             if search == "cells" and settings.cells > MOST_CELLS:
                 raise UserError(f"index.cells is {settings.cells}; pgvector has up to {MOST_CELLS}")
         with self._change() as connection:
-            _make_schema(connection, self.name)
+            make_schema(connection, self.name)
             before = connection.execute("SELECT format, generation, bits FROM ssvh.index").fetchone()
             if before:
                 check_format(before[0], self.name)
@@ -289,7 +224,7 @@ class PostgresIndex:
                 )
             elif search == "hnsw":
                 connection.execute(f"CREATE INDEX ON {table} USING hnsw (code bit_hamming_ops)")
-            _keep_hasher(connection, hasher, videos.hasher.sha256)
+            keep_hasher(connection, hasher, videos.hasher.sha256)
             connection.execute("DELETE FROM ssvh.removed")
             connection.execute(
                 "INSERT INTO ssvh.removed SELECT unnest(%s::text[])", (sorted({*removed} - {*videos.ids}),)
@@ -307,14 +242,14 @@ class PostgresIndex:
                     *(card, videos.source, search, json.dumps(vars(settings))),
                 ),
             )
-            _switch_view(connection, table, anew=before is not None and before[2] != videos.bits)
+            switch_view(connection, table, anew=before is not None and before[2] != videos.bits)
         with self._change() as connection:
-            _drop_leftovers(connection)
+            drop_leftovers(connection)
 
     def keep(self, write: KeepFeatures) -> None:
         """Keep feature files of videos: see `IndexFolder.keep`."""
         with self._change() as connection:
-            _keep_features(connection, write)
+            keep_feature_files(connection, write)
 
     def add(self, videos: CodedVideos, keep: KeepFeatures | None = None) -> None:
         """Add videos, all rows of each.
@@ -346,7 +281,7 @@ class PostgresIndex:
             write_rows(connection, table, videos)
             connection.execute("DELETE FROM ssvh.removed WHERE id = ANY(%s)", (ids,))
             if keep is not None:
-                _keep_features(connection, keep)
+                keep_feature_files(connection, keep)
             self._count(connection, videos.videos, len(videos))
 
     def remove(self, ids: Sequence[str]) -> list[str]:
@@ -382,108 +317,3 @@ class PostgresIndex:
             "UPDATE ssvh.index SET changes = changes + 1, videos = videos + %s, rows = rows + %s",
             (videos, rows),
         )
-
-
-def _drop_leftovers(connection: psycopg.Connection) -> None:
-    """Drop the tables of generations that count no more. One that somebody still needs stays until a later
-    change.
-    """
-    from psycopg import errors
-
-    if connection.execute("SELECT to_regclass('ssvh.index')").fetchone() == (None,):
-        return
-    found = connection.execute(
-        r"""SELECT tablename FROM pg_tables WHERE schemaname = 'ssvh' AND tablename ~ '^videos_[0-9]+$'
-        AND tablename NOT IN (SELECT 'videos_' || lpad(generation::text, 6, '0') FROM ssvh.index)"""
-    )
-    needed = (errors.LockNotAvailable, errors.DependentObjectsStillExist)
-    for (table,) in found.fetchall():
-        with contextlib.suppress(*needed), connection.transaction():
-            connection.execute(f"SET LOCAL lock_timeout = '{SECONDS_FOR_READERS}s'")
-            connection.execute(f"DROP TABLE ssvh.{table}")
-
-
-def _switch_view(connection: psycopg.Connection, table: str, *, anew: bool) -> None:
-    """Let `ssvh.videos` show another table.
-
-    Who reads the view in a long transaction is waited for, a little at a time: while this waits, nobody else
-    can begin to.
-
-    Args:
-        connection: in the transaction of the switch.
-        table: to show.
-        anew: drop the view first, as another type of the codes needs it.
-
-    Raises:
-        UserError: somebody goes on reading.
-    """
-    from psycopg import errors
-
-    for last in (*[False] * WAITS_FOR_READERS, True):
-        try:
-            with connection.transaction():
-                connection.execute(f"SET LOCAL lock_timeout = '{SECONDS_FOR_READERS}s'")
-                if anew:
-                    connection.execute("DROP VIEW ssvh.videos")
-                connection.execute(f"CREATE OR REPLACE VIEW ssvh.videos AS SELECT * FROM {table}")
-            return
-        except errors.LockNotAvailable:
-            if last:
-                raise
-            time.sleep(SECONDS_BETWEEN_WAITS)
-
-
-def _make_schema(connection: psycopg.Connection, name: str) -> None:
-    """Make what is not there yet.
-
-    Raises:
-        UserError: the user may not, or there is no pgvector.
-    """
-    from psycopg import errors
-
-    try:
-        if connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone() is None:
-            connection.execute("CREATE EXTENSION vector")
-    except (errors.FeatureNotSupported, errors.UndefinedFile) as error:
-        raise UserError(f"{name}: pgvector is not installed on the server") from error
-    except errors.InsufficientPrivilege as error:
-        raise UserError(
-            f"{name}: pgvector is not in this database, and its user may not put it there; an administrator's "
-            "`CREATE EXTENSION vector` does"
-        ) from error
-    connection.execute(SCHEMA)
-
-
-def _keep_hasher(connection: psycopg.Connection, hasher: Path, sha256: str) -> None:
-    connection.execute("DELETE FROM ssvh.hasher_files")
-    for file in hasher_files(hasher):
-        for part, content in parts_of(file):
-            connection.execute(
-                "INSERT INTO ssvh.hasher_files VALUES (%s, %s, %s, %s)", (sha256, file.name, part, content)
-            )
-
-
-def _keep_features(connection: psycopg.Connection, write: KeepFeatures) -> None:
-    row = connection.execute("SELECT coalesce(max(file), 0) FROM ssvh.feature_files").fetchone()
-    assert row is not None
-    (before,) = row
-    with tempfile.TemporaryDirectory() as temporary:
-        written: list[Path] = []
-
-        def next_path() -> Path:
-            written.append(Path(temporary) / f"{len(written) + 1:06d}.h5")
-            return written[-1]
-
-        write(next_path)
-        for number, path in enumerate(written, start=before + 1):
-            for part, content in parts_of(path):
-                connection.execute(
-                    "INSERT INTO ssvh.feature_files VALUES (%s, %s, %s)", (number, part, content)
-                )
-            with open_hdf5(path, "feature file") as file:
-                kept = zip(read_texts(file, "ids"), read_texts(file, "sha256"), strict=True)
-                connection.cursor().executemany(
-                    "INSERT INTO ssvh.added VALUES (%s, %s, %s) "
-                    "ON CONFLICT (id) DO UPDATE SET sha256 = excluded.sha256, file = excluded.file",
-                    [(video, digest, number) for video, digest in kept],
-                )

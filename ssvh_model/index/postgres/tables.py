@@ -1,11 +1,13 @@
 """The tables of an index in PostgreSQL, and rows on their way in and out.
 
-ssvh.index          one row: which generation counts, how many changes it has had, whose codes they are, how
-it is searched ssvh.videos         for people: a view of the generation that counts ssvh.videos_000002  the
-generation's rows, in the order in which they were added ssvh.removed        ids of videos that were taken out
-ssvh.hasher_files   the files of the hasher that made the codes, in parts ssvh.added          videos that were
-added one by one, with the digests of their files ssvh.feature_files  their features, for the next hasher:
-feature files in parts
+- `ssvh.index`, one row: which generation counts, how many changes it has had, whose codes they are, how it
+  is searched
+- `ssvh.videos`, for people: a view of the generation that counts
+- `ssvh.videos_000002`: the generation's rows, in the order in which they were added
+- `ssvh.removed`: ids of videos that were taken out
+- `ssvh.hasher_files`: the files of the hasher that made the codes, in parts
+- `ssvh.added`: videos that were added one by one, with the digests of their files
+- `ssvh.feature_files`: their features, for the next hasher: feature files in parts
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spa
 from ssvh_model.index.hit import Hit
 from ssvh_model.index.index import Index
 from ssvh_model.index.index_folder import IndexFolder
-from ssvh_model.index.postgres import postgres_index
+from ssvh_model.index.postgres import generations
 from ssvh_model.index.postgres.postgres_index import PostgresIndex
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.settings import IndexSettings
@@ -285,7 +285,7 @@ def test_of_two_that_add_at_once_nothing_is_lost(vector_database: str, coded: Co
 def test_tables_that_others_need_stay_until_they_do_not(
     vector_database: str, coded: Coded, hasher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_index, "SECONDS_FOR_READERS", 1)
+    monkeypatch.setattr(generations, "SECONDS_FOR_READERS", 1)
     index = PostgresIndex(vector_database)
     index.replace(coded(3), hasher, EXACT, seed=1)
     with psycopg.connect(vector_database, autocommit=True) as connection:
@@ -311,9 +311,9 @@ def test_tables_that_others_need_stay_until_they_do_not(
 def test_who_reads_in_sql_is_waited_for_but_not_for_ever(
     vector_database: str, coded: Coded, hasher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_index, "SECONDS_FOR_READERS", 1)
-    monkeypatch.setattr(postgres_index, "SECONDS_BETWEEN_WAITS", 0.1)
-    monkeypatch.setattr(postgres_index, "WAITS_FOR_READERS", 1)
+    monkeypatch.setattr(generations, "SECONDS_FOR_READERS", 1)
+    monkeypatch.setattr(generations, "SECONDS_BETWEEN_WAITS", 0.1)
+    monkeypatch.setattr(generations, "WAITS_FOR_READERS", 1)
     index = PostgresIndex(vector_database)
     index.replace(coded(3), hasher, EXACT, seed=1)
     with psycopg.connect(vector_database) as reader:
@@ -322,7 +322,7 @@ def test_who_reads_in_sql_is_waited_for_but_not_for_ever(
             index.replace(coded(4), hasher, EXACT, seed=1)
         assert index.snapshot().videos == 3
         index.remove(["video-0"])  # changes of the same rows need not wait
-        monkeypatch.setattr(postgres_index, "WAITS_FOR_READERS", 1000)
+        monkeypatch.setattr(generations, "WAITS_FOR_READERS", 1000)
         ending = threading.Timer(3, reader.rollback)
         ending.start()
         index.replace(coded(4), hasher, EXACT, seed=1)
