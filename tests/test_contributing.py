@@ -42,6 +42,7 @@ def test_all_five_changes_are_there() -> None:
     assert EXAMPLES.keys() == MOST_FILES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_the_change_works(title: str, tmp_path: Path) -> None:
     patch, command = EXAMPLES[title]

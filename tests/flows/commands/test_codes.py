@@ -73,7 +73,7 @@ def ssvh(capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
     return run
 
 
-@pytest.mark.parametrize("kept", ["folder", "postgres"])
+@pytest.mark.parametrize("kept", ["folder", pytest.param("postgres", marks=pytest.mark.slow)])
 def test_from_videos_to_what_is_found(  # type: ignore[no-untyped-def]
     project: Path, ssvh, kept: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,7 +178,7 @@ def test_films_come_and_go_as_a_whole_and_are_known(project: Project) -> None:
     ("features", "place"),
     [
         ("kept", "folder"),
-        ("gone", "folder"),
+        pytest.param("gone", "folder", marks=pytest.mark.slow),
         pytest.param("kept", "postgres", marks=pytest.mark.slow),
         pytest.param("gone", "postgres", marks=pytest.mark.slow),
     ],

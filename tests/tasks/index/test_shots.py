@@ -121,7 +121,7 @@ def test_films_stay_cut_as_they_are_beside_others(index: str) -> None:
     ("features", "place"),
     [
         ("kept", "folder"),
-        ("gone", "folder"),
+        pytest.param("gone", "folder", marks=pytest.mark.slow),
         pytest.param("kept", "postgres", marks=pytest.mark.slow),
         pytest.param("gone", "postgres", marks=pytest.mark.slow),
     ],

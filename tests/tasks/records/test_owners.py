@@ -104,8 +104,8 @@ def statuses(store: Store) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "number", "when", "left"),
     [
-        ("create_run", 1, "before", 0),
-        ("create_run", 1, "after", 1),
+        pytest.param("create_run", 1, "before", 0, marks=pytest.mark.slow),
+        pytest.param("create_run", 1, "after", 1, marks=pytest.mark.slow),
         ("create_run", 2, "after", 2),
         ("", 0, "", 2),
     ],
