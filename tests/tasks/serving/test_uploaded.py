@@ -75,7 +75,10 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 @in_both
-@pytest.mark.parametrize("segments", [SEGMENTS, "shots"], ids=["even", "shots"])
+@pytest.mark.parametrize(
+    "segments",
+    [pytest.param(SEGMENTS, id="even"), pytest.param("shots", id="shots", marks=pytest.mark.slow)],
+)
 def test_an_uploaded_film_is_cut_as_the_command_cuts_it(
     film_project: Path, place: str, segments: object
 ) -> None:
@@ -121,7 +124,12 @@ def test_an_uploaded_film_is_cut_as_the_command_cuts_it(
 
 @pytest.mark.parametrize(
     ("features", "place"),
-    [("kept", "folder"), ("gone", "folder"), ("kept", "postgres"), ("gone", "postgres")],
+    [
+        ("kept", "folder"),
+        pytest.param("gone", "folder", marks=[pytest.mark.slow, pytest.mark.nightly]),
+        pytest.param("kept", "postgres", marks=[pytest.mark.slow, pytest.mark.nightly]),
+        pytest.param("gone", "postgres", marks=pytest.mark.slow),
+    ],
     indirect=["place"],
 )
 def test_a_new_champion_takes_over_what_was_uploaded_while_clips_are_searched_for(

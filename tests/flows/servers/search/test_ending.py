@@ -39,6 +39,7 @@ def add(server: Server, film: Path, video: str) -> httpx.Response:
     return httpx.post(address, content=film.read_bytes(), headers=headers, timeout=SECONDS)
 
 
+@pytest.mark.slow
 def test_a_film_that_is_being_cut_is_not_added_and_the_log_says_so(films: Path) -> None:
     temporary, index = films / "temporary", films / "index"
     temporary.mkdir()
