@@ -40,7 +40,12 @@ def below(process: psutil.Process, *words: str) -> psutil.Process:
 
 
 @pytest.mark.parametrize(
-    "survivor", ["all the others", "the flow", pytest.param("dvc", marks=pytest.mark.nightly)]
+    "survivor",
+    [
+        pytest.param("all the others", marks=pytest.mark.nightly),
+        "the flow",
+        pytest.param("dvc", marks=pytest.mark.nightly),
+    ],
 )
 def test_run_typed_again_at_once_takes_over_from_one_that_was_killed(
     stub_project: Project, prefect_api: str, survivor: str
@@ -89,9 +94,9 @@ def held_by(pid: int) -> str:
     "content",
     [
         pytest.param(held_by(os.getpid()), id="by no DVC"),
-        pytest.param(held_by(1), id="by the first process"),
+        pytest.param(held_by(1), id="by the first process", marks=pytest.mark.nightly),
         pytest.param('{"write": {"out/fi', id="cut off"),
-        pytest.param("", id="empty"),
+        pytest.param("", id="empty", marks=pytest.mark.nightly),
     ],
 )
 def test_what_killed_ones_hold_of_dvc_s_files_is_dropped(
@@ -106,7 +111,9 @@ def test_what_killed_ones_hold_of_dvc_s_files_is_dropped(
     assert "stub second has run" in output
 
 
-@pytest.mark.parametrize("share", [0, 0.4, 0.8])
+@pytest.mark.parametrize(
+    "share", [0, *(pytest.param(share, marks=pytest.mark.nightly) for share in (0.4, 0.8))]
+)
 def test_a_dvc_lock_that_is_cut_off_is_made_whole(
     finished_stub_project: Project, prefect_api: str, share: float
 ) -> None:

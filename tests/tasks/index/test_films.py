@@ -179,7 +179,7 @@ def test_films_come_and_go_as_a_whole_and_are_known(project: Project) -> None:
     [
         ("kept", "folder"),
         pytest.param("gone", "folder", marks=pytest.mark.slow),
-        pytest.param("kept", "postgres", marks=pytest.mark.slow),
+        pytest.param("kept", "postgres", marks=[pytest.mark.slow, pytest.mark.nightly]),
         pytest.param("gone", "postgres", marks=pytest.mark.slow),
     ],
     indirect=["place"],

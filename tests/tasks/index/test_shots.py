@@ -122,7 +122,7 @@ def test_films_stay_cut_as_they_are_beside_others(index: str) -> None:
     [
         ("kept", "folder"),
         pytest.param("gone", "folder", marks=pytest.mark.slow),
-        pytest.param("kept", "postgres", marks=pytest.mark.slow),
+        pytest.param("kept", "postgres", marks=[pytest.mark.slow, pytest.mark.nightly]),
         pytest.param("gone", "postgres", marks=pytest.mark.slow),
     ],
     indirect=["place"],
