@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 # Half to double; of those that fit as well the one that changes least comes first.
 SPEEDS = tuple(2.0 ** (power / 16) for power in sorted(range(-16, 17), key=abs))
@@ -102,15 +103,18 @@ def best_time_line(
     """
     count, others = likeness.products.shape
     ratio = first_step / second_step
-    column, inside, share, offsets = _lines(count, others, round(ratio, 6), speeds)
-    rows = torch.arange(count)[None, None]
-    products = (likeness.products[rows, column] * inside).sum(dim=-1)
-    weights = (likeness.weights[rows, column] * inside).sum(dim=-1)
-    mean = products / torch.maximum(weights, LEAST_WEIGHT * inside.sum(dim=-1).clamp(min=1))
+    cells, shared, share, offsets = _lines(count, others, round(ratio, 6), speeds)
+    products, weights = (
+        # The cell behind the last one stands for what lies outside.
+        F.pad(part.flatten(), (0, 1))[cells].sum(dim=-1)
+        for part in (likeness.products, likeness.weights)
+    )
+    mean = products / torch.maximum(weights, LEAST_WEIGHT * shared.clamp(min=1))
     worth = torch.where(share > 0, mean * share.sqrt(), -1.0)
     speed, offset = divmod(int(worth.argmax()), worth.shape[1])
     tried = worth[share > 0]
-    shared = inside[speed, offset].nonzero()[:, 0]
+    along = cells[speed, offset].long()
+    along = along[along < count * others]
     return TimeLine(
         likeness=float(mean[speed, offset]),
         speed=speeds[speed],
@@ -118,35 +122,38 @@ def best_time_line(
         shared=float(share[speed, offset]),
         mean=float(tried.mean()),
         deviation=float(tried.std(correction=0)),
-        first=shared,
-        second=column[speed, offset, shared],
+        first=along // others,
+        second=along % others,
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # 50 MB each for two videos of half a minute and more
 def _lines(
     count: int, others: int, ratio: float, tried: tuple[float, ...]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """All lines on which enough of the shorter video lies.
 
+    A second video that is much shorter meets few frames of the first on each line, so that only as many are
+    kept: of a film and a clip, whose steps are unlike, there are very many lines.
+
     Returns:
-        The second video's frame for each of the first's, [speeds, offsets, n] int64; whether there is that
-        frame; the share of the shorter video that lies on the line, 0 where that is too little, [speeds,
-        offsets]; the offsets, frames of the second.
+        The cells, first's frame * others + second's frame, that lie on each line, [speeds, offsets, frames]
+        int32, count * others where there is none; how many there are, [speeds, offsets] int64; the share of
+        the shorter video that lies on the line, 0 where that is too little, [speeds, offsets]; the offsets,
+        frames of the second.
     """
-    rows = torch.arange(count, dtype=torch.float32)
     speeds = torch.tensor(tried) * ratio
     longest = int(np.ceil(count * float(speeds.max())))
     offsets = torch.arange(-longest, others + 0.5, 0.5)
-    column = torch.round(rows * speeds[:, None, None] + offsets[None, :, None]).long()
+    most = min(count, math.ceil(others / float(speeds.min())) + 2)  # one more at either end, for rounding
+    start = ((-0.5 - offsets) / speeds[:, None]).floor().clamp(0, count - most)
+    rows = start[..., None] + torch.arange(most, dtype=torch.float32)
+    column = torch.round(rows * speeds[:, None, None] + offsets[None, :, None])
     inside = (column >= 0) & (column < others)
+    shared = inside.sum(dim=-1)
     shorter = torch.minimum(torch.tensor(float(count)), others / speeds)[:, None]
-    share = (inside.sum(dim=-1) / shorter).clamp(max=1.0)
+    share = (shared / shorter).clamp(max=1.0)
     share = torch.where(share >= LEAST_SHARED, share, 0.0)
+    cells = torch.where(inside, rows * others + column, float(count * others)).int()
     possible = (share > 0).any(dim=0)
-    return (
-        column[:, possible].clamp(0, others - 1),
-        inside[:, possible],
-        share[:, possible],
-        offsets[possible],
-    )
+    return cells[:, possible], shared[:, possible], share[:, possible], offsets[possible]
