@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from ssvh_model.errors import UserError
 from tasks import paths
+from tasks.extraction.local_videos import check_local_videos
 from tasks.extraction.remote_videos import check_remote_videos
 from tasks.machine import programs
 from tasks.pipeline.dvc_files import await_others, keep_lock, lock_is_cut_off, restore_lock
@@ -71,6 +72,7 @@ def reproducing() -> Iterator[None]:
     with hold_work_lock("reproduce", waiting):
         await_others(_say)
         write_code_files(_say)
+        check_local_videos()
         check_remote_videos()
         yield
 

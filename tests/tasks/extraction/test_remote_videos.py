@@ -19,7 +19,7 @@ def params(path: str) -> None:
 def test_the_address_of_the_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     params("videos")
-    check_remote_videos()  # of a folder of this machine, DVC says enough
+    check_remote_videos()  # a folder of this machine is not its matter
     with fsspec.open("memory://films-of-this-test/1.mp4", "wb") as file:
         file.write(b"content")
     params("memory://films-of-this-test/")
