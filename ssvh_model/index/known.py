@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+
+from ssvh_model.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -18,3 +21,14 @@ class Known:
     label: str
     path: str
     sha256: str | None
+
+
+def refused(index: str, video: str) -> UserError:
+    """That an index has a video of the same id, with the command, as a shell takes it, that takes it out.
+
+    Args:
+        index: name of the index.
+        video: the id.
+    """
+    given = f"{'-- ' if video.startswith('-') else ''}{shlex.quote(video)}"
+    return UserError(f"{index}: has a video {video!r} already; `ssvh remove {given}` takes it out")
