@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -67,7 +68,13 @@ tune.add_to(app)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; bad input is one line and exit status 2."""
+    """Run the command line; bad input is one line and exit status 2.
+
+    What a terminal of another encoding than UTF-8 can't show, such as a character of a video's name, is
+    written with a backslash.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(exit_status(lambda: app(arguments, standalone_mode=True)))
 
 

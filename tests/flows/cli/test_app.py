@@ -31,6 +31,12 @@ def test_parameters_are_checked_in_one_line(stub_project: Project) -> None:
         )
 
 
+def test_what_the_terminal_s_encoding_lacks_is_no_error(stub_project: Project) -> None:
+    status, output = stub_project.run("flows.cli", "new", "äther", PYTHONIOENCODING="ascii")
+    assert status == 0
+    assert output.startswith("\\xe4ther: laid out")
+
+
 def test_outside_of_a_project(stub_project: Project) -> None:
     (stub_project.folder / "dvc.yaml").unlink()
     status, output = stub_project.run("flows.cli", "report")
