@@ -170,6 +170,8 @@ def test_sensitivity_tries_each_value_beside_the_present_one_on_validation_video
 ) -> None:
     write_tiny_params(
         tmp_path / "params.yaml",
+        selection="end",
+        training__learning_rate=0.001,  # so that codes of five epochs are not all those of the start
         sampler__mask_ratio=0.5,
         sensitivity__values={"sampler.noise": [1.0]},
         sensitivity__grid={"sampler.mask_ratio": [0.5], "sampler.noise": [0.1, 1.0]},
