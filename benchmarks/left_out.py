@@ -11,11 +11,10 @@ could have taken, means over lengths or trainings.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from machine import RESULTS, write_result  # isort: skip
+from machine import read_result, write_result  # isort: skip
 
 import numpy as np
 from rich.console import Console
@@ -83,18 +82,12 @@ def table(title: str, automatic: str, rows: Sequence[Mapping[str, Any]]) -> Tabl
     return made
 
 
-def read(name: str) -> dict[str, Any]:
-    """A result that another benchmark has written."""
-    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return content
-
-
 def main() -> None:
     """Read, judge, print and write."""
-    starts = {name: starts_of(read(file)["lengths"]) for name, file in STARTS.items()}
+    starts = {name: starts_of(read_result(file)["lengths"]) for name, file in STARTS.items()}
     trainings: dict[str, list[dict[str, Any]]] = {}
     for file in TRAININGS:
-        for training in read(file)["trainings"]:
+        for training in read_result(file)["trainings"]:
             trainings.setdefault(training["corpus"], []).append(training)
     states = {name: states_of(some) for name, some in trainings.items()}
     questions = {

@@ -71,6 +71,12 @@ def machine() -> dict[str, Any]:
     }
 
 
+def read_result(name: str) -> dict[str, Any]:
+    """What benchmarks/results/<name>.json holds."""
+    content: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
 def write_result(name: str, content: dict[str, Any]) -> None:
     """Write benchmarks/results/<name>.json."""
     RESULTS.mkdir(exist_ok=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Any
 
-from machine import RESULTS, machine, precisions, write_result  # isort: skip  (before torch)
+from machine import machine, precisions, read_result, write_result  # isort: skip  (before torch)
 
 import numpy as np
 import torch
@@ -266,7 +265,7 @@ def main() -> int:
 
 def checked(results: dict[str, Any]) -> int:
     """1 if a ratio fell clearly below the committed one."""
-    before = json.loads((RESULTS / "speed.json").read_text())["pairs"]
+    before = read_result("speed")["pairs"]
     fell = {
         name: (found["ratio"], before[name]["ratio"])
         for name, found in results.items()

@@ -26,7 +26,7 @@ from ssvh_model.files import atomic_path, check_regular, remove_temporaries
 from ssvh_model.hdf5 import open_hdf5, read_texts
 from ssvh_model.index.cells import Cells, cells_as_data, into_cells, make_cells
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
-from ssvh_model.index.known import Known, refused
+from ssvh_model.index.known import Known, id_taken
 from ssvh_model.index.settings import IndexSettings
 from ssvh_model.index.snapshot import (
     CARD,
@@ -280,7 +280,7 @@ class IndexFolder:
         known = set(snapshot.ids())
         for video in videos.ids:
             if video in known:
-                raise refused(str(self.folder), video)
+                raise id_taken(str(self.folder), video)
         if keep is not None:
             # Before the codes: features that belong to no video do no harm, a video without them would be
             # lost to the next hasher.

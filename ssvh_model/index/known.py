@@ -23,7 +23,7 @@ class Known:
     sha256: str | None
 
 
-def refused(index: str, video: str) -> UserError:
+def id_taken(index: str, video: str) -> UserError:
     """That an index has a video of the same id, with the command, as a shell takes it, that takes it out.
 
     Args:

@@ -27,8 +27,8 @@ class Itq:
     Attributes:
         mean: of the training features, [D].
         projection: principal axes, rotated, [D, K].
-        errors: mean squared quantisation error before each iteration, which never rises; from the last one on
-            nothing would change.
+        errors: mean squared quantisation error before each iteration, which never rises; fewer than
+            `ITERATIONS` where more would change nothing.
     """
 
     mean: np.ndarray

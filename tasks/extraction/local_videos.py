@@ -11,7 +11,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.files import is_address
 from ssvh_model.texts import printable
 from tasks import paths
-from tasks.params.reading import read_yaml
+from tasks.params.reading import corpus_path
 
 
 def check_local_videos() -> None:
@@ -22,8 +22,7 @@ def check_local_videos() -> None:
     Raises:
         UserError: something in the folder is no file and no folder.
     """
-    corpus = read_yaml(paths.PARAMS).get("corpus")
-    folder = str(corpus.get("path")) if isinstance(corpus, dict) else ""
+    folder = corpus_path()
     if is_address(folder) or not Path(folder).is_dir():
         return
     unreadable = _unreadable(folder)

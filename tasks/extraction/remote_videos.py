@@ -10,7 +10,7 @@ from ssvh_model.files import is_address
 from ssvh_model.remote_folder import RemoteFolder, StorageAway
 from tasks import paths
 from tasks.machine.errors import ServiceAway
-from tasks.params.reading import read_yaml
+from tasks.params.reading import corpus_path, read_yaml
 from tasks.pipeline.definition import read_definitions
 from tasks.pipeline.open_stage import definition_of
 from tasks.pipeline.work import work_key
@@ -32,8 +32,7 @@ def check_remote_videos() -> None:
             asks.
         ServiceAway: it does not answer.
     """
-    corpus = read_yaml(paths.PARAMS).get("corpus")
-    address = str(corpus.get("path")) if isinstance(corpus, dict) else ""
+    address = corpus_path()
     if not is_address(address):
         return
     try:

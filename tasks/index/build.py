@@ -18,7 +18,7 @@ from ssvh_model.hdf5 import damage_reported, open_hdf5
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile
 from ssvh_model.index.index import Index, open_index
 from ssvh_model.index.index_folder import KeepFeatures
-from ssvh_model.index.known import Known, refused
+from ssvh_model.index.known import Known, id_taken
 from ssvh_model.index.settings import IndexSettings
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile
@@ -293,7 +293,7 @@ def new_videos(index: Index, videos: Sequence[Video]) -> list[Video]:
     for video in videos:
         wanted = Known("|".join(video.labels), path_in_index(Path("/") / video.path), video.sha256)
         if video.id in known and known[video.id] != wanted:
-            raise refused(index.name, video.id)
+            raise id_taken(index.name, video.id)
     return [video for video in videos if video.id not in known]
 
 

@@ -42,6 +42,14 @@ def read_text(path: Path) -> str:
         raise UserError(f"{path}: can't be read ({error})") from None
 
 
+def corpus_path() -> str:
+    """`corpus.path` as params.yaml has it, before anything else of it is checked; "" without a section
+    `corpus`.
+    """
+    corpus = read_yaml(paths.PARAMS).get("corpus")
+    return str(corpus.get("path")) if isinstance(corpus, dict) else ""
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML file's mapping.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ssvh_model.errors import UserError
 from ssvh_model.index.coded_videos import CodedVideos
 from ssvh_model.index.index_folder import KeepFeatures
-from ssvh_model.index.known import Known, refused
+from ssvh_model.index.known import Known, id_taken
 from ssvh_model.index.postgres.database import KEEPALIVES, Database
 from ssvh_model.index.postgres.files import FileCopies, keep_feature_files, keep_hasher
 from ssvh_model.index.postgres.generations import drop_leftovers, make_schema, switch_view
@@ -275,7 +275,7 @@ class PostgresIndex:
                 f"SELECT id FROM {table} WHERE id = ANY(%s) ORDER BY row LIMIT 1", (ids,)
             ).fetchone()
             if known is not None:
-                raise refused(self.name, known[0])
+                raise id_taken(self.name, known[0])
             write_rows(connection, table, videos)
             connection.execute("DELETE FROM ssvh.removed WHERE id = ANY(%s)", (ids,))
             if keep is not None:
