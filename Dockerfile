@@ -43,6 +43,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PREFECT_SERVER_ANALYTICS_ENABLED=false \
     GIT_PYTHON_REFRESH=quiet \
     OMP_WAIT_POLICY=PASSIVE \
+    GOMP_SPINCOUNT=1000 \
     # Whoever the container runs as may have no home.
     HOME=/tmp \
     SSVH_PROJECT=/project

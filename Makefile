@@ -18,8 +18,9 @@ export GIT_PYTHON_REFRESH := quiet
 # Some machines forbid compiled modules; each of the pipeline's processes would compile all of them anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Threads that wait sleep instead of spinning, which costs others the cores.
+# As in tasks/machine/threads.py.
 export OMP_WAIT_POLICY := PASSIVE
+export GOMP_SPINCOUNT := 1000
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # Two processes. After a crash of one, xdist would wait for ever for the one in its place.

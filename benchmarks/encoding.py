@@ -32,7 +32,7 @@ from rich.table import Table
 from ssvh_model.corpus.published_sets import PUBLISHED_SETS
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
-from ssvh_model.model.precision import Precision
+from ssvh_model.model.precision import Precision, wide_float32_products
 from ssvh_model.training.encoding import encode
 from ssvh_model.training.frame_source import FrameSource
 from tasks.params.presets import params_with_presets
@@ -66,6 +66,7 @@ def operations(config: HasherConfig) -> float:
     return 2.0 * frames * dense
 
 
+@wide_float32_products()
 def peak(precision: Precision) -> float:
     """Operations a second of a matrix product on this core."""
     kind = getattr(torch, precision)

@@ -13,10 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tasks.machine.threads import sleep_when_idle
+
 if TYPE_CHECKING:
     from ssvh_model.model.precision import Precision
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+sleep_when_idle()
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES = Path(__file__).parents[1] / "docs" / "images"

@@ -28,7 +28,7 @@ from ssvh_model.clustering.anchors import make_anchors
 from ssvh_model.losses.objective import Objective
 from ssvh_model.model.autossvh import AutoSSVH, DecoderConfig, build_model
 from ssvh_model.model.hasher import HasherConfig
-from ssvh_model.model.precision import Precision
+from ssvh_model.model.precision import Precision, wide_float32_products
 from ssvh_model.model.sampler import SamplerConfig
 from ssvh_model.retrieval.codes import pack
 from ssvh_model.retrieval.evaluation import evaluate_codes
@@ -123,6 +123,7 @@ def operations_of(work: Callable[[], object]) -> float:
     return float(counter.get_total_flops())
 
 
+@wide_float32_products()
 def product_rate(precision: Precision) -> float:
     """Operations a second of a matrix product of the shape that a step's are, alone."""
     kind = {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]

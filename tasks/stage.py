@@ -37,6 +37,7 @@ from tasks.machine.processes import (
     terminate_as_interrupt,
 )
 from tasks.machine.services import without_passwords
+from tasks.machine.threads import sleep_when_idle
 from tasks.params.load import load_params
 from tasks.pipeline.definition import read_definitions
 from tasks.pipeline.flow_folder import BAD_INPUT, BEGAN, ENDED, FAILED, SERVICE_AWAY, WELL, FlowFolder
@@ -44,9 +45,7 @@ from tasks.pipeline.open_stage import definition_of
 from tasks.pipeline.stage_task import StageTask
 from tasks.project.code import check_code_file
 
-# Before torch is imported: threads that have nothing to do sleep instead of spinning. Where another process
-# wants the cores too, spinning made training several times slower.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+sleep_when_idle()
 
 
 def run_stage(name: str) -> None:

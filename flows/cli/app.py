@@ -24,6 +24,7 @@ from flows.cli import (
 )
 from ssvh_model.errors import UserError
 from tasks.machine.last_line import print_last
+from tasks.machine.threads import sleep_when_idle
 
 app = typer.Typer(
     name="ssvh",
@@ -75,6 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+    sleep_when_idle()
     sys.exit(exit_status(lambda: app(arguments, standalone_mode=True)))
 
 

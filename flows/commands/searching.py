@@ -5,13 +5,10 @@ hasher with it.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads with nothing to do sleep
 
 from flows.running.text_table import text_table
 from ssvh_model.errors import UserError

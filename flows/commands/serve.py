@@ -9,8 +9,6 @@ import socket
 import sys
 import time
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads with nothing to do sleep
-
 import uvicorn
 
 from flows.servers.search.app import search_app

@@ -23,8 +23,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
         batch, length, _ = tokens.shape
-        split = self.query_key_value(tokens).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        attended = attend(split[0], split[1], split[2], bias)
+        joined = self.query_key_value(tokens).view(batch, length, 3, self.heads, -1)
+        query, key, value = joined.permute(2, 0, 3, 1, 4).unbind()
+        attended = attend(query, key, value, bias)
         return self.project(attended.transpose(1, 2).reshape(batch, length, -1))
 
 

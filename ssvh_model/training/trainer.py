@@ -14,7 +14,7 @@ from torch import Tensor
 from ssvh_model.clustering.anchors import Granularity
 from ssvh_model.losses.objective import LossBreakdown, Objective
 from ssvh_model.model.autossvh import AutoSSVH
-from ssvh_model.model.precision import Precision, arithmetic
+from ssvh_model.model.precision import Precision, arithmetic, wide_float32_products
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.training.adam import Adam
 from ssvh_model.training.agreement import some_rows
@@ -113,6 +113,7 @@ class Trainer:
         self._order = np.random.default_rng([seed, 0])
         self._noise = torch.Generator(device=device).manual_seed(seed)
 
+    @wide_float32_products()
     def train_epoch(self, progress: Progress = no_progress, *, warmup: bool = False) -> dict[str, float]:
         """Train on every video once, or once in each pass of a cycle; the mean of each loss term over the
         videos and passes, by name.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ssvh_model.locks import hold_lock
 from tasks.experiments.one_training import OneTraining, TrainingResult, load_result, save_result
 from tasks.machine.processes import Started, end_with
+from tasks.machine.threads import sleep_when_idle
 from tasks.pipeline.work import link_or_copy
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ STATE = "state"
 
 LogRow = Callable[[dict[str, Any]], None]  # takes an epoch's row
 
-# Before torch is imported: threads that have nothing to do sleep instead of spinning.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+sleep_when_idle()
 
 
 def begin_process(starter: Started, threads: int) -> None:

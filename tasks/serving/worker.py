@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from ssvh_model.errors import UserError
+from tasks.machine.threads import WAITING
 
 MOST_BYTES = 2**31 - 1  # of an answer
 NOT_TOLD = ("SSVH_", "MLFLOW_", "PREFECT_", "AWS_", "OPTUNA_", "POSTGRES", "PG")  # variables
@@ -150,7 +151,7 @@ class WorkerProcess:
 def _environment() -> dict[str, str]:
     """What the process is told: no addresses of other services, and no passwords."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(NOT_TOLD)}
-    return {**kept, "OMP_WAIT_POLICY": "PASSIVE"}
+    return {**kept, **WAITING}
 
 
 def serve(pipe: int, answer: Callable[[dict[str, Any], dict[str, np.ndarray]], Answer]) -> None:

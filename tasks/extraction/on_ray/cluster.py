@@ -15,6 +15,7 @@ from importlib.util import find_spec
 from ssvh_model.errors import UserError
 from tasks import paths
 from tasks.machine.errors import ServiceAway
+from tasks.machine.threads import WAITING
 
 AUTO = "auto"
 SECONDS_TO_ANSWER = 10.0
@@ -74,7 +75,7 @@ def connected(address: str) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             # The nodes run this code, whatever they have.
-            runtime_env={"py_modules": [ssvh_model, tasks], "env_vars": {"OMP_WAIT_POLICY": "PASSIVE"}},
+            runtime_env={"py_modules": [ssvh_model, tasks], "env_vars": WAITING},
         )
     except (ConnectionError, TimeoutError) as error:
         raise ServiceAway(
