@@ -26,8 +26,8 @@ from flows.servers import server  # noqa: E402
 from tasks.machine import programs  # noqa: E402
 from tasks.records.store import Store  # noqa: E402
 
-MOST_A_STAGE = 5.0
-MOST_UNCHANGED = 15.0
+MOST_A_STAGE = 3.0
+MOST_UNCHANGED = 4.0
 
 PROGRAM = """
 import sys
