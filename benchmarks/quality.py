@@ -3,6 +3,7 @@
     python benchmarks/quality.py                                  # six demo corpora, which it makes
     python benchmarks/quality.py --quick                          # two of them, 64 bits, one seed
     python benchmarks/quality.py --corpus gtea=gtea.h5 --corpus mine=mine.h5@kinds --against few-recordings
+    python benchmarks/quality.py --against sampler.kind=random    # the same with another sampler
 
 Trains with params.yaml (with what --preset and --set change) on the training videos of each corpus only, and
 measures its query videos once, at the end. What is trained stays in .work/quality: started again, it goes on
@@ -72,7 +73,7 @@ CHOSEN_ON = (
     "e38f182b980f40d939531e0b578fd056eda8a191f03fd3c72137fd57b20e91f3",
 )
 YARDSTICKS = ("itq", "float")
-OWN = "own"  # the settings that are judged; others go by their preset's name
+OWN = "own"  # the settings that are judged; others go by what `--against` names
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 
@@ -139,7 +140,7 @@ class Training:
 
     Attributes:
         corpus: what on.
-        setting: `OWN`, or the preset.
+        setting: `OWN`, or what `--against` names.
         params: with length and seed.
     """
 
@@ -420,7 +421,13 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="two demo corpora, 64 bits, seed 1")
     parser.add_argument("--preset", action="append", default=[], metavar="NAME", dest="presets")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes")
-    parser.add_argument("--against", action="append", default=[], metavar="PRESET", help="train this beside")
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="PRESET|KEY=VALUE",
+        help="train this beside: a preset, or the same with one more change",
+    )
     parser.add_argument("--workers", type=int, default=1, help="trainings at once; the cores are shared")
     parser.add_argument("--name", default="quality", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
@@ -429,7 +436,8 @@ def main() -> int:
     failed: list[str] = []
     try:
         corpora = [Corpus.of(text) for text in arguments.corpora]
-        settings = {OWN: arguments.presets, **{name: [name] for name in arguments.against}}
+        judged = (arguments.presets, arguments.changes)
+        settings = {OWN: judged, **{text: other_setting(text, *judged) for text in arguments.against}}
         wanted_params = [
             (
                 setting,
@@ -438,7 +446,7 @@ def main() -> int:
                     changes={
                         # Of a corpus it is known when it is read how many clusters it allows.
                         "corpus.source": "folder",
-                        **(parse_changes(arguments.changes) if setting == OWN else {}),
+                        **parse_changes(changes),
                         "model.bits": length,
                         "seed": seed,
                     },
@@ -446,7 +454,7 @@ def main() -> int:
             )
             for length in bits
             for seed in seeds
-            for setting, presets in settings.items()
+            for setting, (presets, changes) in settings.items()
         ]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -467,6 +475,13 @@ def main() -> int:
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)
     return 1 if failed else 0
+
+
+def other_setting(text: str, presets: list[str], changes: list[str]) -> tuple[list[str], list[str]]:
+    """Presets and changes of what is trained beside the judged setting: a preset of its own, or the judged
+    one's with one more change.
+    """
+    return (presets, [*changes, text]) if "=" in text else ([text], [])
 
 
 def report(done: Sequence[Training], arguments: argparse.Namespace, threads: int) -> None:

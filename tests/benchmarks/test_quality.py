@@ -99,16 +99,17 @@ def test_a_corpus_that_fails_is_a_line_and_what_is_trained_stays(
             text=True,
         )
 
-    first = run("--corpus", "bare=bare.h5", "--against", "half")
+    first = run("--corpus", "bare=bare.h5", "--against", "half", "--against", "sampler.kind=random")
     assert first.returncode == 1
-    assert first.stderr.count("bare.h5: data set 'labels' is missing") == 4, first.stderr
+    assert first.stderr.count("bare.h5: data set 'labels' is missing") == 6, first.stderr
     summary = json.loads(no_results_left.read_text())["summary"]
     assert {(row["corpus"], row["setting"], row["seeds"]) for row in summary} == {
         ("tiny", "own", 2),
         ("tiny", "half", 2),
+        ("tiny", "sampler.kind=random", 2),
     }
     own = next(row for row in summary if row["setting"] == "own")
-    assert set(own["over"]) == {"itq", "float", "half"}
+    assert set(own["over"]) == {"itq", "float", "half", "sampler.kind=random"}
     share = own["over"]["itq"]
     assert share["share"] == pytest.approx(own["gmap"] / own["itq_gmap"] - 1)
     assert share["low"] <= share["share"] <= share["high"]
