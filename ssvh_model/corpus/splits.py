@@ -52,13 +52,13 @@ class SplitSpec:
 def assign_splits(videos: Sequence[Video], spec: SplitSpec, *, seed: int) -> list[Video]:
     """Give every usable video a split.
 
-    Videos of one group stay together; a video without a group is a group of its own. A split that a video
-    already has (a column of the user's CSV) is kept, and its group follows it. Then `validation_groups` and
-    `query_groups` are placed. The rest is placed group by group, in an order drawn from `seed`, large groups
-    first, each where its labels and the split as a whole lack most, against the shares; so every label is
-    spread by the shares as far as groups allow. Shares are of all usable videos; where what is given exceeds
-    one, the others share what is left. At last, a split with a share above 0 that got nothing takes the
-    smallest group of the split that has most to spare.
+    Videos of one group stay together; a video without a group is a group of its own, with files of the same
+    content. A split that a video already has (a column of the user's CSV) is kept, and its group follows it.
+    Then `validation_groups` and `query_groups` are placed. The rest is placed group by group, in an order
+    drawn from `seed`, large groups first, each where its labels and the split as a whole lack most, against
+    the shares; so every label is spread by the shares as far as groups allow. Shares are of all usable
+    videos; where what is given exceeds one, the others share what is left. At last, a split with a share
+    above 0 that got nothing takes the smallest group of the split that has most to spare.
 
     The result depends on the ids and the seed, not on the order of `videos`.
 
@@ -70,9 +70,11 @@ def assign_splits(videos: Sequence[Video], spec: SplitSpec, *, seed: int) -> lis
             for training.
     """
     usable = [video for video in videos if video.usable]
+    keys = _group_keys(usable)
     groups: defaultdict[str, list[Video]] = defaultdict(list)
-    for video in usable:
-        groups[_group_key(video)].append(video)
+    # Those with a group first: messages name the group of the first one.
+    for video in sorted(usable, key=lambda video: not video.group):
+        groups[keys[video.id]].append(video)
     _check_named_groups(spec, {video.group for video in usable if video.group})
     shares = {
         "train": 1 - spec.validation - spec.database - spec.query,
@@ -90,11 +92,26 @@ def assign_splits(videos: Sequence[Video], spec: SplitSpec, *, seed: int) -> lis
             f"corpus.split: no video is left for training; {len(usable)} usable videos in {len(groups)} groups, "
             f"of which {len(groups) - len(free)} were placed by name"
         )
-    return [replace(video, split=sides[_group_key(video)]) if video.usable else video for video in videos]
+    return [replace(video, split=sides[keys[video.id]]) if video.usable else video for video in videos]
 
 
-def _group_key(video: Video) -> str:
-    return f"group {video.group}" if video.group else f"video {video.id}"
+def _group_keys(videos: Sequence[Video]) -> dict[str, str]:
+    """A key for the group of each video, by id. A copy of another file that has neither a group nor a split
+    is in the other's group: of one that has either, if there is one. Videos of one file are no copies.
+    """
+    keys = {video.id: f"group {video.group}" if video.group else f"video {video.id}" for video in videos}
+    alike: defaultdict[str, list[Video]] = defaultdict(list)
+    for video in videos:
+        if video.sha256:
+            alike[video.sha256].append(video)
+    for copies in alike.values():
+        if len({video.path for video in copies}) == 1:
+            continue
+        first = min(copies, key=lambda video: (not video.group, not video.split, video.id))
+        for video in copies:
+            if not video.group and not video.split:
+                keys[video.id] = keys[first.id]
+    return keys
 
 
 def _check_named_groups(spec: SplitSpec, existing: set[str]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def videos(folder: Path) -> None:
 
 
 def write_clip(path: Path, codec: str, options: dict[str, str] | None = None, *, frames: int = 4) -> None:
-    """A clip of 32 by 32 pixels with a moving square."""
+    """A clip of 32 by 32 pixels with a moving square; by its brightness, clips of other names differ."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,7 +60,7 @@ def write_clip(path: Path, codec: str, options: dict[str, str] | None = None, *,
         stream.pix_fmt = {"mjpeg": "yuvj420p", "gif": "rgb8"}.get(codec, "yuv420p")
         for number in range(frames):
             picture = np.full((32, 32, 3), 40, dtype=np.uint8)
-            picture[4 * number : 4 * number + 8, 8:24] = 200
+            picture[4 * number : 4 * number + 8, 8:24] = 100 + zlib.crc32(path.name.encode()) % 128
             for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
                 container.mux(packet)
         container.mux(stream.encode(None))

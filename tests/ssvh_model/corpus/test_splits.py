@@ -211,3 +211,37 @@ def test_nothing_left_for_training_is_an_error() -> None:
         assign_splits(
             corpus(8, 2, group_size=4), spec(query_groups=("g0",), validation_groups=("g1",)), seed=0
         )
+
+
+def test_files_of_the_same_content_are_on_one_side() -> None:
+    """Whatever their names; only who has said otherwise has it otherwise."""
+    videos = [replace(video, sha256=f"{number // 2:064x}") for number, video in enumerate(corpus(80, 4))]
+    sides = [video.split for video in assign_splits(videos, spec(0.2, 0.2, 0.2), seed=3)]
+    assert sides[::2] == sides[1::2] and set(sides) == set(SPLITS)
+    distinct = [replace(video, sha256=f"{number:064x}") for number, video in enumerate(corpus(80, 4))]
+    without = [replace(video, sha256="") for video in distinct]
+    assert [video.split for video in assign_splits(distinct, spec(), seed=3)] == [
+        video.split for video in assign_splits(without, spec(), seed=3)
+    ]
+
+    first, second, third, *others = (replace(video, sha256="") for video in corpus(20, 2))
+    copies = [replace(video, sha256="a" * 64) for video in (first, second, third)]
+    copies[1] = replace(copies[1], split="query")
+    placed = {video.id: video.split for video in assign_splits([*copies, *others], spec(), seed=0)}
+    assert placed["v0"] == placed["v1"] == placed["v2"] == "query"
+    copies[0] = replace(copies[0], split="train")
+    placed = {video.id: video.split for video in assign_splits([*copies, *others], spec(), seed=0)}
+    assert (placed["v0"], placed["v1"], placed["v2"]) == ("train", "query", "train")
+    copies = [replace(copies[2], group=""), replace(copies[1], split="", group="mine")]
+    chosen = spec(query_groups=("mine",))
+    placed = {video.id: video.split for video in assign_splits([*copies, *others], chosen, seed=0)}
+    assert placed["v2"] == placed["v1"] == "query"
+
+
+def test_videos_of_one_file_are_no_copies() -> None:
+    """As those of a published set, whose features are in one file."""
+    videos = [replace(video, path="train.h5", sha256="") for video in corpus(40, 4)]
+    of_one_file = [replace(video, sha256="a" * 64) for video in videos]
+    assert [video.split for video in assign_splits(of_one_file, spec(), seed=3)] == [
+        video.split for video in assign_splits(videos, spec(), seed=3)
+    ]
