@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ssvh_model.errors import UserError
@@ -90,7 +90,7 @@ def assign_splits(videos: Sequence[Video], spec: SplitSpec, *, seed: int) -> lis
     if usable and "train" not in sides.values():
         raise UserError(
             f"corpus.split: no video is left for training; {len(usable)} usable videos in {len(groups)} groups, "
-            f"of which {len(groups) - len(free)} were placed by name"
+            f"of which {len(groups) - len(free)} were placed by name{_said_of_copies(usable, keys)}"
         )
     return [replace(video, split=sides[keys[video.id]]) if video.usable else video for video in videos]
 
@@ -112,6 +112,18 @@ def _group_keys(videos: Sequence[Video]) -> dict[str, str]:
             if not video.group and not video.split:
                 keys[video.id] = keys[first.id]
     return keys
+
+
+def _said_of_copies(videos: Sequence[Video], keys: Mapping[str, str]) -> str:
+    """The end of a sentence about groups: two files that are in one because they are the same; "" if there
+    are none.
+    """
+    first: dict[tuple[str, str], Video] = {}
+    for video in videos:
+        other = first.setdefault((video.sha256, keys[video.id]), video)
+        if video.sha256 and video.path != other.path:
+            return f"; copies of one file are in one group, such as {other.path} and {video.path}"
+    return ""
 
 
 def _check_named_groups(spec: SplitSpec, existing: set[str]) -> None:

@@ -245,3 +245,9 @@ def test_videos_of_one_file_are_no_copies() -> None:
     assert [video.split for video in assign_splits(of_one_file, spec(), seed=3)] == [
         video.split for video in assign_splits(videos, spec(), seed=3)
     ]
+
+
+def test_a_corpus_of_copies_is_told_so() -> None:
+    first, second = (replace(video, sha256="a" * 64) for video in corpus(2, 1))
+    with pytest.raises(UserError, match=f"in one group, such as {first.path} and {second.path}$"):
+        assign_splits([first, replace(second, split="query")], spec(), seed=0)
