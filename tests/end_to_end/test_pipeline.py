@@ -145,6 +145,7 @@ def test_a_second_run_has_nothing_to_do(clone: Clone) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_change_in_round_2_runs_round_2_and_what_follows(clone: Clone) -> None:
     project = clone()
     before = project.run_ids()

@@ -19,6 +19,7 @@ AT_THE_END = """
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_by_hand_with_a_prefect_server_it_is_a_flow_run_whose_state_says_what_came_of_it(
     stub_project: Project, prefect_api: str
 ) -> None:

@@ -158,7 +158,7 @@ def watched(world: World, work: Callable[[], Any]) -> set[tuple[str, ...]]:
     [
         pytest.param("after", CREATE_ENTRY, id="entry-made", marks=pytest.mark.nightly),
         pytest.param("before", SET_ALIAS, id="alias-not-moved"),
-        pytest.param("after", SET_ALIAS, id="alias-moved"),
+        pytest.param("after", SET_ALIAS, id="alias-moved", marks=pytest.mark.nightly),
         pytest.param("before", CLOSE_ENTRY, id="entry-not-closed", marks=pytest.mark.nightly),
     ],
 )
@@ -186,7 +186,9 @@ def test_the_server_is_killed_in_the_middle_and_the_promotion_ends_with_one_cham
     )
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "when", [pytest.param("before", marks=[pytest.mark.slow, pytest.mark.nightly]), "after"]
+)
 def test_a_promotion_that_is_killed_is_settled_by_the_next(world: World, when: str) -> None:
     (before,) = world.champions()
     version = world.register("good")

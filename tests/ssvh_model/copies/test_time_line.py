@@ -22,7 +22,12 @@ from ssvh_model.copies.time_line import (
 
 @pytest.mark.parametrize(
     ("count", "others", "steps"),
-    [(16, 16, (0.1, 0.1)), (20, 33, (0.2, 0.1)), (40, 6, (0.8, 0.1)), (6, 40, (0.1, 0.8))],
+    [
+        (16, 16, (0.1, 0.1)),
+        (20, 33, (0.2, 0.1)),
+        pytest.param(40, 6, (0.8, 0.1), marks=[pytest.mark.slow, pytest.mark.nightly]),
+        (6, 40, (0.1, 0.8)),
+    ],
 )
 def test_it_is_the_best_of_all_lines(count: int, others: int, steps: tuple[float, float]) -> None:
     rng = torch.Generator().manual_seed(count)

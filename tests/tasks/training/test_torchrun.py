@@ -115,7 +115,9 @@ def commands_below() -> dict[psutil.Process, list[str]]:
     return found
 
 
-@pytest.mark.parametrize("killed", ["a trainer", "torchrun"])
+@pytest.mark.parametrize(
+    "killed", ["a trainer", pytest.param("torchrun", marks=[pytest.mark.slow, pytest.mark.nightly])]
+)
 def test_a_process_that_is_killed_ends_the_others_and_the_phase_goes_on_from_its_checkpoint(
     file: FeatureFile, killed: str
 ) -> None:
