@@ -113,7 +113,7 @@ class Trainer:
         self._order = np.random.default_rng([seed, 0])
         self._noise = torch.Generator(device=device).manual_seed(seed)
 
-    @wide_float32_products()
+    @wide_float32_products()  # the way back, too, which is outside of `arithmetic`
     def train_epoch(self, progress: Progress = no_progress, *, warmup: bool = False) -> dict[str, float]:
         """Train on every video once, or once in each pass of a cycle; the mean of each loss term over the
         videos and passes, by name.
