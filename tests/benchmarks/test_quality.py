@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -135,17 +136,18 @@ def test_what_is_no_corpus_is_named(text: str, reason: str) -> None:
 
 
 def test_corpora_that_differ_in_their_shards_alone_are_two(tmp_path: Path) -> None:
+    joined = tmp_path / "features.h5"
+    layout = h5py.VirtualLayout((4, 2, 3), np.float16)
+    layout[:] = h5py.VirtualSource("shard.h5", "features", (4, 2, 3))
+    with h5py.File(joined, "w") as file:
+        file.create_virtual_dataset("features", layout)
     results = []
     for value in (1, 2):
         folder = tmp_path / str(value)
         folder.mkdir()
         with h5py.File(folder / "shard.h5", "w") as shard:
             shard["features"] = np.full((4, 2, 3), value, np.float16)
-        layout = h5py.VirtualLayout((4, 2, 3), np.float16)
-        layout[:] = h5py.VirtualSource("shard.h5", "features", (4, 2, 3))
-        with h5py.File(folder / "features.h5", "w") as file:
-            file.create_virtual_dataset("features", layout)
+        shutil.copy(joined, folder)
         corpus = Corpus("demo", folder / "features.h5", "labels", False)
         results.append(Training(corpus, "own", load_params(REPOSITORY / "params.yaml")).result)
-    assert (tmp_path / "1/features.h5").read_bytes() == (tmp_path / "2/features.h5").read_bytes()
     assert results[0] != results[1]
