@@ -122,8 +122,9 @@ def test_a_project_from_nothing_to_a_service_and_commands_elsewhere(
     assert json.loads((folder / "runs/register.json").read_text())["ssvh.package"].startswith("autossvh ")
 
     assert "12 videos" in installed.run(folder, "ssvh", "index", "--hasher", "challenger")
-    found = json.loads(installed.run(folder, "ssvh", "search", "../clips/a/04.mp4", "--json", "-k", "3"))
-    assert (found["hits"][0]["id"], found["hits"][0]["distance"], len(found["hits"])) == ("a/04", 0, 3)
+    # The first video: others may have the same code, and equally near ones come in the order of the index.
+    found = json.loads(installed.run(folder, "ssvh", "search", "../clips/a/00.mp4", "--json", "-k", "3"))
+    assert (found["hits"][0]["id"], found["hits"][0]["distance"], len(found["hits"])) == ("a/00", 0, 3)
 
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -131,14 +132,14 @@ def test_a_project_from_nothing_to_a_service_and_commands_elsewhere(
     refused = installed.run(elsewhere, "ssvh", "encode", *clips, status=2)
     assert len(refused.splitlines()) == 1 and "no hasher has been registered" in refused
     assert "--index names another" in installed.run(
-        elsewhere, "ssvh", "search", "../clips/a/04.mp4", status=2
+        elsewhere, "ssvh", "search", "../clips/a/00.mp4", status=2
     )
     said = installed.run(elsewhere, "ssvh", "encode", *clips, "--hasher", "../p/index/")
     assert "codes.h5: 6 videos, codes of 16 bits by video-hasher version 1" in said
     installed.run(elsewhere, "ssvh", "index", "codes.h5", "--index", "codes", "--hasher", "../p/index/")
-    asked = ("search", "../clips/a/04.mp4", "--index", "codes", "--json")
+    asked = ("search", "../clips/a/00.mp4", "--index", "codes", "--json")
     found = json.loads(installed.run(elsewhere, "ssvh", *asked))
-    assert (found["videos"], found["hits"][0]["id"], found["hits"][0]["distance"]) == (6, "04", 0)
+    assert (found["videos"], found["hits"][0]["id"], found["hits"][0]["distance"]) == (6, "00", 0)
     with serving(
         elsewhere,
         "--index",
@@ -146,8 +147,8 @@ def test_a_project_from_nothing_to_a_service_and_commands_elsewhere(
         ssvh=[str(installed.scripts / "ssvh")],
         variables=installed.environment,
     ) as server:
-        answer = server.search((tmp_path / "clips/a/04.mp4").read_bytes(), k=2)
-        assert [hit["id"] for hit in answer.json()["hits"]][:1] == ["a/04"]
+        answer = server.search((tmp_path / "clips/a/00.mp4").read_bytes(), k=2)
+        assert [hit["id"] for hit in answer.json()["hits"]][:1] == ["a/00"]
         assert server.client.get("/").status_code == 200
 
     # Another version of the package: the stages that lean on what it changed are out of date, and are not run
