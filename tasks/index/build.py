@@ -146,7 +146,7 @@ def add_videos(
     """Encode videos with the index's own hasher and add them. Their features are kept for the next hasher.
 
     After a kill at any time the same call does what is left to do: a video that was added from the same file
-    is not added again.
+    is not added again. A video whose id the index has for another file gets the folder's name before its id.
 
     Args:
         place: of the index, as `open_index` has it.
@@ -158,8 +158,8 @@ def add_videos(
         progress: makes a progress for something that is counted.
 
     Raises:
-        UserError: there is no index, its codes are by another hasher than expected, it has another video of
-            the same id, or no video can be read.
+        UserError: there is no index, its codes are by another hasher than expected, it has a
+            video of the same id that may be the same, or no video can be read.
     """
     index = open_index(place)
     source = hasher_of_index(index)
@@ -167,7 +167,8 @@ def add_videos(
     if expected is not None:
         refuse_other(index, expected)
     cut = segments_of(params)
-    videos = find_given_videos(places, params, label=label, progress=progress("videos looked at"))
+    looked_at = progress("videos looked at")
+    videos = find_given_videos(places, params, label=label, progress=looked_at, index=index)
     new = new_videos(index, videos)
     there = sorted({video.id for video in videos} - {video.id for video in new})
     try:

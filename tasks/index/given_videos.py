@@ -15,12 +15,14 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos, whole_spans
+from ssvh_model.index.index import Index
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile
 from ssvh_model.moments.segments import Segments
 from ssvh_model.progress import Progress, no_progress
 from tasks import paths
 from tasks.index.encode import encode_features, encode_film, path_in_index
+from tasks.index.free_ids import with_free_ids
 from tasks.machine.device import pick_device, pick_workers
 from tasks.pipeline.work import use_work
 from tasks.registry.find_hasher import HasherSource
@@ -51,7 +53,12 @@ class EncodedVideos:
 
 
 def find_given_videos(
-    places: Sequence[Path], params: Params, *, label: str | None, progress: Progress
+    places: Sequence[Path],
+    params: Params,
+    *,
+    label: str | None,
+    progress: Progress,
+    index: Index | None = None,
 ) -> list[Video]:
     """The videos among files and folders.
 
@@ -61,13 +68,15 @@ def find_given_videos(
         params: `running.workers`.
         label: of all of them; None for the names of the sub-folders.
         progress: counts videos.
+        index: that they are to be added to.
 
     Returns:
-        Videos with paths from the root of the file system. Ids are paths within a folder, without their
-        ending; of single files, their names.
+        Videos with paths from the root of the file system, each file once. Ids are paths within a folder,
+        without their ending; of single files, their names. Where another of them, or of the index, has
+        it, the folder's name comes before it (`with_free_ids`).
 
     Raises:
-        UserError: a place does not exist, a folder has no videos, or two videos have the same id.
+        UserError: a place does not exist, or a folder has no videos.
     """
     from ssvh_model.corpus.folder import FolderColumns, scan_folder
     from ssvh_model.video.places import LocalPlace
@@ -85,14 +94,10 @@ def find_given_videos(
             found.append(_single(place))
         else:
             raise UserError(f"{place}: no such file or folder")
-    seen: dict[str, str] = {}
+    of_files: dict[str, Video] = {}
     for video in found:
-        if video.id in seen:
-            raise UserError(
-                f"/{video.path}: has the id {video.id!r}, as /{seen[video.id]}; give them in two calls"
-            )
-        seen[video.id] = video.path
-    return [_with_label(video, label) for video in found]
+        of_files.setdefault(video.path, video)
+    return [_with_label(video, label) for video in with_free_ids(list(of_files.values()), index)]
 
 
 def _single(path: Path) -> Video:

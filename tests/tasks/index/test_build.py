@@ -311,6 +311,41 @@ def test_what_was_added_from_the_same_file_is_there_and_another_of_its_name_is_r
     assert codes_by_id(place) == before, "all of a call's videos are added, or none"
 
 
+@in_both
+def test_films_of_one_name_in_several_folders_are_all_in_the_index(
+    indexed: Callable[[], None],
+    params: Params,
+    place: str,
+) -> None:
+    indexed()
+
+    def add(*places: str) -> Addition:
+        return add_videos(
+            place, list(map(Path, places)), params, hasher=None, label=None, say=print, progress=silent
+        )
+
+    films = {"night": "2022", "2023/night": "2023", "2024/night": "2024"}
+    for number, year in enumerate(films.values()):
+        clip(Path(year, "night.mp4"), 10 + number)
+    assert add("2022").added == ["night"]
+    assert add("2023", "2024") == Addition(["2023/night", "2024/night"], [], [])
+    before = codes_by_id(place)
+    assert add("2024", "2023", "2022") == Addition([], sorted(films), [])
+    assert codes_by_id(place) == before
+    searcher = Searcher(place)
+    for video, year in films.items():
+        hits = searcher.nearest(Path(year, "night.mp4"), len(before))
+        assert video in [hit.id for hit in hits if hit.distance == 0]
+
+    shutil.copytree("2022", "copies")
+    with pytest.raises(UserError, match="has a video 'night' already"):
+        add("copies")
+    assert remove_videos(place, ["2023/night"], params, say=print) == ["2023/night"]
+    assert add("2023").added == ["2023/night"]
+    remove_videos(place, ["night"], params, say=print)
+    assert add("2024").there == ["2024/night"], "though a shorter id is free"
+
+
 def test_an_index_that_is_switched_while_videos_are_encoded_gets_them_by_its_new_hasher(
     indexed: Callable[[], None], registry: Any, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
