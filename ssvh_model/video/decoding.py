@@ -92,6 +92,10 @@ def probe(path: Path) -> Probe:
             duration = container.duration / 1_000_000
         if not duration and average_rate:
             duration = len(table) / average_rate
+        if table.ordered:
+            first, last = time_base * table.presentation[0], time_base * table.presentation[-1]
+            if first > 0 and last <= duration:  # the header counts from 0, where nothing is shown yet
+                duration -= float(first)
     with open_video(path) as (container, stream):
         reader = FrameReader(container, stream, longer_side=None)
         first = next(reader, None)

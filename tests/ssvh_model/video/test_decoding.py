@@ -42,6 +42,12 @@ def test_sampled_frames_equal_those_of_a_plain_decoder(shared: Path, name: str) 
     np.testing.assert_array_equal(sampled.frames, everything[sampled.indices])
 
 
+@pytest.mark.parametrize("name", ["late.mkv", "late.mp4", "late.ts"])
+def test_a_video_that_begins_late_is_as_long_as_it_is_shown(make_video: MakeVideo, name: str) -> None:
+    late = make_video(name, frames=20, codec="mpeg4", times=[number + 2500 for number in range(20)])
+    assert probe(late).duration == pytest.approx(0.8, abs=0.05)
+
+
 def test_every_odd_fixture_is_read_or_refused_with_a_reason(shared: Path) -> None:
     for path in sorted((shared / "data" / "decoder_fixtures").iterdir()):
         if path.suffix in (".avi", ".mkv", ".mov", ".mp4"):
