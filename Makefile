@@ -31,7 +31,7 @@ MACHINE = $(if $(CPU)$(THREADS)$(BUSY),python -m tests.machine $(if $(CPU),--cpu
 	$(if $(BUSY),--busy $(BUSY)) --) python $(PYTEST)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-busy test-full test-ci test-ray coverage crash fuzz lint format types docs sbom audit containers ui serve deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
+.PHONY: help run test test-busy test-full test-ci test-ray test-onnxruntime coverage crash fuzz lint format types docs sbom audit containers ui serve deploy bench bench-speed bench-check bench-quality findings lock upgrade clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -60,6 +60,10 @@ test-ci: $(STAMP)  ## the tests that every change must pass: all but those that 
 test-ray: $(STAMP)  ## the tests of extraction on a Ray cluster; installs Ray, which nothing else needs
 	@python -m pip install --quiet --disable-pip-version-check -r .ci/ray.txt
 	@python -m pytest -q tests/tasks/extraction/on_ray/test_extractor.py
+
+test-onnxruntime: $(STAMP)  ## the tests of backbones in ONNX Runtime; installs it, which nothing else needs
+	@python -m pip install --quiet --disable-pip-version-check -r .ci/onnxruntime.txt
+	@python -m pytest -q tests/ssvh_model/video/test_engines.py tests/ssvh_model/video/test_own_models.py
 
 coverage: $(STAMP)  ## the tests with a count of the lines that they run, in all processes; build/coverage/index.html shows them
 	@coverage erase

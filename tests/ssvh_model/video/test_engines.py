@@ -7,7 +7,6 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from ssvh_model.video.engines.engine import PACKAGES, best_engine, best_precisio
 from ssvh_model.video.engines.exports import exported, exports_folder
 from ssvh_model.video.engines.network import ImageNetwork
 from tests.conftest import REPOSITORY
+from tests.ssvh_model.video.engines_needed import need
 
 CPU = torch.device("cpu")
 SIZE = 64
@@ -33,12 +33,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def need(engine: str) -> None:
-    for package in PACKAGES[engine]:
-        if find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
 
 
 def small() -> ImageNetwork:

@@ -8,7 +8,6 @@ import io
 import pickle
 import re
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,9 +17,10 @@ from torch import Tensor, nn
 
 from ssvh_model.errors import UserError
 from ssvh_model.video.backbones import Backbone, load_own_backbone
-from ssvh_model.video.engines.engine import PACKAGES, best_engine
+from ssvh_model.video.engines.engine import best_engine
 from ssvh_model.video.own_models import OwnModel, read_model_file
 from tests.onnx_models import small_network, write_onnx
+from tests.ssvh_model.video.engines_needed import need
 
 CPU = torch.device("cpu")
 SIZE = 32
@@ -32,12 +32,6 @@ ONNX_ENGINES = ["openvino", "onnxruntime"]
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty folder for exports."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def need(engine: str) -> None:
-    for package in PACKAGES[engine]:
-        if find_spec(package) is None:
-            pytest.skip(f"{package} is not installed")
 
 
 def any_onnx_engine() -> str:
