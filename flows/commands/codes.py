@@ -13,13 +13,15 @@ from ssvh_model.features import FeatureFile
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
 from ssvh_model.index.index import Index, open_index
 from ssvh_model.manifest import Video
-from ssvh_model.texts import printable
+from ssvh_model.texts import listed, printable
 from tasks.index.build import add_videos, build_index, remove_videos
 from tasks.index.encode import FEATURE_SUFFIXES, encode_features, segments_of
 from tasks.index.given_videos import EncodedVideos, encode_videos, find_given_videos, remove_work
 from tasks.index.place import index_place
 from tasks.params.load import load_params_anywhere
 from tasks.registry.find_hasher import find_hasher
+
+MOST_NAMED = 20  # videos in one line
 
 
 def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str | None) -> None:
@@ -108,7 +110,7 @@ def remove(ids: Sequence[str], place: str | None) -> None:
 
 def _say_videos(what: str, ids: Sequence[str]) -> None:
     if ids:
-        print(f"{what} {', '.join(printable(video) for video in ids)}")
+        print(f"{what} {listed([printable(video) for video in ids], MOST_NAMED)}")
 
 
 def _say_left_out(videos: Sequence[Video]) -> None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import SPLITS, Video
+from ssvh_model.texts import listed
+
+MOST_NAMED = 20  # groups in a message
 
 
 @dataclass(frozen=True)
@@ -130,11 +133,8 @@ def _check_named_groups(spec: SplitSpec, existing: set[str]) -> None:
     for name in ("validation_groups", "query_groups"):
         for group in getattr(spec, name):
             if group not in existing:
-                shown = sorted(existing)
-                listed = ", ".join(shown[:20]) + (f" and {len(shown) - 20} more" if len(shown) > 20 else "")
-                raise UserError(
-                    f"corpus.split.{name}: there is no group {group!r}; there are {listed or 'no groups at all'}"
-                )
+                groups = listed(sorted(existing), MOST_NAMED) or "no groups at all"
+                raise UserError(f"corpus.split.{name}: there is no group {group!r}; there are {groups}")
 
 
 def _fixed_side(members: Sequence[Video], spec: SplitSpec) -> str:

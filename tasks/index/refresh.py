@@ -21,6 +21,7 @@ from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile, is_film_file
 from ssvh_model.moments.segments import EvenSegments, Segments
 from ssvh_model.moments.shots import Shots
+from ssvh_model.texts import listed
 from tasks.index.build import Progresses, features_to_keep
 from tasks.index.encode import encode_features, encode_film, segments_of
 from tasks.index.given_videos import encode_videos, remove_work
@@ -216,10 +217,9 @@ class _Encoding:
     def _say_left_out(self, videos: list[Video]) -> None:
         if not videos:
             return
-        named = ", ".join(f"{video.id} ({video.reason})" for video in videos[:MOST_NAMED])
-        more = f" and {len(videos) - MOST_NAMED} more" if len(videos) > MOST_NAMED else ""
+        named = listed([f"{video.id} ({video.reason})" for video in videos], MOST_NAMED)
         what = "1 video" if len(videos) == 1 else f"{len(videos)} videos"
-        self._say(f"left out of the index, {what} without stored features: {named}{more}")
+        self._say(f"left out of the index, {what} without stored features: {named}")
 
     def _segments(self, video: str) -> Segments | None:
         """How a video of the index is cut. Into shots: by the threshold that is set now, if one is."""

@@ -15,6 +15,8 @@ from tasks.pipeline.open_stage import open_stage
 from tasks.pipeline.stage import Stage
 from tasks.pipeline.stage_task import stage_task
 
+MOST_NAMED = 10  # videos that are left out, a line each
+
 if TYPE_CHECKING:
     from ssvh_model.corpus.splits import SplitSpec
 
@@ -63,8 +65,11 @@ def corpus() -> None:
         counts = Counter(video.split if video.usable else video.status for video in videos)
         stage.run.log_metrics({f"videos.{name or 'no split'}": count for name, count in counts.items()})
         stage.say(f"{len(videos)} videos: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
-        for video in [video for video in videos if not video.usable][:10]:
+        left_out = [video for video in videos if not video.usable]
+        for video in left_out[:MOST_NAMED]:
             stage.say(f"left out: {video.path}: {video.reason}")
+        if (more := len(left_out) - MOST_NAMED) > 0:
+            stage.say(f"left out: {more} more, with their reasons in {manifest}")
 
 
 def _check_training_videos(videos: Sequence[Video]) -> None:
