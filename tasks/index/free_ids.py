@@ -26,8 +26,8 @@ def longer_ids(video: Video) -> list[str]:
 def with_free_ids(videos: Sequence[Video], index: Index | None) -> list[Video]:
     """Videos, each with the id that an index has for its file, or else with the shortest that no other has.
 
-    The index's video of an id is not another one if it may be the same: it is of the same bytes, or from
-    elsewhere and gone.
+    The index's video of an id is not another one if it may be the same: it is of the same bytes, or its file
+    can't be read any more.
 
     Args:
         videos: with paths from the root of the file system, each of a file of its own.
@@ -61,4 +61,7 @@ def _is_another(known: Known | None, video: Video) -> bool:
         return False
     if known.sha256 is not None:
         return known.sha256 != video.sha256
-    return Path(known.path).is_file() and sha256_of(Path(known.path)) != video.sha256
+    try:
+        return sha256_of(Path(known.path)) != video.sha256
+    except OSError:  # gone, or not for us to read: it may be the same
+        return False

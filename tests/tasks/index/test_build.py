@@ -346,6 +346,29 @@ def test_films_of_one_name_in_several_folders_are_all_in_the_index(
     assert add("2024").there == ["2024/night"], "though a shorter id is free"
 
 
+def test_of_a_codes_file_s_videos_the_files_tell_whether_another_of_the_same_name_is_another(
+    registry: Any, params: Params, place: str
+) -> None:
+    clip(Path("mine/night.mp4"), 1)
+    videos = find_given_videos([Path("mine")], params, label=None, progress=no_progress)
+    encoded = encode_videos(
+        videos, find_hasher("1", model="video-hasher"), params, segments=None, progress=silent
+    )
+    write_coded_videos(Path("codes.h5"), encoded.coded)
+    build_index(place, Path("codes.h5"), params, hasher="1", say=print, progress=silent)
+
+    def add(path: str) -> Addition:
+        return add_videos(place, [Path(path)], params, hasher=None, label=None, say=print, progress=silent)
+
+    assert add(str(clip(Path("other/night.mp4"), 2))).added == ["other/night"]
+    shutil.copytree("mine", "copies")
+    with pytest.raises(UserError, match="has a video 'night' already"):
+        add("copies")
+    shutil.rmtree("mine")
+    with pytest.raises(UserError, match="has a video 'night' already"):
+        add(str(clip(Path("third/night.mp4"), 3)))
+
+
 def test_an_index_that_is_switched_while_videos_are_encoded_gets_them_by_its_new_hasher(
     indexed: Callable[[], None], registry: Any, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
