@@ -30,6 +30,18 @@ CANDIDATES: tuple[Candidate, ...] = tuple(
     (whitening, within_video) for whitening in (0.0, 0.5) for within_video in (None, 0.1, 1.0)
 )
 
+# Shrinkage from which on little is left of an evening-out.
+WEAK_EVENING = 1.0
+
+
+def evens_out(within_video: float | None) -> bool:
+    """Whether a start evens out what changes within videos so much that its neighbours say little of kinds.
+
+    It is chosen where recordings, not kinds, are what is near in the features; there the contrast of views
+    should lead and nothing be kept near the start (docs/explanation/quality.md).
+    """
+    return within_video is not None and within_video < WEAK_EVENING
+
 
 def whitening_by_length(bits: int) -> float:
     """Whitening for codes of K `bits`: 1 up to 16 bits, 0.5 from 64 on, linear in log2(K) between.

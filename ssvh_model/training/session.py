@@ -42,7 +42,7 @@ from ssvh_model.training.figures import (
     start_figures,
 )
 from ssvh_model.training.frame_source import FrameSource
-from ssvh_model.training.initialization import choose_start, start_from_itq
+from ssvh_model.training.initialization import choose_start, evens_out, start_from_itq
 from ssvh_model.training.label_free import Views, label_free_score, seen_by
 from ssvh_model.training.phase import Phase, train_phase
 from ssvh_model.training.ranks import ALONE, Ranks
@@ -108,6 +108,7 @@ class TrainingSession:
             build_model(model.hasher, model.decoder, model.sampler, seed=settings.seed),
             self.videos,
             objective=settings.objective,
+            evened_objective=settings.evened_objective,
             optimization=settings.optimization,
             seed=settings.seed,
             device=self.device,
@@ -119,10 +120,12 @@ class TrainingSession:
         keeps near, and what the score without labels looks at. Figures of the start, by which `select_state`
         holds the end of the training against it.
         """
-        figures = self.ranks.from_first(lambda: self._first_weights(trainer))
+        figures, evened = self.ranks.from_first(lambda: self._first_weights(trainer))
+        if evened:
+            trainer.take_start_as_evened()
         self.ranks.share_weights(trainer.model)
         hasher = trainer.model.hasher
-        if self.settings.objective.gamma:
+        if trainer.objective.gamma:
             codes = self.encode(hasher, self.videos, compressed=False)
             trainer.first_codes = codes.half().to(self.device)
         if self.settings.initialization.start == "itq" and len(self.videos) >= LEAST_VIDEOS:
@@ -147,13 +150,14 @@ class TrainingSession:
                 return f"there are {len(self.videos)} training videos, fewer than {LEAST_VIDEOS}"
         return None
 
-    def _first_weights(self, trainer: Trainer) -> dict[str, float]:
+    def _first_weights(self, trainer: Trainer) -> tuple[dict[str, float], bool]:
+        """Figures of the start, and whether it `evens_out` what changes within videos."""
         first, hasher = self.settings.initialization, trainer.model.hasher
         batch_size = self.settings.optimization.batch_size
         if first.center_features:
             learn_center(hasher, self.videos, batch_size=batch_size)
         if first.start == "random":
-            return {}
+            return {}, False
         figures: dict[str, float] = {}
         seed, candidates = self.settings.seed, first.candidates()
         whitening, within_video = candidates[0]
@@ -169,7 +173,7 @@ class TrainingSession:
             seed=seed,
             batch_size=batch_size,
         )
-        return figures
+        return figures, evens_out(within_video)
 
     def encode(
         self,

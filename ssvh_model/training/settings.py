@@ -61,6 +61,7 @@ class TrainingSettings:
         model: what the model is built from; it fits the features.
         initialization: the weights that it begins with.
         objective: the loss.
+        evened_objective: the loss where the start evens out what changes within videos.
         optimization: the steps.
         clustering: the anchors of a round.
         seed: of every random choice.
@@ -69,6 +70,7 @@ class TrainingSettings:
     model: ModelConfig
     initialization: Initialization
     objective: Objective
+    evened_objective: Objective
     optimization: Optimization
     clustering: ClusteringSettings
     seed: int

@@ -71,6 +71,7 @@ class Trainer:
 
     Attributes:
         model: on `device`.
+        objective: the loss; after `take_start_as_evened` another one.
         epoch: epochs finished so far, over all phases.
         step: optimizer steps so far.
         granularities: clusterings of the training set; empty during warm-up.
@@ -92,6 +93,7 @@ class Trainer:
         optimization: Optimization,
         seed: int,
         device: torch.device,
+        evened_objective: Objective | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         if len(videos) < 2:
@@ -99,6 +101,8 @@ class Trainer:
         self.model = model.to(device)
         self.videos = videos
         self.objective = objective
+        self._evened_objective = evened_objective or objective
+        self._evened = False
         self.optimization = optimization
         self.device = device
         self.ranks = ranks
@@ -183,6 +187,11 @@ class Trainer:
                 )
         return values
 
+    def take_start_as_evened(self) -> None:
+        """Train for `evened_objective` from now on: the start evens out what changes within videos."""
+        self._evened = True
+        self.objective = self._evened_objective
+
     def weights(self) -> dict[str, Tensor]:
         """A copy of the model's weights, by name, on the CPU."""
         return {
@@ -200,6 +209,7 @@ class Trainer:
             "noise": self._noise.get_state(),
             "first_codes": self.first_codes,
             "reference": self.reference,
+            "evened": self._evened,
         }
 
     def restore(
@@ -227,6 +237,8 @@ class Trainer:
                     f"clusters of {len(clusters.assignments)} videos and anchors of {clusters.anchors.shape[1]} bits; "
                     f"there are {len(self.videos)} videos and {bits} bits"
                 )
+        if _flag("evened", state["evened"]):
+            self.take_start_as_evened()
         self.first_codes = self._checked_first_codes(state["first_codes"])
         self.reference = self._checked_reference(state["reference"])
         self._order.bit_generator.state = state["order"]
@@ -256,6 +268,12 @@ class Trainer:
 def _count(name: str, value: Any) -> int:
     if type(value) is not int or value < 0:
         raise ValueError(f"{name} is {value!r}; allowed are whole numbers from 0")
+    return value
+
+
+def _flag(name: str, value: Any) -> bool:
+    if type(value) is not bool:
+        raise ValueError(f"{name} is {value!r}; allowed are True and False")
     return value
 
 

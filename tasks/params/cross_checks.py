@@ -170,9 +170,16 @@ def _rates(params: Params) -> str | None:
 
 
 def _weights(params: Params) -> str | None:
-    if params.losses.reconstruction or params.losses.alpha or params.losses.gamma:
-        return None
-    return "losses.reconstruction, losses.alpha and losses.gamma are all 0; allowed is one of them, the warm-up has no other loss"
+    losses = params.losses
+    if not (losses.reconstruction or losses.alpha or losses.gamma):
+        return "losses.reconstruction, losses.alpha and losses.gamma are all 0; allowed is one of them, the warm-up has no other loss"
+    evened = losses.evened
+    if evened and not (losses.reconstruction or evened.alpha * losses.alpha or evened.gamma * losses.gamma):
+        return (
+            "losses.evened leaves nothing of losses.alpha and losses.gamma, and losses.reconstruction is 0; "
+            "allowed is one of them, the warm-up has no other loss"
+        )
+    return None
 
 
 def _rounds(params: Params) -> str | None:

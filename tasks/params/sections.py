@@ -162,6 +162,13 @@ class Sampler(Section):
     reversal_ramp: int = Field(ge=0)
 
 
+class Evened(Section):
+    """Factors of loss weights where the start evens out what changes within videos."""
+
+    alpha: float = Field(ge=0)
+    gamma: float = Field(ge=0)
+
+
 class Losses(Section):
     """Weights and temperatures of the loss terms."""
 
@@ -169,6 +176,7 @@ class Losses(Section):
     alpha: float = Field(ge=0)
     beta: float = Field(ge=0)
     gamma: float = Field(ge=0)
+    evened: Evened | None
     temperature: float = Field(gt=0)
     tau_plus: float = Field(ge=0, lt=1)
     negatives: Literal["all", "repeated"]

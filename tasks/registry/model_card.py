@@ -169,11 +169,14 @@ def _parameters(facts: Facts) -> list[str]:
         f"{', '.join(map(str, one.clusters))} clusters for {one.epochs} epochs"
         for one in params.rounds.values()
     )
+    evened = ""
+    if losses.evened is not None and model.start == "itq" and model.within_video is not None:
+        evened = f" (alpha x {losses.evened.alpha:g}, gamma x {losses.evened.gamma:g} where the start evens out what changes within videos)"
     lines = (
         f"encoder: {model.encoder.replace('_', ' ')}, {model.layers} layer{'s' * (model.layers > 1)}, width {model.width}, {model.heads} heads; codes pooled by {model.pooling}; "
         f"start: {model.start}; {facts.megabytes:.1f} MB",
         f"sampler: {params.sampler.kind}, {params.sampler.mask_ratio:.0%} of the frames hidden",
-        f"losses: reconstruction {losses.reconstruction:g}, alpha {losses.alpha:g}, beta {losses.beta:g}, gamma {losses.gamma:g}",
+        f"losses: reconstruction {losses.reconstruction:g}, alpha {losses.alpha:g}, beta {losses.beta:g}, gamma {losses.gamma:g}{evened}",
         f"training: {params.warmup.epochs} epochs of warm-up; {rounds or 'no rounds with clusters'}; "
         f"batches of {params.training.batch_size}, learning rate {params.training.learning_rate:g}; seed {params.seed}",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import psutil
 import torch
@@ -23,7 +25,7 @@ from ssvh_model.training.session import TrainingSession
 from ssvh_model.training.settings import ClusteringSettings, Initialization, TrainingSettings
 from ssvh_model.training.trainer import Optimization
 from tasks.machine.device import pick_device
-from tasks.params.sections import Params
+from tasks.params.sections import Evened, Params
 
 
 def hasher_config(
@@ -86,6 +88,7 @@ def training_settings(params: Params, file: FeatureFile, device: torch.device) -
     """
     model, training, clustering = params.model, params.training, params.clustering
     precision = best_precision(device) if training.precision == "auto" else training.precision
+    objective = Objective(**params.losses.model_dump(exclude={"evened"}))
     return TrainingSettings(
         model=model_config(params, file, precision),
         initialization=Initialization(
@@ -94,7 +97,8 @@ def training_settings(params: Params, file: FeatureFile, device: torch.device) -
             whitening=model.whitening,
             within_video=model.within_video,
         ),
-        objective=Objective(**params.losses.model_dump()),
+        objective=objective,
+        evened_objective=_evened(objective, params.losses.evened),
         optimization=Optimization(
             batch_size=training.batch_size,
             learning_rate=training.learning_rate,
@@ -118,6 +122,12 @@ def training_settings(params: Params, file: FeatureFile, device: torch.device) -
         ),
         seed=params.seed,
     )
+
+
+def _evened(objective: Objective, factors: Evened | None) -> Objective:
+    if factors is None:
+        return objective
+    return replace(objective, alpha=factors.alpha * objective.alpha, gamma=factors.gamma * objective.gamma)
 
 
 def training_session(params: Params, file: FeatureFile, ranks: Ranks = ALONE) -> TrainingSession:

@@ -67,7 +67,7 @@ def test_params_yaml_has_the_start_chosen_and_says_which(moving: None) -> None:
 
 
 def test_all_phases_keep_near_the_codes_of_the_start(moving: None) -> None:
-    training, params, warm, _ = warmed_up("warmup")
+    training, params, warm, _ = warmed_up("warmup", losses__evened=None)
     last = train_rounds(training, params, warm, Path("rounds"), lambda row, seconds: None)
     found = []
     for state in (warm, last):
@@ -79,6 +79,27 @@ def test_all_phases_keep_near_the_codes_of_the_start(moving: None) -> None:
     training.initialize(begun)
     assert begun.first_codes is not None
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], begun.first_codes)
+
+
+def test_where_the_start_evens_videos_out_all_phases_have_other_weights(moving: None) -> None:
+    training, params, warm, rows = warmed_up("evened")
+    assert "similarity" not in rows[0]
+    for state in (warm, train_rounds(training, params, warm, Path("rounds"), lambda row, seconds: None)):
+        trainer = training.trainer()
+        assert (trainer.objective.alpha, trainer.objective.gamma) == (
+            params.losses.alpha,
+            params.losses.gamma,
+        )
+        restore_trainer(state, trainer)
+        assert params.losses.evened is not None
+        assert trainer.objective.alpha == params.losses.evened.alpha * params.losses.alpha
+        assert trainer.objective.gamma == 0
+    for name, changes in (
+        ("not wanted", {"losses__evened": None}),
+        ("plain", {"model__whitening": 0.0, "model__within_video": None}),
+    ):
+        _, _, _, rows = warmed_up(name, **changes)
+        assert "similarity" in rows[0]
 
 
 def test_without_its_weight_nothing_is_kept_near_the_start(moving: None) -> None:
@@ -103,7 +124,11 @@ def test_the_similarity_loss_keeps_cosines(moving: None) -> None:
     last = {}
     for gamma in (0.001, 20.0):
         _, _, _, rows = warmed_up(
-            f"{gamma}", losses__gamma=gamma, warmup__epochs=8, training__learning_rate=2e-3
+            f"{gamma}",
+            losses__gamma=gamma,
+            losses__evened=None,
+            warmup__epochs=8,
+            training__learning_rate=2e-3,
         )
         last[gamma] = rows[-1]["similarity"]
     assert last[20.0] < 0.95 * last[0.001]
