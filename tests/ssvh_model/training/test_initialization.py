@@ -8,7 +8,7 @@ from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.retrieval.itq import train_itq
 from ssvh_model.training.centering import learn_center
 from ssvh_model.training.frame_source import FrameSource
-from ssvh_model.training.initialization import Whitening, start_from_itq, whitening_by_length
+from ssvh_model.training.initialization import Whitening, evens_out, start_from_itq, whitening_by_length
 from tests.ssvh_model.conftest import values_hasher
 
 FRAMES, SIZE, BITS = 6, 40, 16
@@ -55,6 +55,16 @@ def test_the_first_codes_are_as_good_as_those_of_itq() -> None:
     itq = faithfulness(train_itq(means, bits=BITS, seed=1).encode(means), means)
     assert faithfulness(started(source, 0.0).codes(features).numpy(), means) > itq - 0.05
     assert faithfulness(hasher().codes(features).numpy(), means) < itq - 0.1
+
+
+def test_a_weak_evening_out_is_none() -> None:
+    assert [evens_out(shrinkage) for shrinkage in (None, 0.1, 0.3, 1.0, 10.0)] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 def test_whitening_makes_directions_equally_strong() -> None:
