@@ -93,9 +93,9 @@ def probe(path: Path) -> Probe:
         if not duration and average_rate:
             duration = len(table) / average_rate
         if table.ordered:
-            first, last = time_base * table.presentation[0], time_base * table.presentation[-1]
-            if first > 0 and last <= duration:  # the header counts from 0, where nothing is shown yet
-                duration -= float(first)
+            begins, ends = time_base * table.presentation[0], time_base * table.presentation[-1]
+            if begins > 0 and ends <= duration:  # the header counts from 0, where nothing is shown yet
+                duration -= float(begins)
     with open_video(path) as (container, stream):
         reader = FrameReader(container, stream, longer_side=None)
         first = next(reader, None)
