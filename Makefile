@@ -90,7 +90,7 @@ $(TOOLS)/.installed: .ci/tools.txt
 	@touch $@
 
 docs: $(STAMP)  ## the documentation as a site in build/docs; every link and reference must fit
-	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true mkdocs build --quiet
+	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true mkdocs build
 
 sbom: $(STAMP) $(TOOLS)/.installed  ## write sbom.json: every package in .venv with version and licence, as CycloneDX
 	@$(TOOLS)/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(VENV)

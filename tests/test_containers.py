@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from flows.servers.search.measuring import Measures
 from tests.conftest import REPOSITORY
 
+REPOSITORY_PAGE = "https://github.com/autossvh/autossvh"
 COMPOSE = (REPOSITORY / "compose.yaml").read_text()
 SERVICES: dict[str, Any] = YAML(typ="safe").load(COMPOSE)["services"]
 KUBERNETES = [
@@ -44,7 +46,49 @@ def test_no_password_is_in_the_repository() -> None:
     assert known == dict.fromkeys(asked, "")
     ignored = (REPOSITORY / ".gitignore").read_text().splitlines()
     assert {"/.env", "/deploy/kubernetes/addresses.env"} <= set(ignored)
-    assert ".env" in (REPOSITORY / ".dockerignore").read_text().splitlines()
+    outside = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert {".env", "outgrown.env", "deploy/kubernetes/addresses.env", ".dvc/config.local"} <= set(outside)
+
+
+def test_kubernetes_is_given_all_of_its_files() -> None:
+    folder = REPOSITORY / "deploy/kubernetes"
+    given = YAML(typ="safe").load((folder / "kustomization.yaml").read_text())
+    assert {*given["resources"], "kustomization.yaml"} == {file.name for file in folder.glob("*.yaml")}
+    assert {one["name"] for one in given["images"]} == {
+        container["image"] for pod in pods().values() for container in pod["containers"]
+    }
+
+
+def test_the_gpu_worker_has_torch_for_gpus() -> None:
+    (worker,) = pods()["worker-gpu"]["containers"]
+    assert worker["image"] == "autossvh-gpu"
+    assert "nvidia.com/gpu" in worker["resources"]["limits"]
+
+
+def test_jobs_make_room_for_the_next_ones() -> None:
+    jobs = [one for one in KUBERNETES if one["kind"] == "Job"]
+    assert len(jobs) == 3
+    assert all(one["spec"]["ttlSecondsAfterFinished"] <= 3600 for one in jobs)
+
+
+def test_a_project_that_was_half_copied_is_copied_anew(tmp_path: Path) -> None:
+    (container,) = pods()["project"]["containers"]
+    shell, flag, script = container["command"]
+    source, claim = tmp_path / "project", tmp_path / "claim"
+    for folder in (source / ".dvc", claim):
+        folder.mkdir(parents=True)
+    (source / "dvc.yaml").write_text("stages: {}\n")
+    (source / ".dvc/config").write_text("[core]\n")
+    (source / "params.yaml").write_text("seed: 1\n")
+    script = script.replace("/project", str(source)).replace("/claim", str(claim))
+    without = {"PATH": str(tmp_path / "empty")}
+    assert subprocess.run([shutil.which(shell) or shell, flag, script], env=without).returncode != 0
+    assert not (claim / "dvc.yaml").exists()
+    for _ in range(2):
+        subprocess.run([shell, flag, script], check=True)
+        assert sorted(path.name for path in claim.iterdir()) == [".dvc", "dvc.yaml", "params.yaml"]
+        (claim / "params.yaml").write_text("seed: 2\n")
+    assert (claim / "params.yaml").read_text() == "seed: 2\n"
 
 
 def test_the_image_is_not_run_as_root() -> None:
@@ -74,7 +118,8 @@ def test_every_alert_has_its_instructions_and_measures_what_there_is() -> None:
     headings = re.findall(r"^## (\w+)$", (REPOSITORY / "docs/how-to/alerts.md").read_text(), re.MULTILINE)
     assert [rule["alert"] for rule in alerts] == headings
     for rule in alerts:
-        assert rule["annotations"]["runbook"] == f"how-to/alerts/#{rule['alert'].lower()}"
+        address = f"{REPOSITORY_PAGE}/blob/main/docs/how-to/alerts.md#{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook"] == address
     named = set(re.findall(r"ssvh_\w+", " ".join(rule["expr"] for rule in alerts)))
     service = Measures(
         SimpleNamespace(ready=False, decoding=SimpleNamespace(deaths=0)), SimpleNamespace(now=0)

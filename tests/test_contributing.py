@@ -42,6 +42,13 @@ def test_all_five_changes_are_there() -> None:
     assert EXAMPLES.keys() == MOST_FILES.keys()
 
 
+@pytest.mark.parametrize("title", EXAMPLES)
+def test_the_patch_fits(title: str) -> None:
+    check = ["git", "apply", "--check", "-"]
+    done = subprocess.run(check, cwd=REPOSITORY, input=EXAMPLES[title][0], text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("title", EXAMPLES)
 def test_the_change_works(title: str, tmp_path: Path) -> None:

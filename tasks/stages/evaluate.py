@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @stage_task(tags=("results",))
 def evaluate() -> None:
-    """Measure the hasher against the query videos and check_history its training; write `metrics/` and
+    """Measure the hasher against the query videos and check its training; write `metrics/` and
     `pictures/`.
     """
     import numpy as np
