@@ -29,7 +29,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from ssvh_model.corpus.published_sets import PUBLISHED_SETS
+from ssvh_model.corpus.published.sets import PUBLISHED_SETS
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
 from ssvh_model.model.precision import Precision, wide_float32_products

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from scipy import io
 
-from ssvh_model.corpus.published_sets import FEATURES_KEY, PUBLISHED_SETS
+from ssvh_model.corpus.published.sets import FEATURES_KEY, PUBLISHED_SETS
 
 FRAMES, SIZE, CLASSES = 6, 16, 4
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ssvh_model.corpus.published_sets import PUBLISHED_SETS
+from ssvh_model.corpus.published.sets import PUBLISHED_SETS
 from ssvh_model.errors import UserError
 from ssvh_model.files import is_address
 from ssvh_model.video.backbone_names import (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ssvh_model.corpus.published_sets import PUBLISHED_SETS
+from ssvh_model.corpus.published.sets import PUBLISHED_SETS
 from ssvh_model.manifest import SPLITS, Video
 
 if TYPE_CHECKING:

@@ -120,7 +120,7 @@ def _videos(stage: Stage, folder: Path) -> list[Video]:
 
 def _published(stage: Stage, folder: Path, spec: SplitSpec) -> list[Video]:
     """Videos with the splits of their protocol; the list of feature files goes to `folder`."""
-    from ssvh_model.corpus.published import read_published, write_sources
+    from ssvh_model.corpus.published.sources import read_published, write_sources
 
     corpus = stage.params.corpus
     videos, sources = read_published(

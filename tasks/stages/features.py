@@ -82,8 +82,8 @@ def _own_model(stage: Stage, folder: Path) -> dict[Path, Path]:
 
 def _link(stage: Stage, folder: Path) -> list[Video]:
     """Look at every published feature once and write a file that points to them."""
-    from ssvh_model.corpus.published import read_sources
-    from ssvh_model.corpus.published_features import check_features, link_features
+    from ssvh_model.corpus.published.features import check_features, link_features
+    from ssvh_model.corpus.published.sources import read_sources
 
     sources = read_sources(paths.CORPUS_SOURCES)
     frames = sources[0].shape[1]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 
-from tests.fuzz import hdf5_mutations, table_mutations, tensor_mutations, text_mutations, video_mutations
+from tests.fuzz.damage import hdf5, table, tensor, text, video
 from tests.fuzz.values import EXTREMES
 
 Mutation = Callable[[bytes, Random], bytes]
@@ -55,17 +55,17 @@ def structured_mutation(path: Path, data: bytes) -> Mutation:
     """What damages a file of this kind where it hurts."""
     suffix = path.suffix
     if suffix == ".h5" or (suffix == ".mat" and data[512:516] == b"\x89HDF"):
-        return hdf5_mutations.hdf5
+        return hdf5.hdf5
     known: dict[str, Mutation] = {
-        ".mat": table_mutations.mat,
-        ".csv": table_mutations.csv_table,
-        ".json": text_mutations.json_text,
-        ".jsonl": text_mutations.json_lines,
-        ".yaml": text_mutations.yaml_text,
-        ".safetensors": tensor_mutations.safetensors,
-        ".pt": tensor_mutations.torch_file,
+        ".mat": table.mat,
+        ".csv": table.csv_table,
+        ".json": text.json_text,
+        ".jsonl": text.json_lines,
+        ".yaml": text.yaml_text,
+        ".safetensors": tensor.safetensors,
+        ".pt": tensor.torch_file,
     }
-    return known.get(suffix, video_mutations.video)
+    return known.get(suffix, video.video)
 
 
 def _place(data: bytes, rng: Random) -> int:

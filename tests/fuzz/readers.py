@@ -88,9 +88,9 @@ def read_other_features(folder: Path) -> None:
 
 def read_published(folder: Path) -> None:
     """As the stages corpus and features for published feature files."""
-    from ssvh_model.corpus.published import read_published as read
-    from ssvh_model.corpus.published import read_sources, write_sources
-    from ssvh_model.corpus.published_features import check_features, link_features
+    from ssvh_model.corpus.published.features import check_features, link_features
+    from ssvh_model.corpus.published.sources import read_published as read
+    from ssvh_model.corpus.published.sources import read_sources, write_sources
     from ssvh_model.corpus.splits import SplitSpec
     from ssvh_model.features import FeatureFile
 

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.fuzz import hdf5_mutations
+from tests.fuzz.damage import hdf5
 from tests.fuzz.values import PLACES
 
 
@@ -54,7 +54,7 @@ def test_nothing_is_written_or_read_through_a_file_that_leads_elsewhere(
     for number in range(400):
         data, rng = leading, Random(number)
         for _ in range(3):
-            data = hdf5_mutations.hdf5(data, rng)
+            data = hdf5.hdf5(data, rng)
         assert target.read_bytes() == before, f"written by damage {number}"
     assert [path.name for path in tmp_path.iterdir()] == ["target.h5"]
 

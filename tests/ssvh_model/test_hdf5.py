@@ -190,7 +190,7 @@ def test_a_link_to_a_pipe_is_refused_and_nobody_waits_at_it(tmp_path: Path) -> N
     script = """
 from pathlib import Path
 from ssvh_model.corpus.mat_labels import read_mat_labels
-from ssvh_model.corpus.published import feature_shape
+from ssvh_model.corpus.published.sources import feature_shape
 from ssvh_model.errors import UserError
 for read in (
     lambda: read_mat_labels(Path("labels.mat"), "labels", videos=3, features=Path("feats.h5")),

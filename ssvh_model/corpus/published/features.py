@@ -10,8 +10,8 @@ import h5py
 import numpy as np
 import torch
 
-from ssvh_model.corpus.published import FeatureSource, feature_shape
-from ssvh_model.corpus.published_sets import FEATURES_KEY
+from ssvh_model.corpus.published.sets import FEATURES_KEY
+from ssvh_model.corpus.published.sources import FeatureSource, feature_shape
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta, write_meta, write_table
 from ssvh_model.files import atomic_path

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ssvh_model.corpus.mat_labels import read_mat_labels
-from ssvh_model.corpus.published_sets import FEATURES_KEY, PUBLISHED_SETS, PublishedPart, PublishedSet
+from ssvh_model.corpus.published.sets import FEATURES_KEY, PUBLISHED_SETS, PublishedPart, PublishedSet
 from ssvh_model.corpus.splits import SplitSpec, assign_splits
 from ssvh_model.errors import UserError
 from ssvh_model.files import atomic_path

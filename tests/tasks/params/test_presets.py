@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from ssvh_model.corpus.published_sets import PUBLISHED_SETS
+from ssvh_model.corpus.published.sets import PUBLISHED_SETS
 from ssvh_model.errors import UserError
 from tasks.params.load import load_params
 from tasks.params.presets import all_presets, apply_presets, find_preset

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from ssvh_model.corpus.published import FeatureSource, read_published
-from ssvh_model.corpus.published_features import check_features, link_features
-from ssvh_model.corpus.published_sets import PUBLISHED_SETS
+from ssvh_model.corpus.published.features import check_features, link_features
+from ssvh_model.corpus.published.sets import PUBLISHED_SETS
+from ssvh_model.corpus.published.sources import FeatureSource, read_published
 from ssvh_model.corpus.splits import SplitSpec
 from ssvh_model.errors import UserError
 from ssvh_model.features import BYTES_AT_ONCE, FeatureFile
@@ -112,7 +112,7 @@ def test_a_value_that_can_not_be_trained_with_names_file_and_row(value: float) -
 
 
 def test_the_last_block_of_many_is_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ssvh_model.corpus.published_features.BYTES_AT_ONCE", 5 * FRAMES * SIZE * 4)
+    monkeypatch.setattr("ssvh_model.corpus.published.features.BYTES_AT_ONCE", 5 * FRAMES * SIZE * 4)
     write_published(Path("published"), "ucf101")
     told: list[tuple[int, int]] = []
     _, sources = read_published(Path("published"), "ucf101", check_counts=False, split=SPLIT, seed=1)

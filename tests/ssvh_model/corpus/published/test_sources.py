@@ -10,9 +10,9 @@ import h5py
 import numpy as np
 import pytest
 
-from ssvh_model.corpus import published_sets
-from ssvh_model.corpus.published import FeatureSource, read_published, read_sources, write_sources
-from ssvh_model.corpus.published_sets import PUBLISHED_SETS
+from ssvh_model.corpus.published import sets
+from ssvh_model.corpus.published.sets import PUBLISHED_SETS
+from ssvh_model.corpus.published.sources import FeatureSource, read_published, read_sources, write_sources
 from ssvh_model.corpus.splits import SplitSpec
 from ssvh_model.errors import UserError
 from ssvh_model.manifest import Video, read_manifest, write_manifest
@@ -90,7 +90,7 @@ def test_counts_are_held_against_the_published_unless_told_otherwise(
         f"{tmp_path}/ucf_train_feats.h5: 'feats' has shape [24, 6, 16]; ucf101 has [9537, 25, 4096]"
     )
     assert "corpus.published.counts: ignore" in text
-    small = published_sets.PublishedSet(
+    small = sets.PublishedSet(
         FRAMES, SIZE, tuple(replace(part, videos=24) for part in PUBLISHED_SETS["ucf101"].parts)
     )
     monkeypatch.setitem(PUBLISHED_SETS, "ucf101", small)
