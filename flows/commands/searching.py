@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.running.text_table import text_table
 from ssvh_model.errors import UserError
@@ -18,6 +18,9 @@ from ssvh_model.moments.matching import Group
 from ssvh_model.moments.rerank import Rerank
 from ssvh_model.texts import printable
 from tasks.index.place import present_index_place
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def search(
@@ -99,14 +102,14 @@ def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> 
     draw_search_sheet(
         sheet,
         query=video.name,
-        frames=_frames(video, COLUMNS),
+        frames=list(_frames(video, COLUMNS)),
         found=found,
         bits=searcher.bits,
         remark=f"{searcher.videos} videos, codes of {searcher.bits} bits by {searcher.hasher.name}",
     )
 
 
-def _frame(hit: Hit) -> Any:
+def _frame(hit: Hit) -> np.ndarray | None:
     """The frame in the middle of what was found; None where there is no file, or it can't be read any
     more.
     """
@@ -123,7 +126,7 @@ def _frame(hit: Hit) -> Any:
         return None
 
 
-def _frames(path: Path, count: int) -> Any:
+def _frames(path: Path, count: int) -> np.ndarray:
     from ssvh_model.pictures.search_sheet import SIDE
     from ssvh_model.video.decoding import sample_frames
 

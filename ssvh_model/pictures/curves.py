@@ -23,6 +23,12 @@ from ssvh_model.pictures.style import (
     new_figure,
     save,
 )
+from ssvh_model.training.figures import (
+    CLUSTER_AGREEMENT,
+    LABEL_FREE_SCORE,
+    VALIDATION_GMAP,
+    VALIDATION_GMAP_FINE,
+)
 from ssvh_model.training.selection import Selection
 
 TITLES = {
@@ -31,12 +37,11 @@ TITLES = {
     "view_contrastive": "Contrast between the two views",
     "p2set": "Contrast with the anchors (P2Set)",
     "similarity": "Distance to the start's similarities",
-    "cluster_agreement": "Agreement of clusters of two halves",
-    "label_free_score": "Score without labels",
-    "validation_gmap": "GMAP on the validation videos",
-    "validation_gmap_fine": "The same by the finer labels",
+    CLUSTER_AGREEMENT: "Agreement of clusters of two halves",
+    LABEL_FREE_SCORE: "Score without labels",
+    VALIDATION_GMAP: "GMAP on the validation videos",
+    VALIDATION_GMAP_FINE: "The same by the finer labels",
 }
-GMAP = "validation_gmap"
 
 
 def draw_curves(
@@ -80,7 +85,7 @@ def draw_curves(
     heading(figure, "Training, epoch by epoch", remark)
     for index, (name, numbers) in enumerate(values.items()):
         axes = figure.add_subplot(down, across, index + 1)
-        is_gmap = name == GMAP
+        is_gmap = name == VALIDATION_GMAP
         dress(axes, title=TITLES.get(name, name.replace("_", " ")), x="epoch", title_gap=18)
         _shade_phases(axes, epochs, phases)
         there = np.isfinite(numbers)

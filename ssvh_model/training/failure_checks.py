@@ -12,6 +12,7 @@ from typing import Any
 
 from ssvh_model.model.sampler import SamplerKind
 from ssvh_model.training.failure_bounds import CHECKS, WARMUP, Bound, Thresholds, bounds
+from ssvh_model.training.figures import LABEL_FREE_SCORE, START_LABEL_FREE_SCORE, VALIDATION_GMAP
 
 # A gain over nearly nothing is no gain that a ratio can tell.
 LEAST_GMAP = 1e-3
@@ -119,16 +120,14 @@ class FailureChecks:
         derived: dict[str, float] = {}
         if (sign := WANTED_SIGN[self._sampler]) and "score_error_correlation" in row:
             derived["wanted_score_error_correlation"] = sign * row["score_error_correlation"]
-        if "validation_gmap" in row:
+        if VALIDATION_GMAP in row:
             gain = self._gmap_gain()
             if gain is not None:
                 derived["validation_gmap_gain"] = gain
         # Where validation videos have labels, these tell more.
-        start = next(
-            (one["start_label_free_score"] for one in self._rows if "start_label_free_score" in one), 0
-        )
-        if start > 0 and "label_free_score" in row and "validation_gmap" not in row:
-            derived["score_loss"] = 1 - row["label_free_score"] / start
+        start = next((one[START_LABEL_FREE_SCORE] for one in self._rows if START_LABEL_FREE_SCORE in one), 0)
+        if start > 0 and LABEL_FREE_SCORE in row and VALIDATION_GMAP not in row:
+            derived["score_loss"] = 1 - row[LABEL_FREE_SCORE] / start
         for loss in ("reconstruction", "view_contrastive"):
             name = f"{loss}_gap"
             if name in row:
@@ -140,7 +139,7 @@ class FailureChecks:
         """How much the best validation GMAP has risen over the last measurements, or through P2Set if that is
         more.
         """
-        measured = [(one["phase"], one["validation_gmap"]) for one in self._rows if "validation_gmap" in one]
+        measured = [(one["phase"], one[VALIDATION_GMAP]) for one in self._rows if VALIDATION_GMAP in one]
         gmaps = [value for _, value in measured]
         last = self.thresholds.plateau_measurements
         if len(gmaps) <= last:

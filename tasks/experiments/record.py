@@ -14,7 +14,7 @@ from tasks.experiments.one_training import OneTraining
 from tasks.records.parents import close_abandoned
 from tasks.records.stage_run import StageRun
 from tasks.records.store import Store
-from tasks.records.tags import FLOW_RUN_TAG, TRAINING_TAG
+from tasks.records.tags import FLOW_RUN_TAG, SEED_TAG, TRAINING_TAG, VARIANT_TAG
 
 PARENT = "mlflow.json"
 
@@ -42,8 +42,8 @@ def open_child(store: Store, folder: Path, parent: str, training: OneTraining) -
     """The child run of a training: the one that a killed process began, or a new one."""
     note = _child_note(folder, training)
     tags = {
-        "ssvh.variant": training.name,
-        "ssvh.seed": str(training.params.seed),
+        VARIANT_TAG: training.name,
+        SEED_TAG: str(training.params.seed),
         TRAINING_TAG: training.key,
     }
     run = store.find_or_open(

@@ -29,7 +29,7 @@ from tasks.pipeline.stage import Stage
 from tasks.pipeline.work import Work, only_one, open_work, remove_committed_work
 from tasks.project.code import installed_package
 from tasks.records.prefect_run import PrefectIds, in_a_run, present_ids
-from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, PACKAGE_TAG, TASK_RUN_TAG
+from tasks.records.tags import FLOW_RUN_TAG, GIT_COMMIT_TAG, INPUT_TAG, PACKAGE_TAG, STAGE_TAG, TASK_RUN_TAG
 
 if TYPE_CHECKING:
     from tasks.records.stage_run import StageRun
@@ -160,7 +160,7 @@ def _lineage(definition: Definition, ids: PrefectIds) -> dict[str, str]:
     lock = Lock.read()
     digests = {path: digest for one in definition.inputs for path, digest in lock.digests_under(one).items()}
     return {
-        "ssvh.stage": definition.name,
+        STAGE_TAG: definition.name,
         GIT_COMMIT_TAG: git_commit(),
         PACKAGE_TAG: installed_package(),
         FLOW_RUN_TAG: ids.flow_run,

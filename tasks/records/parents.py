@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from tasks import paths
 from tasks.machine.errors import ServiceAway
@@ -15,7 +15,10 @@ from tasks.params.reading import read_yaml
 from tasks.records.owners import Owner, left_open, owners
 from tasks.records.stage_run import StageRun
 from tasks.records.store import PARENT_VARIABLE, Store, git_commit, reported
-from tasks.records.tags import GIT_COMMIT_TAG
+from tasks.records.tags import GIT_COMMIT_TAG, STAGE_TAG
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 STARTED_BY = "ssvh.started_by"
 
@@ -107,11 +110,11 @@ def put_right() -> None:
         print(f"records of earlier runs wait: {error}", flush=True)
 
 
-def _abandoned(running: Sequence[Any]) -> list[Any]:
+def _abandoned(running: Sequence[Run]) -> list[Run]:
     return [run for run in running if owners(run.data.tags) and not _lives(run, running)]
 
 
-def _lives(run: Any, running: Sequence[Any]) -> bool:
+def _lives(run: Run, running: Sequence[Run]) -> bool:
     if any(owner.lives() for owner in owners(run.data.tags)):
         return True
     children = (one for one in running if one.data.tags.get("mlflow.parentRunId") == run.info.run_id)
@@ -160,5 +163,5 @@ def stage_tags(parent: str, stages: Sequence[str]) -> dict[str, str]:
         if record.is_file():
             content = json.loads(record.read_text())
             how = "ran" if content.get("parent_run_id") == parent else "reused"
-            tags[f"ssvh.stage.{stage.replace('@', '-')}"] = f"{how} {content['run_id']}"
+            tags[f"{STAGE_TAG}.{stage.replace('@', '-')}"] = f"{how} {content['run_id']}"
     return tags

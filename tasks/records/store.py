@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssvh_model.errors import UserError
 from tasks import paths
@@ -25,6 +25,9 @@ from tasks.records.databases import make_mlflow_database
 from tasks.records.journal import Entry, send, send_left_behind
 from tasks.records.owners import Owner, note_closed, note_opened, note_opening, open_owned
 from tasks.records.tags import GIT_COMMIT_TAG
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 EXPERIMENT = "autossvh"
 # So that MLflow's page opens as for the training of models, with a word on what is there.
@@ -158,9 +161,9 @@ class Store:
         self.tag(run, Owner.of(Started.this()).tag())
         self.set_status(run, "RUNNING")
 
-    def running(self) -> list[Any]:
+    def running(self) -> list[Run]:
         """All runs of the experiment that have not ended."""
-        found: list[Any] = []
+        found: list[Run] = []
         token = None
         with reported(self.uri):
             while True:
@@ -180,7 +183,7 @@ class Store:
         except MlflowException:
             return None
 
-    def children(self, parent: str) -> list[Any]:
+    def children(self, parent: str) -> list[Run]:
         """The runs of the stages that ran under a parent run."""
         query = f"tags.`mlflow.parentRunId` = '{parent}'"
         return list(self.client.search_runs([self.experiment], query, max_results=1000))

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.index import Index, IndexSnapshot, open_index
@@ -29,6 +29,7 @@ from tasks.records.tags import HASH_TAG
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
     from ssvh_model.features import FeatureMeta
     from ssvh_model.index.snapshot import OpenHasher
@@ -236,7 +237,7 @@ def _files(client: MlflowClient, name: str, version: str) -> Path:
         raise UserError(f"{gone} or can't be read ({' '.join(str(error).split())[:200]})") from error
 
 
-def _download(repository: Any, name: str, gone: str) -> Path:
+def _download(repository: ArtifactRepository, name: str, gone: str) -> Path:
     """A whole copy or none, made anew each time: what is in the store counts."""
     use_work()
     folder = paths.WORK / "hashers" / name.replace(os.sep, "_")

@@ -23,6 +23,8 @@ from tasks.records.tags import (
     GIT_COMMIT_TAG,
     HASH_TAG,
     INPUT_TAG,
+    MODEL_TAG,
+    MODEL_VERSION_TAG,
     NONE_RAISED,
     PACKAGE_TAG,
     PARENT_RUN_TAG,
@@ -263,9 +265,7 @@ def _point_alias(stage: Stage, registered: dict[str, Any]) -> None:
         registered["model"], registered["alias"], registered["version"]
     )
     for run in (stage.run.id, stage.run.parent):
-        stage.run.store.tag(
-            run, {"ssvh.model": registered["model"], "ssvh.model_version": registered["version"]}
-        )
+        stage.run.store.tag(run, {MODEL_TAG: registered["model"], MODEL_VERSION_TAG: registered["version"]})
 
 
 def _signature(config: HasherConfig) -> ModelSignature:

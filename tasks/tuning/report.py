@@ -13,11 +13,12 @@ from ssvh_model.files import write_json
 from ssvh_model.pictures.curves import draw_curves
 from ssvh_model.pictures.tuning import ShownTrial, draw_history, draw_importances, draw_slices
 from ssvh_model.training.checkpoint import load_history
+from ssvh_model.training.figures import LABEL_FREE_SCORE, VALIDATION_GMAP
 from tasks.experiments.one_training import WORK
 from tasks.experiments.run import STATE
 from tasks.records.stage_run import StageRun
 from tasks.records.store import Store
-from tasks.records.tags import TRAINING_TAG
+from tasks.records.tags import BEST_TRAINING_TAG, BEST_TRIAL_TAG, TRAINING_TAG
 from tasks.tuning.space import Range
 from tasks.tuning.study import OpenStudy, trial_changes
 from tasks.tuning.trial import TRAINING, first_number
@@ -25,8 +26,8 @@ from tasks.tuning.trial import TRAINING, first_number
 FEWEST_FOR_IMPORTANCES = 4
 CURVES = (
     "loss",
-    "validation_gmap",
-    "label_free_score",
+    VALIDATION_GMAP,
+    LABEL_FREE_SCORE,
     "reconstruction",
     "view_contrastive",
     "p2set",
@@ -77,7 +78,8 @@ def report_study(opened: OpenStudy, parent: str) -> dict[str, Any]:
         run.log_artifact(folder / name)
     store.log_metrics(parent, {"gmap": best.value, "best_trial": first_number(best)})
     store.tag(
-        parent, {"ssvh.best_trial": str(first_number(best)), "ssvh.best_training": best.user_attrs[TRAINING]}
+        parent,
+        {BEST_TRIAL_TAG: str(first_number(best)), BEST_TRAINING_TAG: best.user_attrs[TRAINING]},
     )
     return content
 

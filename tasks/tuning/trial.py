@@ -23,7 +23,7 @@ from tasks.params.sections import Params
 from tasks.records.prefect_run import PrefectIds
 from tasks.records.stage_run import SECONDS_WHEN_STOPPED, StageRun
 from tasks.records.store import Store, tracking_uri
-from tasks.records.tags import TRAINING_TAG
+from tasks.records.tags import REASON_TAG, TRAINING_TAG
 from tasks.training.settings import training_session
 from tasks.tuning.plan import TuningPlan
 from tasks.tuning.record import TRIAL_STATE, open_trial_run
@@ -129,7 +129,7 @@ def run_trial(
         raise
     except Exception as error:
         end = "FAIL"
-        run.tag(**{"ssvh.reason": reason(error)})
+        run.tag(**{REASON_TAG: reason(error)})
         raise
     finally:
         run.tag(**{TRIAL_STATE: end})
