@@ -22,7 +22,7 @@ from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
 from flows.running.environment import prepare_environment
-from flows.servers.deployments import Project, Wanted, read_project
+from flows.servers.deployments import Project, WantedDeployment, read_project
 from ssvh_model.errors import UserError
 from tasks.machine.services import answers, without_passwords
 from tasks.paths import check_project_folder
@@ -82,7 +82,7 @@ def _pool(client: SyncPrefectClient, name: str) -> str:
         return "created (process)"
 
 
-def _deployment(client: SyncPrefectClient, wanted: Wanted) -> str:
+def _deployment(client: SyncPrefectClient, wanted: WantedDeployment) -> str:
     try:
         client.read_work_pool(wanted.pool)
     except ObjectNotFound:
@@ -116,7 +116,7 @@ def _deployment(client: SyncPrefectClient, wanted: Wanted) -> str:
     return ("created" if there is None else "updated") + _schedules(now) + removed
 
 
-def _differs(client: SyncPrefectClient, there: DeploymentResponse, wanted: Wanted) -> bool:
+def _differs(client: SyncPrefectClient, there: DeploymentResponse, wanted: WantedDeployment) -> bool:
     """True if the server has a deployment otherwise than it was registered.
 
     Parameters, and whether schedules are on, may be changed on the server's pages; they count only when

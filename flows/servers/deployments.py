@@ -29,7 +29,7 @@ SCHEDULES: TypeAdapter[Any] = TypeAdapter(SCHEDULE_TYPES)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedDeployment:
     """One deployment.
 
     Attributes:
@@ -57,7 +57,7 @@ class Project:
     """The whole of prefect.yaml; `tag` marks on the server what belongs to it."""
 
     tag: str
-    deployments: tuple[Wanted, ...]
+    deployments: tuple[WantedDeployment, ...]
 
 
 def read_project(path: Path = FILE) -> Project:
@@ -78,7 +78,7 @@ def read_project(path: Path = FILE) -> Project:
     return Project(tag, deployments)
 
 
-def _deployment(path: Path, entry: dict[str, Any], pull: list[Any], tag: str) -> Wanted:
+def _deployment(path: Path, entry: dict[str, Any], pull: list[Any], tag: str) -> WantedDeployment:
     where = f"{path}: deployment {entry.get('name', '?')}"
     for key in entry:
         if key not in KEYS:
@@ -110,7 +110,7 @@ def _deployment(path: Path, entry: dict[str, Any], pull: list[Any], tag: str) ->
         raise UserError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except KeyError as error:
         raise UserError(f"{where}: concurrency_limit: {error.args[0]} is missing") from None
-    return Wanted(flow.name, entry["name"], pool["name"], fields, schedules, triggers, version[:12])
+    return WantedDeployment(flow.name, entry["name"], pool["name"], fields, schedules, triggers, version[:12])
 
 
 def _schedule(entry: dict[str, Any]) -> DeploymentScheduleCreate:

@@ -15,7 +15,7 @@ from ssvh_model.model.transformer import Block, initialize_linear
 
 KERNEL = 4  # frames that the convolution sees: a frame and those before it
 HEADS = 16  # of the scan
-STATE = 64  # size of what the scan keeps of each of a head's values
+STATE_SIZE = 64  # size of what the scan keeps of each of a head's values
 DECAY = (1.0, 16.0)  # range of exp(a) at the start
 STEP = (0.001, 0.1)  # range of delta at the start, as in Mamba (Gu and Dao, 2023)
 
@@ -91,7 +91,7 @@ class StateSpaceBlock(nn.Module):
         spread = (2 * KERNEL) ** -0.5  # as torch begins a convolution
         self.kernel = _uniform(-spread, spread, KERNEL, 2, inner)
         self.kernel_bias = _uniform(-spread, spread, inner)
-        self.select = nn.Linear(inner, HEADS + 2 * STATE, bias=False)
+        self.select = nn.Linear(inner, HEADS + 2 * STATE_SIZE, bias=False)
         steps = _uniform(math.log(STEP[0]), math.log(STEP[1]), HEADS)
         decay = _uniform(*DECAY, HEADS)
         if not steps.is_meta:  # where only sizes count (see `sinusoidal_positions`)
@@ -106,7 +106,7 @@ class StateSpaceBlock(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         values, gate = self.expand(self.norm(tokens)).chunk(2, dim=-1)
         values = causal_convolution(full_precision(values), self.kernel, self.kernel_bias)
-        steps, inputs, outputs = self.select(values).split([HEADS, STATE, STATE], dim=-1)
+        steps, inputs, outputs = self.select(values).split([HEADS, STATE_SIZE, STATE_SIZE], dim=-1)
         scanned = selective_scan(
             values.unflatten(-1, (HEADS, -1)),
             F.softplus(full_precision(steps) + self.step_bias),

@@ -29,7 +29,7 @@ from ssvh_model.training.figures import (
     VALIDATION_GMAP,
     VALIDATION_GMAP_FINE,
 )
-from ssvh_model.training.selection import Selection
+from ssvh_model.training.selection import SelectedState
 
 TITLES = {
     "loss": "Total loss",
@@ -49,7 +49,7 @@ def draw_curves(
     rows: Sequence[Mapping[str, object]],
     *,
     columns: Sequence[str] | None = None,
-    selection: Selection | None = None,
+    selection: SelectedState | None = None,
 ) -> None:
     """One panel a quantity over the epochs, phases shaded in turn.
 

@@ -14,7 +14,7 @@ from ssvh_model.pictures.bits import draw_bits
 from ssvh_model.pictures.curves import draw_curves
 from ssvh_model.pictures.frames_sheet import FrameStrip, draw_frames_sheet
 from ssvh_model.pictures.map_at_k import draw_map_at_k
-from ssvh_model.pictures.neighbours_sheet import Hit, Neighbours, draw_neighbours_sheet
+from ssvh_model.pictures.neighbours_sheet import Neighbours, ShownHit, draw_neighbours_sheet
 from ssvh_model.pictures.precision_recall import draw_precision_recall
 from ssvh_model.retrieval.codes import pack
 from ssvh_model.retrieval.neighbours import nearest_neighbours
@@ -28,7 +28,7 @@ from ssvh_model.training.figures import (
     VALIDATION_GMAP,
     VALIDATION_GMAP_FINE,
 )
-from ssvh_model.training.selection import Selection
+from ssvh_model.training.selection import SelectedState
 from ssvh_model.video.thumbnails import Thumbnails
 
 NEIGHBOURS = 10
@@ -38,7 +38,7 @@ SAMPLER_CURVES = ("score_spread", "selection_entropy", "score_error_correlation"
 
 
 def draw_evaluation(
-    folder: Path, evaluation: Evaluation, history: History, selection: Selection | None = None
+    folder: Path, evaluation: Evaluation, history: History, selection: SelectedState | None = None
 ) -> None:
     """Draw every picture that the figures allow.
 
@@ -158,7 +158,7 @@ def neighbour_rows(
     for place, found, at in zip(places, nearest, distances, strict=True):
         labels = set(query.labels[place])
         hits = [
-            Hit(
+            ShownHit(
                 database.ids[hit],
                 ", ".join(database.labels[hit]),
                 thumbnails.middle(database.ids[hit]),

@@ -19,7 +19,7 @@ COLOURS = {"right": GREEN, "wrong": VERMILLION, "unknown": GREY}
 
 
 @dataclass(frozen=True)
-class Hit:
+class ShownHit:
     """One found video.
 
     Attributes:
@@ -48,7 +48,7 @@ class Neighbours:
     query_id: str
     query_label: str
     query_thumbnail: Thumbnail
-    hits: Sequence[Hit]
+    hits: Sequence[ShownHit]
 
 
 def draw_neighbours_sheet(path: Path, rows: Sequence[Neighbours], *, title: str) -> None:

@@ -39,7 +39,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectedState:
     """What was selected, and by what.
 
     Attributes:
@@ -78,7 +78,7 @@ class Selection:
         return f"the {self.state} of the training" + (f": {compared}" if compared else "")
 
 
-def select_state(history: Sequence[Mapping[str, Any]], selection: WaysToSelect) -> Selection:
+def select_state(history: Sequence[Mapping[str, Any]], selection: WaysToSelect) -> SelectedState:
     """Start or end of a training: the start only where it is better by all that counts.
 
     Args:
@@ -100,7 +100,7 @@ def select_state(history: Sequence[Mapping[str, Any]], selection: WaysToSelect) 
     counting = {"labels": [gmap], "label_free": [score], "auto": [score, gmap] if score else [], "end": []}
     compared = tuple(one for one in counting[selection] if one is not None)
     start_is_better = bool(compared) and all(one.start > one.end for one in compared)
-    return Selection("start" if start_is_better else "end", compared)
+    return SelectedState("start" if start_is_better else "end", compared)
 
 
 def _compared(history: Sequence[Mapping[str, Any]], figure: str) -> Compared | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tasks.training.phase import OnEpoch
 
 SECONDS = "seconds.jsonl"
-STATE = "state"
+STATE_FOLDER = "state"
 
 LogRow = Callable[[dict[str, Any]], None]  # takes an epoch's row
 
@@ -101,7 +101,7 @@ def _train_and_measure(training: OneTraining, log: LogRow) -> TrainingResult:
 
     file = open_corpus(training.corpus, training.params)
     session = training_session(training.params, file)
-    state = training.work / STATE
+    state = training.work / STATE_FOLDER
     if not state.is_dir():
         train_phases(training, session, log, state)
     history = _with_seconds(load_history(state), training)

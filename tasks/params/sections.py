@@ -241,9 +241,6 @@ class Checks(Section):
     start_loss: float = Field(ge=0, le=1)
 
 
-Selection = Literal["auto", "label_free", "labels", "end"]
-
-
 class Evaluate(Section):
     """Stage evaluate."""
 
@@ -368,7 +365,7 @@ class Params(Section):
     rounds: dict[str, Round]
     clustering: Clustering
     checks: Checks
-    selection: Selection
+    selection: Literal["auto", "label_free", "labels", "end"]
     evaluate: Evaluate
     register_: Register = Field(alias="register")
     promotion: Promotion

@@ -30,7 +30,7 @@ FEW_QUERIES = 200
 
 
 @dataclass(frozen=True)
-class Facts:
+class CardFacts:
     """What a card is written from.
 
     Attributes:
@@ -55,7 +55,7 @@ class Facts:
     megabytes: float
 
 
-def model_card(facts: Facts, picture: Callable[[str], str | None], pictures: Iterable[str]) -> str:
+def model_card(facts: CardFacts, picture: Callable[[str], str | None], pictures: Iterable[str]) -> str:
     """The card.
 
     Args:
@@ -87,7 +87,7 @@ def model_card(facts: Facts, picture: Callable[[str], str | None], pictures: Ite
     return "\n\n".join(parts) + "\n"
 
 
-def _selected(facts: Facts) -> str:
+def _selected(facts: CardFacts) -> str:
     selection = facts.evaluation["selection"]
     return f"Its weights are those of {selection['text']} (`selection: {facts.params.selection}`)."
 
@@ -135,7 +135,7 @@ def _checks(evaluation: Mapping[str, Any]) -> str:
     return raised
 
 
-def _data(facts: Facts) -> list[str]:
+def _data(facts: CardFacts) -> list[str]:
     corpus = facts.params.corpus
     source = {
         "arcade": "demo corpus: rendered gameplay clips of Atari games, distorted like re-uploads",
@@ -162,7 +162,7 @@ def _data(facts: Facts) -> list[str]:
     ]
 
 
-def _parameters(facts: Facts) -> list[str]:
+def _parameters(facts: CardFacts) -> list[str]:
     params = facts.params
     model, losses = params.model, params.losses
     rounds = "; ".join(
@@ -183,7 +183,7 @@ def _parameters(facts: Facts) -> list[str]:
     return ["\n".join(f"- {line}" for line in lines), "All of them: `params.yaml` among the run's artifacts."]
 
 
-def _limits(facts: Facts) -> list[str]:
+def _limits(facts: CardFacts) -> list[str]:
     evaluation, params = facts.evaluation, facts.params
     lines = [
         "Codes can be compared with codes of this version only.",

@@ -21,7 +21,7 @@ from tasks.records.tags import (
     PACKAGE_TAG,
     PARENT_RUN_TAG,
 )
-from tasks.registry.model_card import PICTURES, SHOWN_PICTURES, Facts, model_card
+from tasks.registry.model_card import PICTURES, SHOWN_PICTURES, CardFacts, model_card
 
 if TYPE_CHECKING:
     from tasks.records.stage_run import StageRun
@@ -38,7 +38,7 @@ img { max-width: 100%; } code { background: #f1f4f7; padding: 0 0.2rem; }
 """
 
 
-def leave_card(facts: Facts, folder: Path, run: StageRun) -> str:
+def leave_card(facts: CardFacts, folder: Path, run: StageRun) -> str:
     """Write the card and its pictures to `folder`, copy them to the run's artifacts, and return the short
     card, for the description.
 

@@ -24,7 +24,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Decision:
+class PairDecision:
     """About one pair of videos.
 
     Attributes:
@@ -55,7 +55,7 @@ class Decisions:
         self.path = folder / FOLDER / FILE
         self._lock = folder / FOLDER / LOCK
 
-    def read(self) -> dict[tuple[str, str], Decision]:
+    def read(self) -> dict[tuple[str, str], PairDecision]:
         """All decisions by pair.
 
         Raises:
@@ -66,7 +66,7 @@ class Decisions:
             content = json.loads(self.path.read_text(encoding="utf-8"))
             if content["format"] != FORMAT:
                 raise ValueError(f"its format is {content['format']!r}; allowed is {FORMAT}")
-            found = [Decision(**one) for one in content["decisions"]]
+            found = [PairDecision(**one) for one in content["decisions"]]
             if not all(isinstance(value, str) for one in found for value in vars(one).values()):
                 raise ValueError("allowed are texts")
             if wrong := [one.decision for one in found if one.decision not in VERDICTS]:
@@ -79,7 +79,7 @@ class Decisions:
             ) from error
         return {pair(one.first, one.second): one for one in found}
 
-    def decide(self, one: str, other: str, verdict: Verdict | None) -> Decision | None:
+    def decide(self, one: str, other: str, verdict: Verdict | None) -> PairDecision | None:
         """Keep a decision in the place of what was decided before; None takes that back.
 
         Raises:
@@ -92,7 +92,9 @@ class Decisions:
             if verdict is None:
                 decisions.pop((first, second), None)
             else:
-                decision = Decision(first, second, verdict, datetime.now(UTC).isoformat(timespec="seconds"))
+                decision = PairDecision(
+                    first, second, verdict, datetime.now(UTC).isoformat(timespec="seconds")
+                )
                 decisions[first, second] = decision
             kept = [asdict(decisions[key]) for key in sorted(decisions)]
             write_json(self.path, {"format": FORMAT, "decisions": kept})

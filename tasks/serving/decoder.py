@@ -43,7 +43,7 @@ def main() -> None:
     Image.preinit()
     megabytes, seconds, pipe = (int(argument) for argument in sys.argv[1:])
     limit_process(megabytes)
-    film = Film()
+    film = OpenFilm()
 
     def answer(question: dict[str, Any], arrays: dict[str, np.ndarray]) -> Answer:
         try:
@@ -92,7 +92,7 @@ def probed(path: Path) -> Answer:
     return {"seconds": probe(path).duration, "format": _format(path)}, {}
 
 
-class Film:
+class OpenFilm:
     """The film that is decoded from its beginning to its end, some frames for each question. The memory of
     these is all that it takes.
     """

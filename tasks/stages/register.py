@@ -200,10 +200,10 @@ def _describe(stage: Stage, registered: ModelVersion, folder: Path, file: Featur
     description.
     """
     from ssvh_model.manifest import read_manifest
-    from tasks.registry.model_card import Facts
+    from tasks.registry.model_card import CardFacts
     from tasks.registry.model_card_page import leave_card, lineage_links
 
-    facts = Facts(
+    facts = CardFacts(
         model=registered.name,
         version=str(registered.version),
         params=stage.params,

@@ -20,7 +20,7 @@ from tasks import paths
 from tasks.machine.processes import Started, end_with, terminate_as_interrupt
 from tasks.params.load import check_params
 from tasks.training.settings import training_session
-from tasks.training.torchrun import Together
+from tasks.training.torchrun import JointTraining
 
 SECONDS_BETWEEN_PROGRESS = 1.0
 
@@ -28,7 +28,7 @@ SECONDS_BETWEEN_PROGRESS = 1.0
 def main(arguments: list[str]) -> int:
     """One of the processes; torchrun's environment says which."""
     path = Path(arguments[0])
-    order = Together(**json.loads(path.read_text()))
+    order = JointTraining(**json.loads(path.read_text()))
     terminate_as_interrupt()
     end_with(Started(*order.starter), print)
     try:
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _train(order: Together) -> None:
+def _train(order: JointTraining) -> None:
     params = check_params(order.params, paths.PARAMS)
     on_gpu = params.running.device != "cpu" and torch.cuda.is_available()
     if on_gpu:

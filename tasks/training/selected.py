@@ -8,7 +8,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.training.checkpoint import load_hasher, load_history
 from ssvh_model.training.failure_bounds import WORSE_THAN_START
-from ssvh_model.training.selection import Selection, select_state
+from ssvh_model.training.selection import SelectedState, select_state
 from ssvh_model.training.session import TrainingSession
 from tasks import paths
 from tasks.params.sections import Params
@@ -41,7 +41,7 @@ def check_selectable(params: Params, session: TrainingSession) -> None:
         )
 
 
-def leave_selection(stage: Stage, selection: Selection) -> None:
+def leave_selection(stage: Stage, selection: SelectedState) -> None:
     """Tag the stage's MLflow run and its parent with what was selected and log what was compared; say so
     where it is not the end.
     """

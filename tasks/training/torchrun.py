@@ -34,7 +34,7 @@ SECONDS_BETWEEN_LOOKS = 0.1
 
 
 @dataclass(frozen=True)
-class Together:
+class JointTraining:
     """What the processes are told, as JSON.
 
     Attributes:
@@ -99,7 +99,7 @@ def train_together(
     if anchors:
         save_anchors(anchors_file, anchors)
     this = Started.this()
-    order = Together(
+    order = JointTraining(
         params=params.model_dump(mode="json", by_alias=True),
         features=str(features.path),
         splits=features.splits,

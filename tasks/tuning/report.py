@@ -15,7 +15,7 @@ from ssvh_model.pictures.tuning import ShownTrial, draw_history, draw_importance
 from ssvh_model.training.checkpoint import load_history
 from ssvh_model.training.figures import LABEL_FREE_SCORE, VALIDATION_GMAP
 from tasks.experiments.one_training import WORK
-from tasks.experiments.run import STATE
+from tasks.experiments.run import STATE_FOLDER
 from tasks.records.stage_run import StageRun
 from tasks.records.store import Store
 from tasks.records.tags import BEST_TRAINING_TAG, BEST_TRIAL_TAG, TRAINING_TAG
@@ -112,7 +112,7 @@ def _importances(opened: OpenStudy) -> dict[str, float]:
 
 def _epochs(trial: FrozenTrial, parent: str) -> list[dict[str, Any]]:
     """The epochs of a trial; of one that ran on another machine, as MLflow has them."""
-    state = WORK / trial.user_attrs[TRAINING] / STATE
+    state = WORK / trial.user_attrs[TRAINING] / STATE_FOLDER
     if state.is_dir():
         return load_history(state)
     store = Store()

@@ -16,7 +16,7 @@ from ssvh_model.locks import hold_lock
 from ssvh_model.training.figures import LABEL_FREE_SCORE, VALIDATION_GMAP
 from tasks.experiments.one_training import OneTraining
 from tasks.experiments.record import logged_epochs
-from tasks.experiments.run import STATE, train_phases
+from tasks.experiments.run import STATE_FOLDER, train_phases
 from tasks.experiments.videos import open_corpus
 from tasks.machine.services import await_answer
 from tasks.params.sections import Params
@@ -186,7 +186,7 @@ def _log(
 def _train(training: OneTraining, log: Callable[[dict[str, Any]], None]) -> None:
     from ssvh_model.training.checkpoint import load_history
 
-    state = training.work / STATE
+    state = training.work / STATE_FOLDER
     if state.is_dir():
         # The same parameters were trained before, by another trial or an ablation.
         for row in load_history(state):

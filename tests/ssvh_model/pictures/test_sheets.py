@@ -8,7 +8,7 @@ from PIL import Image, ImageColor
 
 from ssvh_model.pictures.canvas import fitted, font, shortened
 from ssvh_model.pictures.frames_sheet import FrameStrip, draw_frames_sheet
-from ssvh_model.pictures.neighbours_sheet import Hit, Neighbours, draw_neighbours_sheet
+from ssvh_model.pictures.neighbours_sheet import Neighbours, ShownHit, draw_neighbours_sheet
 from ssvh_model.pictures.style import BLUE, GREEN, VERMILLION
 
 
@@ -87,7 +87,7 @@ def test_what_does_not_fit_together_is_refused(tmp_path: Path) -> None:
 def neighbours(path: Path, relevant: list[bool | None]) -> Path:
     images = thumbnails(len(relevant) + 1)
     hits = [
-        Hit(f"video {index}", "label", images[index], index, verdict)
+        ShownHit(f"video {index}", "label", images[index], index, verdict)
         for index, verdict in enumerate(relevant)
     ]
     draw_neighbours_sheet(path, [Neighbours("query", "label", images[-1], hits)], title="Neighbours")

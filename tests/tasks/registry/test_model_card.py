@@ -13,7 +13,7 @@ from ssvh_model.features import FeatureMeta
 from ssvh_model.manifest import Video
 from tasks import paths
 from tasks.params.load import load_params
-from tasks.registry.model_card import PICTURES, Facts, model_card
+from tasks.registry.model_card import PICTURES, CardFacts, model_card
 from tasks.registry.model_card_page import WIDEST, leave_card, lineage_links
 from tests.tasks.experiments.small import write_tiny_params
 
@@ -41,9 +41,9 @@ def evaluation(**changes: Any) -> dict[str, Any]:
 def facts(project: Path) -> Any:
     write_tiny_params(project / "params.yaml")
 
-    def make(**changes: Any) -> Facts:
+    def make(**changes: Any) -> CardFacts:
         splits = ("train", "train", "query", "")
-        return Facts(
+        return CardFacts(
             model="video-hasher",
             version="7",
             params=load_params(),
@@ -70,7 +70,7 @@ def facts(project: Path) -> Any:
     return make
 
 
-def text(facts: Facts) -> str:
+def text(facts: CardFacts) -> str:
     return model_card(facts, lambda name: name, PICTURES)
 
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 
 from flows.servers.search.parts import Parts, in_thread
-from tasks.serving.decisions import Decision, Verdict, pair
+from tasks.serving.decisions import PairDecision, Verdict, pair
 from tasks.serving.problems import BAD_REQUEST, Problem
 from tasks.serving.view import IndexVersion, IndexView, VideoFacts
 
@@ -88,7 +88,7 @@ class NewDecision(BaseModel):
 class AllDecisions:
     """What was decided so far, by pair."""
 
-    decisions: list[Decision]
+    decisions: list[PairDecision]
 
 
 def duplicate_routes(parts: Parts) -> APIRouter:
@@ -140,7 +140,7 @@ def duplicate_routes(parts: Parts) -> APIRouter:
 
 
 def _group(
-    view: IndexView, number: int, rows: np.ndarray, decisions: dict[tuple[str, str], Decision]
+    view: IndexView, number: int, rows: np.ndarray, decisions: dict[tuple[str, str], PairDecision]
 ) -> Group:
     first = view.facts(int(rows[0]))
     others = rows[1 : MOST_OF_A_GROUP + 1]
