@@ -52,7 +52,7 @@ def code_figures(codes: np.ndarray) -> dict[str, float]:
     _, counts = np.unique(pack(codes), axis=0, return_counts=True)
     shares = counts / len(codes)
     different = float(np.exp(-(shares * np.log(shares)).sum()))
-    possible = min(len(codes), 2.0 ** codes.shape[1])
+    possible = min(len(codes), 2 ** codes.shape[1])
     return {
         "constant_bits": record["constant_bits"],
         "duplicate_bits": record["duplicate_bits"],

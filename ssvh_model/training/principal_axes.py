@@ -100,6 +100,7 @@ class PrincipalAxes:
                 covariance += rows.T @ rows
             variance, vectors = torch.linalg.eigh(covariance / len(self))
         order = variance.argsort(descending=True)[:most]
-        order = order[variance[order] > LEAST_VARIANCE * variance.max()]
+        # `order[:1]` is the greatest; there is none where videos are all the same.
+        order = order[variance[order] > LEAST_VARIANCE * variance[order[:1]]]
         axes = vectors[:, order].T
         return axes / axes.norm(dim=1, keepdim=True), variance[order].sqrt()

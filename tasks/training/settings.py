@@ -8,6 +8,7 @@ import numpy as np
 import psutil
 import torch
 
+from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
 from ssvh_model.losses.objective import Objective
 from ssvh_model.model.autossvh import DecoderConfig
@@ -60,9 +61,18 @@ def hasher_config(
 def model_config(params: Params, file: FeatureFile, precision: Precision) -> ModelConfig:
     """What the model is built from, for the features at hand; it is trained and makes codes in one
     precision.
+
+    Raises:
+        UserError: videos have too few frames for some to be hidden and some visible.
     """
     _, frames, size = file.shape
     model, sampler = params.model, params.sampler
+    visible = round((1 - sampler.mask_ratio) * frames)
+    if not 0 < visible < frames:
+        raise UserError(
+            f"{file.path}: has {frames} frames a video, of which sampler.mask_ratio is {sampler.mask_ratio}, "
+            f"which leaves {visible} visible; allowed is what leaves 1 to {frames - 1}"
+        )
     return ModelConfig(
         hasher_config(params, frames=frames, feature_size=size, precision=precision),
         DecoderConfig(

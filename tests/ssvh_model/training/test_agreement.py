@@ -96,6 +96,17 @@ def test_too_few_videos_start_with_the_first_candidate() -> None:
     assert code_agreement(hasher, source, batch_size=64, device=device, seed=1) is None
 
 
+@pytest.mark.parametrize("moving", [0.0, 1.0])
+def test_videos_that_are_all_the_same_have_a_start(moving: float) -> None:
+    frames = torch.from_numpy(np.random.default_rng(0).normal(size=(1, FRAMES, SIZE))).float()
+    same = (moving * frames + 1).expand(70, -1, -1).contiguous()
+    source = FrameSource.from_tensor([str(row) for row in range(len(same))], same)
+    hasher = values_hasher(feature_size=SIZE, frames=FRAMES, bits=16, width=48, layers=1)
+    learn_center(hasher, source, batch_size=64)
+    choice = choose_start(hasher, source, CANDIDATES, seed=1, batch_size=64)
+    assert (choice.whitening, choice.within_video) in CANDIDATES
+
+
 def test_of_many_videos_some_are_looked_at() -> None:
     many = FrameSource.from_tensor(
         [str(row) for row in range(5 * MOST_VIDEOS)], torch.arange(5 * MOST_VIDEOS)[:, None, None].float()

@@ -60,6 +60,11 @@ def test_codes_that_most_videos_share_are_not_diverse_however_different_the_rest
     assert code_figures(codes[:1])["code_diversity"] == 1
 
 
+def test_the_longest_codes_have_figures() -> None:
+    codes = np.random.default_rng(0).choice([-1, 1], size=(10, 4096)).astype(np.int8)
+    assert code_figures(codes)["code_diversity"] == pytest.approx(1)
+
+
 def granularity(*sizes: int) -> Granularity:
     assignments = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
     return Granularity(torch.ones(len(sizes), 8), assignments, torch.ones(len(sizes)))

@@ -7,12 +7,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.training.checkpoint import load_hasher
 from tasks.params.load import load_params
 from tasks.training.both_phases import train_rounds, train_warmup
 from tasks.training.settings import training_session
 from tests.tasks.experiments.small import features, write_tiny_params
+
+
+def test_too_few_frames_to_hide_some_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_feature_file(
+        Path("features.h5"),
+        features(4)[:, :2],
+        ids=list("abcd"),
+        labels=[()] * 4,
+        splits=["train"] * 4,
+        meta=FeatureMeta("none", "", 1),
+    )
+    write_tiny_params(Path("params.yaml"), sampler__mask_ratio=0.8)
+    with pytest.raises(UserError, match=r"^features\.h5: .* 2 frames .* sampler\.mask_ratio is 0\.8, .* 0 "):
+        training_session(load_params(), FeatureFile(Path("features.h5")))
 
 
 @pytest.mark.parametrize("videos", [2, 3, 10])
