@@ -52,8 +52,13 @@ def test_the_first_codes_are_as_good_as_those_of_itq() -> None:
     source = videos()
     features = all_features(source)
     means = features.mean(dim=1).numpy()
-    itq = faithfulness(train_itq(means, bits=BITS, seed=1).encode(means), means)
-    assert faithfulness(started(source, 0.0).codes(features).numpy(), means) > itq - 0.05
+    # Where a rotation ends depends on its beginning, and with it on the processor; the usual one does not.
+    seeds = range(5)
+    itq = np.median(
+        [faithfulness(train_itq(means, bits=BITS, seed=one).encode(means), means) for one in seeds]
+    )
+    first = [faithfulness(started(source, 0.0, one).codes(features).numpy(), means) for one in seeds]
+    assert np.median(first) > itq - 0.05
     assert faithfulness(hasher().codes(features).numpy(), means) < itq - 0.1
 
 
