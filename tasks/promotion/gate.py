@@ -53,7 +53,8 @@ class Measured:
         gmap, itq, float_: of the codes, of ITQ with as many bits, of the features; None where it can't be
             measured.
         reasons: why, by the names of `Comparison.reasons`.
-        average_precision: AP@K of every query, [q, 6] float64; None as `gmap`.
+        average_precision, itq_average_precision: AP@K of every query, [q, 6] float64; None as `gmap` and
+            `itq`.
         bits: K.
         videos_per_second: of encoding stored features here.
         megabytes: of its files.
@@ -68,6 +69,7 @@ class Measured:
     float_: float | None
     reasons: Mapping[str, str]
     average_precision: np.ndarray | None
+    itq_average_precision: np.ndarray | None
     bits: int
     videos_per_second: float
     megabytes: float
@@ -125,12 +127,14 @@ class Case:
         champion: the one that it would replace; the reason why it can't be measured on these videos; None if
             there is no champion.
         difference: to the champion's GMAP; None without a champion or where the two can't be compared.
+        to_itq: the challenger's difference to the GMAP of ITQ with as many bits; None where it has none.
         settings: section `promotion` of params.yaml.
     """
 
     challenger: Measured
     champion: Measured | str | None
     difference: PairedDifference | None
+    to_itq: PairedDifference | None
     settings: Promotion
 
 
@@ -152,8 +156,11 @@ def judge(
         seed: of the bootstrap.
         unmeasured: let pass what can't be measured.
     """
-    difference = _difference(challenger, champion, settings, seed)
-    case = Case(challenger, champion, difference, settings)
+    other = champion.average_precision if isinstance(champion, Measured) else None
+    own = challenger.average_precision
+    difference = _difference(own, other, settings, seed)
+    to_itq = _difference(own, challenger.itq_average_precision, settings, seed)
+    case = Case(challenger, champion, difference, to_itq, settings)
     checks = tuple(condition(case) for condition in CONDITIONS)
     failed = [check for check in checks if check.passed is False]
     open_ = [check for check in checks if check.passed is None]
@@ -163,15 +170,13 @@ def judge(
 
 
 def _difference(
-    challenger: Measured, champion: Measured | str | None, settings: Promotion, seed: int
+    own: np.ndarray | None, other: np.ndarray | None, settings: Promotion, seed: int
 ) -> PairedDifference | None:
-    if champion is None or isinstance(champion, str):
-        return None
-    if challenger.average_precision is None or champion.average_precision is None:
+    if own is None or other is None:
         return None
     return paired_difference(
-        challenger.average_precision,
-        champion.average_precision,
+        own,
+        other,
         resamples=settings.resamples,
         confidence=settings.confidence,
         seed=seed,
@@ -201,24 +206,31 @@ def better_than_the_champion(case: Case) -> Check:
     if difference is None:
         reason = case.champion if isinstance(case.champion, str) else case.champion.reasons.get("gmap", "")
         return Check(name, None, reason, wanted)
-    found = f"GMAP {difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
-    return Check(name, difference.low > settings.margin, found, wanted)
+    return Check(name, difference.low > settings.margin, f"GMAP {_interval(difference)}", wanted)
 
 
 def at_least_as_good_as_itq(case: Case) -> Check:
-    """GMAP, or without labels the score, is not below that of ITQ with as many bits."""
-    challenger = case.challenger
+    """GMAP is not below that of ITQ with as many bits by more than the queries leave to chance; or without
+    labels the score is not below.
+    """
+    challenger, confidence = case.challenger, f"{case.settings.confidence:.0%}"
     name = "at least as good as ITQ"
     if (without := challenger.unlabelled) is not None:
         found = f"{WITHOUT_LABELS} {without.score:.4f}, ITQ {without.itq:.4f}"
         return Check(name, without.score >= without.itq, found, f"that of ITQ, {challenger.bits} bits")
-    wanted = f"GMAP of ITQ, {challenger.bits} bits"
+    wanted = f"GMAP of ITQ, {challenger.bits} bits, within the {confidence} interval"
     for value, key in ((challenger.gmap, "gmap"), (challenger.itq, "yardsticks.itq")):
         if value is None:
             return Check(name, None, challenger.reasons.get(key, "not measured"), wanted)
-    assert challenger.gmap is not None and challenger.itq is not None
+    assert case.to_itq is not None, "both have a GMAP"
     found = f"GMAP {challenger.gmap:.4f}, ITQ {challenger.itq:.4f}"
-    return Check(name, challenger.gmap >= challenger.itq, found, wanted)
+    if case.to_itq.difference < 0:
+        found += f", difference {_interval(case.to_itq)}"
+    return Check(name, case.to_itq.high >= 0, found, wanted)
+
+
+def _interval(difference: PairedDifference) -> str:
+    return f"{difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
 
 
 def failure_checks(case: Case) -> Check:

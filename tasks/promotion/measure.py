@@ -100,6 +100,7 @@ class Measurement:
             float_=found.float_.gmap if found.float_ else None,
             reasons=found.reasons,
             average_precision=found.hasher.average_precision if found.hasher else None,
+            itq_average_precision=found.itq.average_precision if found.itq else None,
             bits=evaluation.bits,
             videos_per_second=self._speed(hasher),
             megabytes=sum(file.stat().st_size for file in hasher_files(source.folder)) / 1e6,
