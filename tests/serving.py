@@ -214,7 +214,9 @@ def serving(
         )
     try:
         assert process.stdout is not None
-        address = process.stdout.readline().split()[-1].rstrip("/")
+        first = next((line for line in process.stdout if line.startswith("search page")), "")
+        assert first, log.read_text()
+        address = first.split()[-1].rstrip("/")
         with httpx.Client(base_url=address, timeout=SECONDS_TO_ANSWER) as client:
             until = time.monotonic() + SECONDS_TO_START
             while not _ready(client):

@@ -14,6 +14,7 @@ from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
 from ssvh_model.index.index import Index, open_index
 from ssvh_model.manifest import Video
 from ssvh_model.texts import listed, printable
+from tasks import paths
 from tasks.index.build import add_videos, build_index, remove_videos
 from tasks.index.encode import FEATURE_SUFFIXES, encode_features, segments_of
 from tasks.index.given_videos import EncodedVideos, encode_videos, find_given_videos, remove_work
@@ -62,6 +63,23 @@ def make_index(content: Path, place: str | None, *, hasher: str | None) -> None:
     place = place or index_place(params)
     videos = build_index(place, content, params, hasher=hasher, say=print_line, progress=shown)
     _say_index(open_index(place), videos)
+
+
+def make_first_index(place: str) -> None:
+    """Make the index of a project that has run but has none: by the hasher of `index.hasher`, such as the
+    champion, or by that of the last run where there is none yet.
+
+    Raises:
+        UserError: MLflow is away, or the hasher or the features are at fault.
+    """
+    prepare_environment()
+    params = load_params_anywhere()
+    hasher = params.index.hasher
+    try:
+        find_hasher(hasher, model=params.register_.model)
+    except UserError:
+        hasher = params.register_.alias
+    make_index(paths.FEATURE_FILE, place, hasher=hasher)
 
 
 def refresh_index(place: str | None, *, hasher: str | None) -> None:

@@ -15,6 +15,7 @@ from flows.servers.search.app import search_app
 from flows.servers.search.guards import is_loopback
 from ssvh_model.errors import UserError
 from ssvh_model.index.index import Index, open_index
+from tasks import paths
 from tasks.index.place import present_index_place
 from tasks.machine.processes import terminate_as_interrupt
 from tasks.serving.limits import Limits
@@ -31,7 +32,8 @@ def serve(
     """Answer searches until ctrl-C or SIGTERM. What is being answered then is finished, but for films.
 
     Args:
-        place: of the index; None for that of the project.
+        place: of the index; None for that of the project, which is made first if the project has run and has
+            none yet.
         host: address to listen on.
         port: 0 for a free one.
         limits: of uploads.
@@ -43,10 +45,15 @@ def serve(
             had.
     """
     terminate_as_interrupt()
-    place = place or present_index_place()
+    of_project, place = place is None, place or present_index_place()
     index = open_index(place)
     if wait:
         _await(index)
+    elif of_project and paths.REGISTERED_VERSION.is_file() and not index.exists():
+        from flows.commands.codes import make_first_index  # MLflow, which takes a second, for once
+
+        print(f"{index.name}: there is no index yet; making one of the last run's videos", flush=True)
+        make_first_index(place)
     index.snapshot()
     loopback, token = is_loopback(host), os.environ.get(TOKEN, "")
     if not token and not loopback:
