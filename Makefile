@@ -57,9 +57,9 @@ test-full: $(STAMP)  ## the tests, the slow ones too; takes CPU and THREADS too
 test-ci: $(STAMP)  ## the tests that every change must pass: all but those that take minutes and are run every night
 	@$(MACHINE) -m "not nightly"
 
-test-ray: $(STAMP)  ## the tests of extraction on a Ray cluster; installs Ray, which nothing else needs
+test-ray: $(STAMP)  ## the tests of what runs on a Ray cluster; installs Ray, which nothing else needs
 	@python -m pip install --quiet --disable-pip-version-check -r .ci/ray.txt
-	@python -m pytest -q tests/tasks/extraction/on_ray/test_extractor.py
+	@python -m pytest -q tests/tasks/extraction/on_ray/test_extractor.py tests/tasks/index/test_on_ray.py
 
 test-onnxruntime: $(STAMP)  ## the tests of backbones in ONNX Runtime; installs it, which nothing else needs
 	@python -m pip install --quiet --disable-pip-version-check -r .ci/onnxruntime.txt

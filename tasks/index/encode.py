@@ -46,16 +46,18 @@ def encode_features(
     Args:
         file: of the stage features, or of that form.
         hasher: that makes the codes.
-        params: `index.batch_size`, `running.device`, and `corpus`, which tells where the project's videos
-            are.
+        params: `index.batch_size`, `running`, by which very many are encoded on a Ray cluster, and `corpus`,
+            which tells where the project's videos are.
         rows: of the file; None for all.
         progress: counts videos.
 
     Raises:
-        UserError: these are not the features that the hasher was trained on.
+        UserError: these are not the features that the hasher was trained on; or as `encode_on_ray`.
+        ServiceAway: as `encode_on_ray`.
     """
     from ssvh_model.training.encoding import encode
     from ssvh_model.training.frame_source import FrameSource
+    from tasks.index import on_ray
 
     network, wanted = hasher.load()
     shape = (network.config.frames, network.config.feature_size)
@@ -69,20 +71,26 @@ def encode_features(
         )
     device = pick_device(params.running.device)
     chosen = np.arange(len(file)) if rows is None else rows
-    soft = encode(
-        network.to(device),
-        FrameSource.from_file(file, chosen, memory_limit=0),
-        batch_size=params.index.batch_size,
-        device=device,
-        progress=progress,
-    )
+    source = FrameSource.from_file(file, chosen, memory_limit=0)
+    if params.running.extraction == "ray" and len(chosen) >= on_ray.LEAST_VIDEOS:
+        soft = on_ray.encode_on_ray(
+            network, source, params.running, batch_size=params.index.batch_size, say=print, progress=progress
+        )
+    else:
+        soft = encode(
+            network.to(device),
+            source,
+            batch_size=params.index.batch_size,
+            device=device,
+            progress=progress,
+        ).numpy()
     known = _known_videos(file, params)
     durations = np.array(
         [known[file.ids[row]][1] if file.ids[row] in known else 0.0 for row in chosen], dtype=np.float32
     )
     return CodedVideos(
         ids=[file.ids[row] for row in chosen],
-        codes=pack(sign_codes(soft.numpy())),
+        codes=pack(sign_codes(soft)),
         labels=["|".join(file.labels[row]) for row in chosen],
         paths=[known[file.ids[row]][0] if file.ids[row] in known else "" for row in chosen],
         durations=durations,

@@ -33,7 +33,7 @@ def corpus() -> None:
         made = stage.work.folder / "corpus"
         source = stage.params.corpus.source
         if source != "published" and stage.params.running.extraction == "ray":
-            from tasks.extraction.on_ray.cluster import check_cluster
+            from tasks.on_ray.cluster import check_cluster
 
             check_cluster(stage.params.running.ray.address)
         shares = stage.params.corpus.split

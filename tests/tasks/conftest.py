@@ -1,10 +1,14 @@
-"""A project folder to work in: a small dvc.yaml and params.yaml, nothing else."""
+"""A project folder to work in, with a small dvc.yaml and params.yaml and nothing else; and a Ray cluster."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+
+from tests.tasks.on_ray.nodes import cluster, objects, started
+
+__all__ = ["cluster", "objects", "project", "started"]
 
 PARAMS = """
 seed: 1

@@ -2,36 +2,29 @@
 lost.
 
 Videos are decoded where the backbone runs: what travels back is features and thumbnails, some 140 kB a video,
-not frames, thirty times as much. At most twice as many shards are under way as have room, so that neither
-tasks nor their results pile up.
+not frames, thirty times as much.
 """
 
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ssvh_model.errors import UserError
 from ssvh_model.files import is_address
 from ssvh_model.manifest import Video
-from ssvh_model.remote_folder import StorageAway
 from tasks.extraction.chosen_backbone import BackboneChoice
 from tasks.extraction.on_ray import node
-from tasks.extraction.on_ray.cluster import Room, connected, room_for, size_of_tasks
 from tasks.extraction.on_ray.node import NodeNetwork, NodeWork
-from tasks.machine.errors import ServiceAway
+from tasks.on_ray.cluster import connected, size_of_tasks
+from tasks.on_ray.jobs import Job, Jobs
 
 if TYPE_CHECKING:
     from ssvh_model.video.shard_extraction import ExtractionSettings
     from ssvh_model.video.shards import Extracted, ShardProgress
     from tasks.params.sections import Params
-
-RETRIES = 5  # of a task whose process or node was lost
-SECONDS_BETWEEN_LOOKS = 5.0
 
 
 class RayExtractor:
@@ -50,12 +43,9 @@ class RayExtractor:
     """
 
     def __init__(self, work: NodeWork, *, workers: int, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._size = size_of_tasks(work.device, workers)
-        self._room: Room | None = None
-        self._looked = 0.0
-        self._look_at_room()
-        found: NodeNetwork = _value(self._task(node.look).remote(work, self._size.cpus), "the backbone")
+        size = size_of_tasks(work.device, workers)
+        self._threads, self._jobs = size.cpus, Jobs(size, "shards", say)
+        found: NodeNetwork = self._jobs.call(node.look, "the backbone", work, self._threads)
         self.network = found
         # From here on, no node decides for itself what is best.
         meta = found.meta
@@ -73,56 +63,16 @@ class RayExtractor:
         """
         import ray
 
-        work, task = ray.put(self._work), self._task(node.extract)
-        under_way: dict[Any, tuple[int, str]] = {}
-        left = iter(shards)
-        more = True
-        try:
-            while more or under_way:
-                while more and len(under_way) < self._most_under_way():
-                    if (one := next(left, None)) is None:
-                        more = False
-                        break
-                    number, videos = one
-                    under_way[task.remote(work, self._size.cpus, list(videos))] = (
-                        number,
-                        f"shard {number}, {videos[0].path} to {videos[-1].path}",
-                    )
-                done, _ = ray.wait([*under_way], timeout=SECONDS_BETWEEN_LOOKS) if under_way else ([], [])
-                for reference in done:
-                    number, name = under_way.pop(reference)
-                    yield number, _value(reference, name)
-                self._look_at_room()
-        finally:
-            for reference in under_way:
-                ray.cancel(reference, force=True)
-
-    def _task(self, function: Callable[..., Any]) -> Any:
-        import ray
-
-        # max_calls=0: a process that has a GPU keeps it, and with it the backbone that it has loaded.
-        options = {
-            "num_cpus": self._size.cpus,
-            "num_gpus": self._size.gpus,
-            "max_retries": RETRIES,
-            "max_calls": 0,
-            "retry_exceptions": [StorageAway],
-        }
-        return ray.remote(**options)(function)
-
-    def _most_under_way(self) -> int:
-        """Twice what there is room for: no node waits for this process to think of more."""
-        return max(1, 2 * self._room.tasks) if self._room else 1
-
-    def _look_at_room(self) -> None:
-        if (now := time.monotonic()) - self._looked < SECONDS_BETWEEN_LOOKS:
-            return
-        self._looked, room = now, room_for(self._size)
-        if room != self._room:
-            each = f"{self._size.cpus} CPU" + ("s" if self._size.cpus > 1 else "")
-            each += " and a GPU" if self._size.gpus else ""
-            self._say(f"Ray: {room.nodes} nodes, room for {room.tasks} shards at a time, {each} each")
-        self._room = room
+        work = ray.put(self._work)
+        jobs = (
+            Job(
+                number,
+                f"shard {number}, {videos[0].path} to {videos[-1].path}",
+                (work, self._threads, list(videos)),
+            )
+            for number, videos in shards
+        )
+        yield from self._jobs.run(node.extract, jobs)
 
 
 @contextlib.contextmanager
@@ -148,20 +98,3 @@ def ray_extractor(
     work = NodeWork(videos, backbone, device, settings, versions={})
     with connected(running.ray.address):
         yield RayExtractor(work, workers=running.workers, say=say)
-
-
-def _value(reference: Any, name: str) -> Any:
-    """What a task gave; its `UserError` as it was on the node, without where it came from."""
-    import ray
-
-    try:
-        return ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, StorageAway):
-            raise ServiceAway(str(error.cause)) from None
-        raise (error.cause if isinstance(error.cause, UserError) else error) from None
-    except ray.exceptions.RayError as error:
-        raise ServiceAway(
-            f"Ray: {name} came to nothing, tried {RETRIES + 1} times where its process was lost: "
-            f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        ) from error

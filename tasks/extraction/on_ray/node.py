@@ -9,8 +9,6 @@ import functools
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
-from pathlib import Path
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
@@ -21,7 +19,7 @@ from ssvh_model.video.shard_extraction import ExtractionSettings, ThreadExtracto
 from ssvh_model.video.shards import Extracted
 from tasks.extraction.chosen_backbone import BackboneChoice
 from tasks.machine.device import pick_device
-from tasks.project.code import code_digest
+from tasks.on_ray.versions import check_versions, versions_here
 
 # Other versions of these may give other bytes.
 PACKAGES = ("av", "numpy", "pillow", "torch")
@@ -61,11 +59,7 @@ def versions_of(backbone: str, engine: str) -> dict[str, str]:
         backbone: its name.
         engine: that runs it.
     """
-    names = (*PACKAGES, *packages_of(backbone, engine))
-    return {
-        "ssvh_model": code_digest((Path("ssvh_model"),)),
-        **{name: _version(name) for name in sorted(set(names))},
-    }
+    return versions_here((*PACKAGES, *packages_of(backbone, engine)))
 
 
 def look(work: NodeWork, threads: int) -> NodeNetwork:
@@ -81,7 +75,7 @@ def extract(work: NodeWork, threads: int, videos: Sequence[Video]) -> list[Extra
         UserError: this node differs from the machine that drives the extraction in what changes numbers, or
             has no such folder.
     """
-    _check_versions(work)
+    check_versions(work.versions)
     place = place_of(work.videos)
     try:
         place.check()
@@ -99,29 +93,9 @@ def _nobody_watches(number: int, done: int) -> None:
     pass
 
 
-def _check_versions(work: NodeWork) -> None:
-    here = versions_of(work.backbone.name, work.backbone.engine)
-    for name, wanted in work.versions.items():
-        if (found := here.get(name)) != wanted:
-            raise UserError(
-                f"node {socket.gethostname()}: {name} is {found}; allowed is {wanted}, as on the machine that drives "
-                "the extraction: features would differ"
-            )
-
-
 @functools.lru_cache(maxsize=1)
 def _load(choice: BackboneChoice, device: str, threads: int) -> Backbone:
     import torch
 
     torch.set_num_threads(threads)
     return choice.load(pick_device(device))
-
-
-def _version(package: str) -> str:
-    """Of a package, without what tells builds apart: torch's for processors and for GPUs are of one
-    version.
-    """
-    try:
-        return metadata.version(package).partition("+")[0]
-    except metadata.PackageNotFoundError:
-        return "not installed"

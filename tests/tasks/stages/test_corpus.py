@@ -9,8 +9,8 @@ import pytest
 
 from ssvh_model.errors import UserError
 from tasks import paths
-from tasks.extraction.on_ray import cluster
 from tasks.machine.errors import ServiceAway
+from tasks.on_ray import cluster
 from tasks.stages.corpus import corpus
 from tests.conftest import REPOSITORY
 from tests.fuzz.seeds import write_clip

@@ -23,7 +23,7 @@ from tasks.params.load import load_params
 from tasks.params.sections import Params
 from tests.projects import REPOSITORY, Project, copy_project
 from tests.ssvh_model.video.odd_videos import break_after_first_frame, video_maker
-from tests.tasks.extraction.on_ray.conftest import SECONDS, NodesOnThisMachine, await_true
+from tests.tasks.on_ray.nodes import SECONDS, NodesOnThisMachine, await_true
 
 pytestmark = [
     pytest.mark.slow,

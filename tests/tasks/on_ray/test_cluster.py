@@ -7,9 +7,9 @@ import socket
 import pytest
 
 from ssvh_model.errors import UserError
-from tasks.extraction.on_ray import cluster
-from tasks.extraction.on_ray.cluster import Room, TaskSize, room_for, size_of_tasks
 from tasks.machine.errors import ServiceAway
+from tasks.on_ray import cluster
+from tasks.on_ray.cluster import Room, TaskSize, room_for, size_of_tasks
 
 
 def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

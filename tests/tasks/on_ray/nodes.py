@@ -50,7 +50,7 @@ class NodesOnThisMachine:
         for raylet in raylets:
             for process in psutil.Process(raylet).children(recursive=True):
                 try:
-                    found += process.cmdline()[:1] == ["ray::extract"]
+                    found += process.cmdline()[:1] in (["ray::extract"], ["ray::encode"])
                 except psutil.Error:
                     continue
         return found
