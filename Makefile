@@ -121,9 +121,9 @@ bench-speed: $(STAMP)  ## training, clustering and evaluation beside the straigh
 bench-check: $(STAMP)  ## fails if something is clearly slower, beside the straightforward way, than benchmarks/results/speed.json says
 	@python benchmarks/speed.py --check
 
-bench-quality: $(STAMP)  ## how good the codes are on six demo corpora; QUICK=1: in minutes; CORPORA="name=file ..." for others, AGAINST="preset ..." beside
+bench-quality: $(STAMP)  ## how good the codes are on six demo corpora; beside WSCH; QUICK=1: in minutes, alone; CORPORA="name=file ..." for others, AGAINST="preset ..." beside others
 	@python benchmarks/quality.py --workers 2 $(if $(QUICK),--quick) $(foreach corpus,$(CORPORA),--corpus "$(corpus)") \
-	  $(if $(PRESET),--preset $(PRESET)) $(foreach preset,$(AGAINST),--against $(preset)) --name $(or $(NAME),quality)
+	  $(if $(PRESET),--preset $(PRESET)) $(foreach preset,$(or $(AGAINST),$(if $(QUICK),,wsch)),--against $(preset)) --name $(or $(NAME),quality)
 
 crash: $(STAMP)  ## kill the real commands at random moments and run them again; KILLS=20 SEED=1, RESULTS=file
 	@python -m tests.crash.campaign --kills $(or $(KILLS),20) $(if $(SEED),--seed $(SEED)) $(if $(RESULTS),--results $(RESULTS))
