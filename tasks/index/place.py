@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -43,11 +44,13 @@ def present_index_place() -> str:
     """
     if address := os.environ.get(ADDRESS):
         return address
-    # Checking all of it takes a fifth of a second, which most searches can do without.
-    if not paths.PARAMS.is_file() or not re.search(
-        r"\bbackend\W+postgres", paths.PARAMS.read_text(encoding="utf-8")
-    ):
+    if not paths.PARAMS.is_file():
         return str(paths.INDEX)
+    # Checking all of it takes a fifth of a second, which most searches can do without; what can't be read is
+    # named by the check.
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if not re.search(r"\bbackend\W+postgres", paths.PARAMS.read_text(encoding="utf-8")):
+            return str(paths.INDEX)
     from tasks.params.load import load_params
 
     return index_place(load_params(paths.PARAMS))

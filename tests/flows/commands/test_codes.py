@@ -220,6 +220,15 @@ def test_bad_input_is_one_line(project: Path, ssvh, command: tuple[str, ...], me
     assert not (project / "index").exists() and not (project / "mlflow.db").exists()
 
 
+@pytest.mark.parametrize(
+    "command", [("search", "clips/cats/0.mp4"), ("duplicates",), ("serve",), ("add", "clips")]
+)
+def test_parameters_that_are_not_utf_8_are_one_line(project: Path, ssvh, command: tuple[str, ...]) -> None:  # type: ignore[no-untyped-def]
+    (project / "params.yaml").write_bytes("# für mich\n".encode("latin-1"))
+    error = ssvh(*command, status=2)
+    assert error.startswith("error: params.yaml: can't be read ('utf-8' codec") and error.count("\n") == 1
+
+
 def test_searching_imports_none_of_the_four_tools(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
     ssvh("encode", "clips", "--hasher", "./hasher")
     ssvh("index", "codes.h5", "--hasher", "./hasher")
