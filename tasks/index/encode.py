@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,5 +204,6 @@ def path_in_index(name: Path | str) -> str:
     """
     if is_address(str(name)):
         return str(name)
-    whole, here = Path(name).resolve(), Path.cwd().resolve()
+    # Of a link to itself that too, which `Path.resolve` does not like.
+    whole, here = Path(os.path.realpath(name)), Path.cwd().resolve()
     return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.as_posix()

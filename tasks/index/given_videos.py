@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -113,7 +114,8 @@ def _single(path: Path) -> Video:
 
 
 def _from_root(path: Path, video: Video) -> Video:
-    return replace(video, path=path.resolve().relative_to("/").as_posix())
+    # As `path_in_index` finds it.
+    return replace(video, path=os.path.realpath(path).lstrip("/"))
 
 
 def _with_label(video: Video, label: str | None) -> Video:

@@ -229,6 +229,20 @@ def test_parameters_that_are_not_utf_8_are_one_line(project: Path, ssvh, command
     assert error.startswith("error: params.yaml: can't be read ('utf-8' codec") and error.count("\n") == 1
 
 
+def test_a_link_to_itself_is_left_out(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
+    (project / "clips/cats/loop.mp4").symlink_to("loop.mp4")
+    (project / "clips/dogs/above").symlink_to(project / "clips")
+    out = ssvh("encode", "clips", "--hasher", "./hasher")
+    (line,) = [line for line in out.splitlines() if line.startswith("left out")]
+    assert line.startswith(f"left out: {project}/clips/cats/loop.mp4: ")
+    ssvh("index", "codes.h5", "--hasher", "./hasher")
+    (project / "more").mkdir()
+    (project / "more/loop.mp4").symlink_to("loop.mp4")
+    (project / "clips/cats/0.mp4").rename(project / "more/new.mp4")
+    out = ssvh("add", "more")
+    assert f"left out: {project}/more/loop.mp4: " in out and out.endswith("index: 7 videos\n")
+
+
 def test_searching_imports_none_of_the_four_tools(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
     ssvh("encode", "clips", "--hasher", "./hasher")
     ssvh("index", "codes.h5", "--hasher", "./hasher")
