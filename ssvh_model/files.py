@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ssvh_model.errors import UserError
+
 # glob pattern of what `atomic_path` leaves when its process is killed; `*.h5` and the like never match it
 TEMPORARY = ".*.tmp"
 
@@ -57,6 +59,25 @@ def remove_temporaries(folder: Path, name: str = "") -> None:
     """
     for leftover in folder.glob(f".{glob.escape(name)}{TEMPORARY[1:]}"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_writable(path: Path) -> None:
+    """Make sure, before the work that goes into a file, that `atomic_path` can put it there. Nothing is left.
+
+    Raises:
+        UserError: it is a folder, or no file can be made there.
+    """
+    if os.path.isdir(path):
+        raise UserError(f"{path}: a folder; allowed is a file")
+    parent = path.absolute().parent
+    # The folders below are made when the file is.
+    while not os.path.lexists(parent):
+        parent = parent.parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", suffix=".tmp", dir=parent):
+            pass
+    except OSError as error:
+        raise UserError(f"{path}: can't be written ({error.strerror})") from error
 
 
 def check_regular(path: Path) -> None:

@@ -10,6 +10,7 @@ from flows.running.console import print_line, shown
 from flows.running.environment import prepare_environment
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
+from ssvh_model.files import check_writable
 from ssvh_model.index.coded_videos import CodedVideos, write_coded_videos
 from ssvh_model.index.index import Index, open_index
 from ssvh_model.manifest import Video
@@ -29,8 +30,9 @@ def encode(content: Sequence[Path], out: Path, *, hasher: str | None, label: str
     """Write a codes file.
 
     Raises:
-        UserError: the videos, the features or the hasher are at fault.
+        UserError: the videos, the features or the hasher are at fault, or the file can't be written.
     """
+    check_writable(out)
     prepare_environment()
     params = load_params_anywhere()
     source = find_hasher(hasher or params.index.hasher, model=params.register_.model)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.running.text_table import text_table
 from ssvh_model.errors import UserError
+from ssvh_model.files import check_writable
 from ssvh_model.index.hit import Hit
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.moments.matching import Group
@@ -37,10 +38,12 @@ def search(
     """Print the videos nearest to a video, and where in them.
 
     Raises:
-        UserError: the video or the index is at fault.
+        UserError: the video or the index is at fault, or the sheet can't be written.
     """
     if not video.is_file():
         raise UserError(f"{video}: no such video")
+    if sheet is not None:
+        check_writable(sheet)
     searcher = Searcher(place or present_index_place(), trust_torchscript=trust_torchscript)
     hits = searcher.nearest(video, count, group=group, rerank=rerank)
     if sheet is not None:

@@ -9,7 +9,10 @@ import sys
 import threading
 from pathlib import Path
 
-from ssvh_model.files import atomic_path, is_temporary, remove_temporaries
+import pytest
+
+from ssvh_model.errors import UserError
+from ssvh_model.files import atomic_path, check_writable, is_temporary, remove_temporaries
 from tests.conftest import REPOSITORY
 
 KILLED = """
@@ -75,3 +78,13 @@ def test_after_an_exception_nothing_is_left_and_the_old_file_stays(tmp_path: Pat
     except KeyboardInterrupt:
         pass
     assert path.read_text() == "old" and os.listdir(path.parent) == ["out.txt"]
+
+
+def test_what_could_not_be_written_is_said_before(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "new", tmp_path / "file", tmp_path / "some/folders/new"):
+        check_writable(path)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"], "nothing is left"
+    for wrong in (tmp_path, tmp_path / "file/new", tmp_path / "file/folder/new", tmp_path / ("n" * 300)):
+        with pytest.raises(UserError, match=r"a folder; allowed is a file|can't be written \("):
+            check_writable(wrong)

@@ -211,6 +211,14 @@ def test_a_folder_without_parameters_is_enough(project: Path, ssvh) -> None:  # 
         (("encode", "nothing", "--hasher", "./hasher"), "nothing: no such file or folder"),
         (("encode", "clips", "--hasher", "./clips"), "clips: holds no hasher"),
         (("encode", "params.yaml", "--hasher", "./hasher"), "params.yaml"),
+        (("encode", "clips", "--hasher", "./no-hasher", "-o", "clips"), "clips: a folder; allowed is a file"),
+        (
+            ("encode", "clips", "--hasher", "./no-hasher", "-o", "params.yaml/x"),
+            "params.yaml/x: can't be written",
+        ),
+        (("search", "clips/cats/0.mp4", "--sheet", "."), ".: a folder; allowed is a file"),
+        (("search", "clips/cats/0.mp4", "--sheet", "clips"), "clips: a folder; allowed is a file"),
+        (("search", "clips/cats/0.mp4", "--sheet", "/proc/x.png"), "/proc/x.png: can't be written"),
     ],
 )
 def test_bad_input_is_one_line(project: Path, ssvh, command: tuple[str, ...], message: str) -> None:  # type: ignore[no-untyped-def]
