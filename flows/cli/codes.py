@@ -31,6 +31,7 @@ Label = Annotated[
 Group = Literal["video", "none"]
 Rerank = Literal["none", "features"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LEAST = "0.9"  # score of a pair of duplicates
 Trust = Annotated[
     bool, typer.Option("--trust-torchscript", help="Run an image model that is TorchScript, a program.")
 ]
@@ -148,11 +149,12 @@ def duplicates(
         ),
     ] = False,
     least: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="With --verify: the score from which on a pair counts, 0 to 1, or `decided`: what was decided on the page says which."
+            help="With --verify: the score from which on a pair counts, 0 to 1, or `decided`: what was decided on the page says which.",
+            show_default=LEAST,
         ),
-    ] = "0.9",
+    ] = None,
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="With --verify: mirror images count, too; takes twice as long.")
     ] = False,
@@ -163,7 +165,10 @@ def duplicates(
     from flows.commands.duplicates import Verification
     from flows.commands.duplicates import duplicates as run
 
-    verification = Verification(_least_score(least), mirrored) if verify else None
+    for option, given in (("--least", least is not None), ("--mirrored", mirrored)):
+        if given and not verify:
+            raise UserError(f"{option} is given without --verify; it is about what --verify compares")
+    verification = Verification(_least_score(least or LEAST), mirrored) if verify else None
     run(place, radius=radius, as_json=as_json, verification=verification)
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 import numpy as np
 
 from flows.running.text_table import text_table
+from ssvh_model.errors import UserError
 from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs
 from ssvh_model.index.index import IndexSnapshot, open_index
 from ssvh_model.texts import printable
@@ -43,12 +44,15 @@ def duplicates(
     decided, show one recording.
 
     Raises:
-        UserError: there is no index, or it or the file of decisions is damaged.
+        UserError: there is no index, its codes have less bits than the radius, or it or the file of decisions
+            is damaged.
     """
     from flows.running.console import shown
 
     place = place or present_index_place()
     snapshot = open_index(place).snapshot(loaded=True)
+    if radius > snapshot.bits:
+        raise UserError(f"--radius is {radius}; codes have {snapshot.bits} bits")
     looked_for: dict[str, Any] = {
         "radius": radius,
         "first_rows": None if snapshot.films is None else snapshot.films.first_rows,

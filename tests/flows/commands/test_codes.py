@@ -101,6 +101,8 @@ def test_from_videos_to_what_is_found(  # type: ignore[no-untyped-def]
     groups = json.loads(ssvh("duplicates", "--radius", "0", "--json"))["groups"]
     assert [[one["id"] for one in group] for group in groups] == [["cats/0", "dogs/3"]]
     assert "1 groups of near-duplicates" in ssvh("duplicates", "--radius", "0")
+    error = ssvh("duplicates", "--radius", "33", status=2)
+    assert error == "error: --radius is 33; codes have 32 bits\n"
     # All six by their codes, the two that are the same by their frames.
     far = ("duplicates", "--radius", "32")
     assert len(json.loads(ssvh(*far, "--json"))["groups"][0]) == 6
@@ -211,6 +213,8 @@ def test_a_folder_without_parameters_is_enough(project: Path, ssvh) -> None:  # 
         (("encode", "nothing", "--hasher", "./hasher"), "nothing: no such file or folder"),
         (("encode", "clips", "--hasher", "./clips"), "clips: holds no hasher"),
         (("encode", "params.yaml", "--hasher", "./hasher"), "params.yaml"),
+        (("duplicates", "--mirrored"), "--mirrored is given without --verify"),
+        (("duplicates", "--least", "0.5"), "--least is given without --verify"),
         (("encode", "clips", "--hasher", "./no-hasher", "-o", "clips"), "clips: a folder; allowed is a file"),
         (
             ("encode", "clips", "--hasher", "./no-hasher", "-o", "params.yaml/x"),
