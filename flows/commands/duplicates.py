@@ -15,7 +15,7 @@ import numpy as np
 from flows.running.text_table import text_table
 from ssvh_model.errors import UserError
 from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs
-from ssvh_model.index.index import IndexSnapshot, open_index
+from ssvh_model.index.index import Index, IndexSnapshot, open_index
 from ssvh_model.texts import printable
 from tasks.index.place import local_folder, present_index_place
 from tasks.serving.decisions import Decisions, Verdict
@@ -50,7 +50,8 @@ def duplicates(
     from flows.running.console import shown
 
     place = place or present_index_place()
-    snapshot = open_index(place).snapshot(loaded=True)
+    index = open_index(place)
+    snapshot = index.snapshot(loaded=True)
     if radius > snapshot.bits:
         raise UserError(f"--radius is {radius}; codes have {snapshot.bits} bits")
     looked_for: dict[str, Any] = {
@@ -63,7 +64,7 @@ def duplicates(
         groups, least = duplicate_groups(snapshot.words, **looked_for), 0.0
     else:
         pairs = duplicate_pairs(snapshot.words, **looked_for)
-        groups, matches, least = _verified(snapshot, pairs, _decided(place, snapshot), verification)
+        groups, matches, least = _verified(snapshot, pairs, _decided(place, index, snapshot), verification)
     found = [
         [{name: snapshot.text(f"{name}s", row) for name in ("id", "label", "path")} for row in group.tolist()]
         for group in groups
@@ -140,7 +141,7 @@ def _verified(
     return groups, sorted(kept, key=lambda pair: -pair[2].score), least
 
 
-def _decided(place: str, snapshot: IndexSnapshot) -> Decided:
+def _decided(place: str, index: Index, snapshot: IndexSnapshot) -> Decided:
     """What was decided about pairs of videos that are in the index, by their rows, the smaller first."""
     row_of: dict[str, int] = {}
     for row, video in enumerate(snapshot.ids()):
@@ -148,7 +149,7 @@ def _decided(place: str, snapshot: IndexSnapshot) -> Decided:
             row_of[video] = row
     return {
         (min(rows), max(rows)): decision.decision
-        for (first, second), decision in Decisions(local_folder(place)).read().items()
+        for (first, second), decision in Decisions(local_folder(place)).counting(index.known).items()
         if first in row_of and second in row_of and (rows := (row_of[first], row_of[second]))
     }
 

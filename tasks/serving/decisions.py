@@ -5,13 +5,16 @@ versions.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_regular, write_json
+from ssvh_model.index.known import Known
 from ssvh_model.locks import hold_lock
 
 Verdict = Literal["duplicate", "not a duplicate"]
@@ -31,12 +34,40 @@ class PairDecision:
         first, second: their ids, in alphabetical order.
         decision: "duplicate" or "not a duplicate".
         at: when, in ISO 8601 with time zone.
+        first_path, second_path: of their files then, as the index had them; "" if unknown.
+        first_sha256, second_sha256: hex digests of these files; "" if unknown.
     """
 
     first: str
     second: str
     decision: Verdict
     at: str
+    first_path: str = ""
+    first_sha256: str = ""
+    second_path: str = ""
+    second_sha256: str = ""
+
+    def counts(self, known: Mapping[str, Known]) -> bool:
+        """True if the index has both videos, of the files that were decided about as far as that is known.
+
+        Codes say nothing about that: the next hasher has others for the same file.
+
+        Args:
+            known: what the index says of its videos.
+        """
+        return (
+            self.first in known
+            and self.second in known
+            and _may_be(known[self.first], self.first_path, self.first_sha256)
+            and _may_be(known[self.second], self.second_path, self.second_sha256)
+        )
+
+
+def _may_be(known: Known, path: str, sha256: str) -> bool:
+    """Whether a video of the index is of a file. Its bytes say so, if known, or else where it is."""
+    if known.sha256 and sha256:
+        return known.sha256 == sha256
+    return not known.path or not path or known.path == path
 
 
 def pair(one: str, other: str) -> tuple[str, str]:
@@ -79,8 +110,35 @@ class Decisions:
             ) from error
         return {pair(one.first, one.second): one for one in found}
 
-    def decide(self, one: str, other: str, verdict: Verdict | None) -> PairDecision | None:
+    def counting(
+        self, known_of: Callable[[Sequence[str]], Mapping[str, Known]]
+    ) -> dict[tuple[str, str], PairDecision]:
+        """Those that are about videos as the index has them now, by pair: of an id that was given to another
+        file since, what was decided says nothing.
+
+        Args:
+            known_of: what the index says of videos (`Index.known`).
+
+        Raises:
+            UserError: the file is damaged, or the index is.
+        """
+        decisions = self.read()
+        known = known_of(sorted({video for both in decisions for video in both}))
+        return {both: one for both, one in decisions.items() if one.counts(known)}
+
+    def decide(
+        self,
+        one: str,
+        other: str,
+        verdict: Verdict | None,
+        known: Mapping[str, Known] = MappingProxyType({}),
+    ) -> PairDecision | None:
         """Keep a decision in the place of what was decided before; None takes that back.
+
+        Args:
+            one, other: ids of two videos, in any order.
+            verdict: what was decided about them.
+            known: what the index says of the two.
 
         Raises:
             UserError: the file is damaged.
@@ -92,8 +150,14 @@ class Decisions:
             if verdict is None:
                 decisions.pop((first, second), None)
             else:
+                nothing = Known("", "", None)
+                files = (known.get(first, nothing), known.get(second, nothing))
                 decision = PairDecision(
-                    first, second, verdict, datetime.now(UTC).isoformat(timespec="seconds")
+                    first,
+                    second,
+                    verdict,
+                    datetime.now(UTC).isoformat(timespec="seconds"),
+                    *(text for file in files for text in (file.path, file.sha256 or "")),
                 )
                 decisions[first, second] = decision
             kept = [asdict(decisions[key]) for key in sorted(decisions)]

@@ -17,6 +17,7 @@ from ssvh_model.index.code_map import map_codes
 from ssvh_model.index.duplicates import duplicate_groups
 from ssvh_model.index.hex_codes import code_from_hex, code_to_hex
 from ssvh_model.index.index import Index, IndexSnapshot
+from ssvh_model.index.known import Known
 from ssvh_model.index.scan import nearest
 from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.moments.matching import Group, Rows, find_moments
@@ -157,6 +158,7 @@ class IndexView:
         )
         self._together = Together(snapshot.nearest)
         self._groups: dict[int, list[np.ndarray]] = {}
+        self._files: dict[str, Known] = {}
         self._lock = threading.Lock()
 
     def make_ready(self) -> None:
@@ -187,6 +189,17 @@ class IndexView:
     def facts(self, row: int) -> VideoFacts:
         """What the index knows of a video."""
         return VideoFacts(*self._known(row))
+
+    def known(self, ids: Sequence[str]) -> dict[str, Known]:
+        """What the index says of videos and their files, those that it has. Each is asked for once, as
+        digests may be in many files.
+
+        Raises:
+            UserError: the index is damaged.
+        """
+        if new := [video for video in ids if video in self.row_of and video not in self._files]:
+            self._files |= self._index.known(new)
+        return {video: self._files[video] for video in ids if video in self._files}
 
     def spans(self, row: int) -> list[tuple[float, float]]:
         """Seconds at which what has a code of its own in a video starts and ends, by any row of it,

@@ -182,6 +182,28 @@ def test_decisions_say_from_which_score_on_a_pair_counts(  # type: ignore[no-unt
     assert [[one["id"] for one in group] for group in found["groups"]] == [["cats/0", "dogs/3"]]
 
 
+def test_a_decision_does_not_outlive_the_file(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
+    ssvh("encode", "clips", "--hasher", "./hasher")
+    ssvh("index", "codes.h5", "--hasher", "./hasher")
+    (project / "a").mkdir()
+    (project / "b").mkdir()
+    (project / "clips/cats/2.mp4").rename(project / "a/night.mp4")
+    (project / "clips/dogs/5.mp4").rename(project / "b/night.mp4")
+    ssvh("remove", "cats/2", "dogs/5")
+    ssvh("add", "a/night.mp4")
+    Decisions(project / "index").decide(
+        "night", "cats/4", "duplicate", open_index("index").known(["night", "cats/4"])
+    )
+    asked = ("duplicates", "--radius", "32", "--verify", "--json")
+    groups = json.loads(ssvh(*asked))["groups"]
+    assert [one["id"] for one in groups[1]] == ["cats/4", "night"]
+    ssvh("remove", "night")
+    ssvh("add", "b/night.mp4")
+    assert [[one["id"] for one in group] for group in json.loads(ssvh(*asked))["groups"]] == [
+        ["cats/0", "dogs/3"]
+    ]
+
+
 def test_a_folder_without_parameters_is_enough(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
     ssvh("encode", "clips", "--hasher", "./hasher", "-o", "mine.h5")
     (project / "params.yaml").unlink()

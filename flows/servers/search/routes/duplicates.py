@@ -109,7 +109,7 @@ def duplicate_routes(parts: Parts) -> APIRouter:
 
         def found() -> Groups:
             groups = view.duplicates(radius)
-            decisions = service.decisions.read()
+            decisions = service.decisions.counting(view.known)
             shown = [
                 _group(view, offset + number, rows, decisions)
                 for number, rows in enumerate(groups[offset : offset + count], start=1)
@@ -121,7 +121,7 @@ def duplicate_routes(parts: Parts) -> APIRouter:
 
     @router.get("/duplicates/decisions")
     async def decisions() -> AllDecisions:
-        """All decisions, to take away."""
+        """All decisions, to take away, also those about files that the index no longer has."""
         found = await in_thread(service.decisions.read)
         return AllDecisions([found[key] for key in sorted(found)])
 
@@ -133,8 +133,13 @@ def duplicate_routes(parts: Parts) -> APIRouter:
             view.row(video)
         if new.first == new.second:
             raise Problem(BAD_REQUEST, "first and second are the same video")
-        made = await in_thread(service.decisions.decide, new.first, new.second, new.decision)
-        return AllDecisions([made] if made is not None else [])
+
+        def made() -> PairDecision | None:
+            known = view.known([new.first, new.second])
+            return service.decisions.decide(new.first, new.second, new.decision, known)
+
+        decided = await in_thread(made)
+        return AllDecisions([decided] if decided is not None else [])
 
     return router
 

@@ -377,6 +377,35 @@ def test_duplicates_are_decided_about_and_decisions_outlive_the_index(
     problem(server.client.get("/duplicates", params={"radius": 33}), 422, "bad-request")
 
 
+def test_a_decision_is_not_about_another_file_of_the_same_id(server: Server, searchable: Searchable) -> None:
+    headers = {**server.with_token, "Content-Type": "video/mp4"}
+    change = {"first": "night", "second": "cats/0", "decision": "duplicate"}
+
+    def add(clip: str) -> None:
+        content = searchable.clips[clip].read_bytes()
+        server.client.post("/videos?id=night", content=content, headers=headers).raise_for_status()
+
+    def decision() -> str | None:
+        (group,) = server.client.get("/duplicates", params={"radius": 32}).json()["groups"]
+        assert group["first"]["id"] == "cats/0"
+        (found,) = [one["decision"] for one in group["candidates"] if one["id"] == "night"]
+        decided: str | None = found
+        return decided
+
+    add("cats/0")
+    server.client.put("/duplicates/decisions", json=change, headers=server.with_token).raise_for_status()
+    assert decision() == "duplicate"
+    server.client.delete("/videos/night", headers=server.with_token).raise_for_status()
+    add("dogs/1")
+    try:
+        assert decision() is None
+    finally:
+        server.client.put(
+            "/duplicates/decisions", json={**change, "decision": None}, headers=server.with_token
+        ).raise_for_status()
+        server.client.delete("/videos/night", headers=server.with_token).raise_for_status()
+
+
 def test_somebody_else_who_changes_the_index_is_named_and_not_waited_for(
     server: Server, searchable: Searchable
 ) -> None:
