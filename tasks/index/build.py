@@ -24,6 +24,7 @@ from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile
 from ssvh_model.progress import Progress
 from tasks.index.encode import encode_features, path_in_index, segments_of
+from tasks.index.free_ids import has_dot_part
 from tasks.index.given_videos import EncodedVideos, encode_videos, find_given_videos, remove_work, work_of
 from tasks.machine.progress import Say
 from tasks.registry.find_hasher import HasherSource, find_hasher, hasher_of_index
@@ -169,7 +170,12 @@ def add_videos(
     cut = segments_of(params)
     looked_at = progress("videos looked at")
     videos = find_given_videos(places, params, label=label, progress=looked_at, index=index)
-    new = new_videos(index, videos)
+    new = [
+        video.left_out("without its ending the name is no id; rename the file")
+        if has_dot_part(video.id)
+        else video
+        for video in new_videos(index, videos)
+    ]
     there = sorted({video.id for video in videos} - {video.id for video in new})
     try:
         encoded = encode_videos(new, source, params, segments=cut, progress=progress) if new else None

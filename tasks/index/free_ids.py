@@ -23,6 +23,13 @@ def longer_ids(video: Video) -> list[str]:
     return ["/".join([*above[len(above) - count :], video.id]) for count in range(len(above) + 1)]
 
 
+def has_dot_part(video: str) -> bool:
+    """Whether a part of an id is '.' or '..': clients leave these out of an address before they send it, so
+    that the video can't be reached by HTTP.
+    """
+    return not {".", ".."}.isdisjoint(video.split("/"))
+
+
 def with_free_ids(videos: Sequence[Video], index: Index | None) -> list[Video]:
     """Videos, each with the id that an index has for its file, or else with the shortest that no other has.
 

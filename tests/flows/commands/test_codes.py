@@ -126,6 +126,13 @@ def test_from_videos_to_what_is_found(  # type: ignore[no-untyped-def]
     assert ssvh("search", "clips/cats/0.mp4", "-k", "1").splitlines()[1].split()[3] == "dogs/3"
     assert ssvh("add", "clips/cats/0.mp4", "--label", "again").endswith(f"{place}: 6 videos\n")
     assert "again" in ssvh("search", "clips/cats/0.mp4", "-k", "2")
+    # Without its ending the name would be no part of an address.
+    (project / "more").mkdir()
+    (project / "more/...mp4").write_bytes((project / "clips/cats/2.mp4").read_bytes())
+    (project / "more/new.mp4").write_bytes((project / "clips/cats/4.mp4").read_bytes())
+    out = ssvh("add", "more/...mp4", "more/new.mp4")
+    assert "more/...mp4: without its ending the name is no id; rename the file\nadded new\n" in out
+    assert "rename the file" in ssvh("add", "more/...mp4", status=2)
     assert ssvh("index", "--refresh", "--hasher", "./hasher").startswith(f"{place}: its codes are by ")
     # The folder of decisions is this machine's; the index is where it was said to be.
     assert (project / "index/current.json").exists() == (kept == "folder")

@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from flows.servers.search.parts import Filtered, Parts, in_thread
 from flows.servers.search.problem_json import ProblemResponse
 from ssvh_model.files import check_regular
+from tasks.index.free_ids import has_dot_part
 from tasks.serving.decoding import Look
 from tasks.serving.problems import BAD_REQUEST, FILE_GONE, WRONG_RANGE, Problem
 from tasks.serving.view import IndexVersion, VideoFacts
@@ -177,6 +178,11 @@ def video_routes(parts: Parts) -> APIRouter:
                 raise Problem(
                     BAD_REQUEST, f"{text!r}: allowed are 1 to {LONGEST_LABEL} characters that can be printed"
                 )
+        if has_dot_part(id):
+            raise Problem(
+                BAD_REQUEST,
+                f"{id!r}: allowed are ids without the parts '.' and '..', which no address can have",
+            )
         if any("|" in text for text in labels):
             raise Problem(BAD_REQUEST, "a label holds '|', which stands between labels")
         async with parts.uploads.received(request) as clip:

@@ -168,17 +168,17 @@ def test_a_file_is_added_found_played_and_removed(
     write_video(tmp_path / "new.mp4", moving_picture(100), rate=Fraction(8), quality=20)
     clip = (tmp_path / "new.mp4").read_bytes()
     headers = {**server.with_token, "Content-Type": "video/mp4"}
-    params = {"id": "../../my new: clip", "label": ["birds", "small"]}
+    params = {"id": "my/new: clip", "label": ["birds", "small"]}
     before = server.client.get("/index").json()["index"]["version"]
     added = server.client.post("/videos", params=params, content=clip, headers=headers)
     assert added.status_code == 201, added.text
     version = added.json()["index"]
     assert version["videos"] == 9 and version["version"] != before
     hit = server.search(clip, count=1).json()["hits"][0]
-    assert (hit["id"], hit["distance"], hit["labels"]) == ("../../my new: clip", 0, ["birds", "small"])
+    assert (hit["id"], hit["distance"], hit["labels"]) == ("my/new: clip", 0, ["birds", "small"])
     kept = searchable.folder / hit["path"]
     assert kept.parent == searchable.index / "uploads" and kept.read_bytes() == clip
-    assert server.client.get("/files/..%2F..%2Fmy new: clip").content == clip
+    assert server.client.get("/files/my/new: clip").content == clip
     again = server.client.post("/videos", params=params, content=clip, headers=headers)
     assert "has a video" in problem(again, 409, "id-taken")
     # The features are kept for the next hasher, as those of `ssvh add` are.
@@ -188,15 +188,37 @@ def test_a_file_is_added_found_played_and_removed(
     assert twin.raise_for_status().json()["index"]["videos"] == 10
     server.client.delete("/videos/twin", headers=server.with_token).raise_for_status()
     assert kept.read_bytes() == clip
-    removed = server.client.delete("/videos/..%2F..%2Fmy new: clip", headers=server.with_token)
+    removed = server.client.delete("/videos/my%2Fnew: clip", headers=server.with_token)
     assert removed.raise_for_status().json()["index"]["videos"] == 8
     assert not kept.exists()
-    problem(server.client.get("/files/..%2F..%2Fmy new: clip"), 404, "not-found")
-    gone = server.client.delete("/videos/..%2F..%2Fmy new: clip", headers=server.with_token)
+    problem(server.client.get("/files/my/new: clip"), 404, "not-found")
+    gone = server.client.delete("/videos/my%2Fnew: clip", headers=server.with_token)
     problem(gone, 404, "not-found")
     for wrong in ({"id": ""}, {"id": "a\nb"}, {"id": "a", "label": "b|c"}, {"id": "a" * 201}):
         answer = server.client.post("/videos", params=wrong, content=clip, headers=headers)
         problem(answer, 422, "bad-request")
+
+
+@pytest.mark.parametrize("id", [".", "..", "../a", "a/../b", "a/.", "./a", "a/./b"])
+def test_an_id_that_clients_make_another_address_of_is_refused(
+    server: Server, searchable: Searchable, id: str
+) -> None:
+    clip = searchable.clips["cats/0"].read_bytes()
+    headers = {**server.with_token, "Content-Type": "video/mp4"}
+    answer = server.client.post("/videos", params={"id": id}, content=clip, headers=headers)
+    assert repr(id) in problem(answer, 422, "bad-request")
+    assert server.client.get("/index").json()["index"]["videos"] == 8
+
+
+def test_an_id_with_dots_that_are_no_part_by_themselves_can_be_reached(
+    server: Server, searchable: Searchable
+) -> None:
+    clip = searchable.clips["cats/0"].read_bytes()
+    headers = {**server.with_token, "Content-Type": "video/mp4"}
+    for id in (".a/..b...", "..."):
+        server.client.post("/videos", params={"id": id}, content=clip, headers=headers).raise_for_status()
+        assert server.client.get(f"/videos/{id}").json()["video"]["id"] == id
+        server.client.delete(f"/videos/{id}", headers=server.with_token).raise_for_status()
 
 
 def test_broken_uploads_are_problems_and_the_service_goes_on(server: Server, searchable: Searchable) -> None:
