@@ -17,6 +17,7 @@ from tasks.params.load import load_params
 from tasks.params.sections import Params
 from tasks.training.both_phases import train_rounds, train_warmup
 from tasks.training.settings import hasher_config, training_session
+from tests.conftest import REPOSITORY
 from tests.tasks.experiments.small import write_tiny_features, write_tiny_params
 
 
@@ -52,6 +53,12 @@ def test_states_make_short_codes_and_clusters_are_of_the_long_ones(
         np.testing.assert_allclose(hasher.compression.projection.numpy(), wanted.projection, atol=1e-3)
         np.testing.assert_allclose(hasher.compression.mean.numpy(), wanted.mean, atol=1e-4)
     assert rows[16] == rows[8], "training does not know how short its codes will be"
+
+
+def test_params_yaml_goes_by_length() -> None:
+    params = load_params(REPOSITORY / "params.yaml")
+    assert params.model.training_bits == "by_length"
+    assert hasher_config(params, frames=25, feature_size=1280).training_bits == 2 * params.model.bits
 
 
 def test_by_length_is_the_library_s_rule(tmp_path: Path) -> None:
