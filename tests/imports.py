@@ -1,5 +1,5 @@
 """What the project's modules import of each other, read from their text: also what is imported within a
-function.
+function, or by its name.
 """
 
 from __future__ import annotations
@@ -35,7 +35,18 @@ def imported(text: str) -> set[str]:
                 name if name in _modules() else node.module
                 for name in (f"{node.module}.{alias.name}" for alias in node.names)
             }
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            found |= _named(node.args[0])
     return found & _modules().keys()
+
+
+def _named(name: ast.expr) -> set[str]:
+    """The modules that an expression may name: of `f"tasks.stages.{base}"` all in that package."""
+    first = name.values[0] if isinstance(name, ast.JoinedStr) else name
+    if not isinstance(first, ast.Constant):
+        return set()
+    known = _modules()
+    return {first.value} if first is name else {one for one in known if one.startswith(first.value)}
 
 
 def reached_from(module: str) -> set[str]:

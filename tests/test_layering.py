@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.imports import imported
 from tests.imports import imports as graph
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +69,11 @@ def test_no_import_runs_the_other_way(package: str) -> None:
 )
 def test_the_check_sees_forbidden_imports(text: str) -> None:
     assert [name for name, _ in imports(ast.parse(text)) if name in FORBIDDEN["ssvh_model"]]
+
+
+@pytest.mark.parametrize("name", ['"tasks.stages.corpus"', 'f"tasks.stages.{base}"'])
+def test_imports_by_name_are_seen(name: str) -> None:
+    assert "tasks.stages.corpus" in imported(f"def f(base):\n    importlib.import_module({name})")
 
 
 def test_no_imports_run_in_a_circle() -> None:
