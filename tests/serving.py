@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import os
 import signal
 import subprocess
@@ -18,6 +20,7 @@ import httpx
 import numpy as np
 import torch
 
+from flows.cli.app import app
 from ssvh_model.features import FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
 from ssvh_model.index.index_folder import IndexFolder, IndexSettings
@@ -174,6 +177,19 @@ def problem(response: httpx.Response, status: int, name: str) -> str:
     assert response.headers["content-type"] == "application/problem+json"
     assert content["status"] == status and content["title"] and content["detail"]
     return str(content["detail"])
+
+
+def command_answer(folder: Path, *arguments: str) -> Any:
+    """What `ssvh search --json` prints, typed in a folder; without the time that it took."""
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()) as printed:
+        app(["search", *arguments, "--json"], standalone_mode=False)
+    return without_time(json.loads(printed.getvalue()))
+
+
+def without_time(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer to a search without how long it took, which is never the same."""
+    assert answer.pop("seconds") > 0
+    return answer
 
 
 def environment(**more: str) -> dict[str, str]:

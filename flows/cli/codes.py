@@ -105,7 +105,21 @@ def remove(
 
 
 def search(
-    video: Annotated[Path, typer.Argument(help="The video to search for.")],
+    video: Annotated[
+        Path | None, typer.Argument(help="The video to search for; or give --id or --code.")
+    ] = None,
+    id: Annotated[
+        str | None, typer.Option("--id", help="Search for a video of the index, which is not found itself.")
+    ] = None,
+    start: Annotated[
+        float, typer.Option(min=0, help="With --id: second of a film at which what is searched for begins.")
+    ] = 0.0,
+    code: Annotated[
+        str | None,
+        typer.Option(
+            "--code", metavar="HEX", help="Search for a code of the index's hasher, in hexadecimal digits."
+        ),
+    ] = None,
     count: Annotated[int, typer.Option("-k", "--count", min=1, help="Videos to find.")] = 10,
     group: Annotated[
         Group, typer.Option(help="video: the best moment of each video. none: several of one, too.")
@@ -116,6 +130,22 @@ def search(
             help="features: order what codes find by its stored frame features, which also tell more exactly where a moment is."
         ),
     ] = "none",
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="Find only videos with this label; several times for any of them."),
+    ] = None,
+    min_seconds: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Find only videos as long as this, or longer.")
+    ] = None,
+    max_seconds: Annotated[
+        str | None, typer.Option(metavar="SECONDS", help="Find only videos as long as this, or shorter.")
+    ] = None,
+    max_distance: Annotated[
+        str | None, typer.Option(metavar="BITS", help="Find only what differs by this many bits, or fewer.")
+    ] = None,
+    text: Annotated[
+        str, typer.Option(help="Find only videos with this in their id, whatever the case.")
+    ] = "",
     place: Index = None,
     as_json: Json = False,
     sheet: Annotated[Path | None, typer.Option(help="Draw the query and what was found, as PNG.")] = None,
@@ -126,13 +156,14 @@ def search(
     Distances are differing bits.
     """
     from flows.commands.searching import search as run
+    from ssvh_model.index.answer import Question
+    from ssvh_model.index.filters import Filters, Wanted
 
     run(
-        video,
+        Question(video, id, start, code),
         place,
-        count=count,
-        group=group,
-        rerank=rerank,
+        Wanted(count, group, rerank),
+        Filters.parse(label, min_seconds, max_seconds, max_distance, text),
         as_json=as_json,
         sheet=sheet,
         trust_torchscript=trust_torchscript,

@@ -8,15 +8,15 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from flows.running.text_table import text_table
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_writable
+from ssvh_model.index.answer import Question
+from ssvh_model.index.filters import Filters, Wanted
 from ssvh_model.index.hit import Hit
 from ssvh_model.index.searcher import Searcher
-from ssvh_model.moments.matching import Group
-from ssvh_model.moments.rerank import Rerank
 from ssvh_model.texts import printable
 from tasks.index.place import present_index_place
 
@@ -25,44 +25,40 @@ if TYPE_CHECKING:
 
 
 def search(
-    video: Path,
+    question: Question,
     place: str | None,
+    wanted: Wanted,
+    filters: Filters,
     *,
-    count: int,
-    group: Group,
-    rerank: Rerank,
     as_json: bool,
     sheet: Path | None,
     trust_torchscript: bool,
 ) -> None:
-    """Print the videos nearest to a video, and where in them.
+    """Print the videos nearest to a video, or to a code, and where in them.
 
     Raises:
-        UserError: the video or the index is at fault, or the sheet can't be written.
+        UserError: the question or the index is at fault, or the sheet can't be written.
     """
-    if not video.is_file():
+    video, rerank = question.video, wanted.rerank
+    if video is not None and not video.is_file():
         raise UserError(f"{video}: no such video")
     if sheet is not None:
         check_writable(sheet)
+    if sheet is not None and video is None:
+        raise UserError("--sheet draws the video that is searched for; there is none with --id and --code")
     searcher = Searcher(place or present_index_place(), trust_torchscript=trust_torchscript)
-    hits = searcher.nearest(video, count, group=group, rerank=rerank)
-    if sheet is not None:
+    answer = searcher.ask(question, wanted, filters)
+    hits = answer.hits
+    if sheet is not None and video is not None:
         _draw(sheet, video, searcher, hits)
     if as_json:
-        record = {
-            "query": str(video),
-            "hasher": asdict(searcher.hasher),
-            "bits": searcher.bits,
-            "videos": searcher.videos,
-            "hits": [_rounded(hit) for hit in hits],
-        }
-        print(json.dumps(record, indent=2))
+        print(json.dumps(asdict(answer), indent=2))
         return
     columns = {
         "distance": [str(hit.distance) for hit in hits],
         "likeness": [_two_places(hit.likeness) for hit in hits],
         "label": [hit.label or "-" for hit in hits],
-        "seconds": [f"{hit.duration:.1f}" if hit.duration else "-" for hit in hits],
+        "seconds": [f"{hit.seconds:.1f}" if hit.seconds else "-" for hit in hits],
         "found at": ["all" if hit.whole else f"{hit.start:.1f} to {hit.end:.1f}" for hit in hits],
         "video": [hit.id for hit in hits],
         "path": [hit.path or "-" for hit in hits],
@@ -79,13 +75,6 @@ def search(
 
 def _two_places(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
-
-
-def _rounded(hit: Hit) -> dict[str, Any]:
-    """A hit for JSON."""
-    return {
-        name: round(value, 3) if isinstance(value, float) else value for name, value in asdict(hit).items()
-    }
 
 
 def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> None:

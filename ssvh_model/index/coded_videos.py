@@ -22,6 +22,7 @@ from ssvh_model.hdf5 import (
     read_texts,
     write_texts,
 )
+from ssvh_model.index.hex_codes import code_to_hex
 
 TEXTS = ("ids", "labels", "paths")
 NUMBERS = {"durations": (), "spans": (2,)}  # shape of an entry
@@ -48,12 +49,15 @@ class HasherIdentity:
 
 
 class Facts(NamedTuple):
-    """What is known of a row's video: texts as in `CodedVideos`, and its length in seconds."""
+    """What is known of a row: texts of its video as in `CodedVideos`, the video's length in seconds, and the
+    row's code in hexadecimal digits.
+    """
 
     id: str
     label: str
     path: str
     duration: float
+    code: str
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,19 @@ class CodedVideos:
     def videos(self) -> int:
         """Number of videos."""
         return count_videos(self.spans)
+
+    def facts(self, rows: Sequence[int]) -> dict[int, Facts]:
+        """What is known of some rows."""
+        return {
+            row: Facts(
+                self.ids[row],
+                self.labels[row],
+                self.paths[row],
+                float(self.durations[row]),
+                code_to_hex(self.codes[row]),
+            )
+            for row in rows
+        }
 
     def rows(self, rows: np.ndarray | Sequence[int]) -> CodedVideos:
         """Some of the rows, in the order of `rows`."""
@@ -252,7 +269,8 @@ class CodesFile:
             return {}
         with damage_reported(self.path, "codes file"):
             texts = [map(as_text, self.file[name][places]) for name in TEXTS]
-            known = list(zip(*texts, self.file["durations"][places].tolist(), strict=True))
+            durations = self.file["durations"][places].tolist()
+            known = list(zip(*texts, durations, map(code_to_hex, self.codes[places]), strict=True))
         return {row: Facts(*one) for row, one in zip(places.tolist(), known, strict=True)}
 
     def text(self, name: str, row: int) -> str:

@@ -1,13 +1,17 @@
 """Asking an index for the nearest videos, and for the moments in long ones.
 
+from ssvh_model.index.answer import Question
+from ssvh_model.index.filters import Filters
 from ssvh_model.index.searcher import Searcher
 searcher = Searcher("index")
 print(searcher.nearest("clip.mp4", count=10))
+print(searcher.ask(Question(id="cats/7"), filters=Filters(labels=["cats"])))
 """
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,15 +21,19 @@ from typing import TypeVar
 import numpy as np
 
 from ssvh_model.errors import UserError
+from ssvh_model.index.answer import Answer, Asked, IndexVersion, Question
 from ssvh_model.index.coded_videos import HasherIdentity
-from ssvh_model.index.hit import Hit, hits_of
+from ssvh_model.index.filters import ANY, TEN, Filters, Wanted
+from ssvh_model.index.finder import Finder
+from ssvh_model.index.hex_codes import code_from_hex
+from ssvh_model.index.hit import Hit
 from ssvh_model.index.index import Index, IndexSnapshot, open_index
 from ssvh_model.index.snapshot import TRIES, Overtaken, open_hasher
 from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.index.video_encoder import VideoEncoder
-from ssvh_model.moments.matching import Group, Moment, Rows, find_moments
+from ssvh_model.moments.matching import Group
 from ssvh_model.moments.query import Query, read_query
-from ssvh_model.moments.rerank import Rerank, find_reranked
+from ssvh_model.moments.rerank import Rerank
 
 Result = TypeVar("Result")
 
@@ -102,6 +110,26 @@ class Searcher:
         """Which hasher made the codes that were searched last."""
         return self._state.snapshot.hasher
 
+    def ask(self, question: Question, wanted: Wanted = TEN, filters: Filters = ANY) -> Answer:
+        """Search, and say of what and of which version of the index the answer is.
+
+        Args:
+            question: a video file, a video of the index, or a code.
+            wanted: how many, and how.
+            filters: what they must be.
+
+        Raises:
+            UserError: the video can't be read, the index has no such video, it is no code of the index, or
+                the index's videos were not encoded from videos.
+        """
+        began = time.perf_counter()
+
+        def ask(state: _State) -> Answer:
+            asked, hits = state.answer(question, wanted, filters)
+            return Answer(IndexVersion.of(state.snapshot), asked, hits, round(time.perf_counter() - began, 6))
+
+        return self._asked(ask)
+
     def nearest(
         self,
         path: str | os.PathLike[str],
@@ -109,49 +137,49 @@ class Searcher:
         *,
         group: Group = "video",
         rerank: Rerank = "none",
+        filters: Filters = ANY,
     ) -> list[Hit]:
         """The videos nearest to a video file, nearest first, and where in each of them.
 
         Args:
             path: of the file.
-            count: hits.
-            group: video (the best moment of each video) | none (several of one, too).
-            rerank: none (by codes alone) | features (what codes have found is ordered by its stored frame
-                features, which also tell more exactly where in a film a moment is).
+            count, group, rerank: as `Wanted` has them.
+            filters: what they must be.
 
         Raises:
-            UserError: the video can't be read, or the index's videos were not encoded from videos.
+            UserError: as `ask`.
         """
-
-        def ask(state: _State) -> list[Hit]:
-            films = state.snapshot.films
-            query = read_query(state.encoder, Path(path), [] if films is None else films.cuttings)
-            return state.hits([query], count, group, rerank)[0]
-
-        return self._asked(ask)
+        return self.ask(Question(video=Path(path)), Wanted(count, group, rerank), filters).hits
 
     def nearest_to_features(
-        self, features: np.ndarray, count: int = 10, *, group: Group = "video", rerank: Rerank = "none"
+        self,
+        features: np.ndarray,
+        count: int = 10,
+        *,
+        group: Group = "video",
+        rerank: Rerank = "none",
+        filters: Filters = ANY,
     ) -> list[list[Hit]]:
         """The same for frame features of whole videos, [q, M, D]; a list for each.
 
         Raises:
             UserError: the hasher needs another shape.
         """
+        wanted = Wanted(count, group, rerank)
 
         def ask(state: _State) -> list[list[Hit]]:
             codes = state.encoder.codes_of(features)
             queries = [Query(0.0, code, own) for code, own in zip(codes, features, strict=True)]
-            return state.hits(queries, count, group, rerank)
+            return state.hits(queries, wanted, filters)
 
         return self._asked(ask)
 
     def nearest_to_codes(
-        self, codes: np.ndarray, count: int = 10, *, group: Group = "video"
+        self, codes: np.ndarray, count: int = 10, *, group: Group = "video", filters: Filters = ANY
     ) -> list[list[Hit]]:
         """The same for packed codes of the index's hasher, [q, ceil(K / 8)] uint8; a list for each."""
-        queries = [Query(0.0, code) for code in codes]
-        return self._asked(lambda state: state.hits(queries, count, group, "none"))
+        wanted, queries = Wanted(count, group), [Query(0.0, code) for code in codes]
+        return self._asked(lambda state: state.hits(queries, wanted, filters))
 
 
 @dataclass(frozen=True)
@@ -164,26 +192,33 @@ class _State:
     encoder: VideoEncoder
 
     @cached_property
-    def stored(self) -> StoredFeatures:
-        config = self.encoder.hasher.config
-        shape = (config.frames, config.feature_size)
-        return StoredFeatures(self.index.kept_features(), self.snapshot, self.encoder.features, shape)
+    def finder(self) -> Finder:
+        def stored() -> StoredFeatures:
+            config = self.encoder.hasher.config
+            shape = (config.frames, config.feature_size)
+            return StoredFeatures(self.index.kept_features(), self.snapshot, self.encoder.features, shape)
 
-    def hits(self, queries: Sequence[Query], count: int, group: Group, rerank: Rerank) -> list[list[Hit]]:
-        if count < 1:
-            raise UserError(f"count is {count}; allowed are whole numbers from 1")
-        snapshot = self.snapshot
+        return Finder(self.snapshot, self.snapshot.nearest, stored, self.encoder.hasher.center)
+
+    def answer(self, question: Question, wanted: Wanted, filters: Filters) -> tuple[Asked, list[Hit]]:
+        """What was searched for, and what was found."""
+        if question.id is not None:
+            return self.finder.answer(question, wanted, filters)
+        if question.video is not None:
+            films = self.snapshot.films
+            query = read_query(self.encoder, question.video, [] if films is None else films.cuttings)
+            asked = Asked.clip(query)
+        else:
+            query = Query(0.0, code_from_hex(question.code or "", self.snapshot.bits))
+            asked = Asked.stored(query, None)
+        return asked, self.hits([query], wanted, filters)[0]
+
+    def hits(self, queries: Sequence[Query], wanted: Wanted, filters: Filters) -> list[list[Hit]]:
         if not queries:
             return []
-        if rerank == "none" and not any(query.parts for query in queries):
-            return snapshot.hits(np.stack([query.code for query in queries]), count, group)
-        rows = Rows(snapshot.nearest, snapshot.words, snapshot.spans, snapshot.films)
-        found: list[list[Moment]] = []
-        for query in queries:
-            if rerank == "features":
-                center = self.encoder.hasher.center
-                moments = find_reranked(query, rows, count, group, self.stored.of, center)
-            else:
-                moments = find_moments(query, rows, count, group)
-            found.append(moments)
-        return hits_of(snapshot, found)
+        if wanted.rerank == "features" or filters.of_videos or any(query.parts for query in queries):
+            return [self.finder.nearest(query, wanted, filters) for query in queries]
+        # All in one go, without what is known of other videos than those that are found.
+        found = self.snapshot.hits(np.stack([query.code for query in queries]), wanted.count, wanted.group)
+        most = self.snapshot.bits if filters.max_distance is None else filters.max_distance
+        return [[hit for hit in hits if hit.distance <= most] for hits in found]

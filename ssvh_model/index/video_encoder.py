@@ -46,16 +46,23 @@ class VideoEncoder:
         """Features of a video's frames, [M, D] float16, as they are stored.
 
         Raises:
+            UserError: as `sampled`.
+        """
+        return self.features_of(self.sampled(path))
+
+    def sampled(self, path: Path) -> SampledFrames:
+        """The frames of a video that the hasher looks at.
+
+        Raises:
             UserError: the video can't be read, or the hasher's features are not made from videos.
         """
         from ssvh_model.video.container import UnreadableVideo
         from ssvh_model.video.extraction import decode_for
 
         try:
-            sampled = decode_for(self.backbone, path, frames=self.hasher.config.frames)
+            return decode_for(self.backbone, path, frames=self.hasher.config.frames)
         except UnreadableVideo as error:
             raise UserError(f"{path}: {error}") from error
-        return self.features_of(sampled)
 
     def features_of(self, sampled: SampledFrames) -> np.ndarray:
         """Features of frames that were decoded elsewhere, as `sizes_for` says, [M, D] float16.

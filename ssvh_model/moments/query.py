@@ -83,12 +83,16 @@ class Query:
         features: of its frames, [M, D] float16; None where only the code is known.
         parts: what it is cut into, one entry for each way in which films of the index are cut, if it is long
             enough.
+        frames: of the video; 0 if unknown.
+        remark: "" or what is wrong with its file.
     """
 
     seconds: float
     code: np.ndarray
     features: np.ndarray | None = None
     parts: Sequence[QueryPart | QueryShots] = ()
+    frames: int = 0
+    remark: str = ""
 
 
 def unit_of(frames: int) -> int:
@@ -109,7 +113,8 @@ def read_query(encoder: VideoEncoder, path: Path, cuttings: Sequence[Cutting]) -
     """
     from ssvh_model.video.shard_extraction import sizes_for
 
-    features = encoder.frame_features(path)
+    sampled = encoder.sampled(path)
+    features = encoder.features_of(sampled)
     try:
         seconds = probe(path).duration
         frames = encoder.hasher.config.frames
@@ -124,7 +129,8 @@ def read_query(encoder: VideoEncoder, path: Path, cuttings: Sequence[Cutting]) -
                 parts.append(part)
     except UnreadableVideo as error:
         raise UserError(f"{path}: {error}") from error
-    return Query(seconds, encoder.codes_of(features[None])[0], features, parts)
+    code = encoder.codes_of(features[None])[0]
+    return Query(seconds, code, features, parts, sampled.total, sampled.remark)
 
 
 def cut_query(

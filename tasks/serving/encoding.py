@@ -66,7 +66,8 @@ class EncodedClip:
     @property
     def query(self) -> Query:
         """The same, to be searched for."""
-        return Query(self.decoded.seconds, self.code, self.features, self.parts)
+        seen = self.decoded
+        return Query(seen.seconds, self.code, self.features, self.parts, seen.total, seen.remark)
 
 
 def arrays_of(cutting: Cutting) -> tuple[str, ...]:

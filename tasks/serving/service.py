@@ -15,7 +15,9 @@ from typing import TypeVar
 
 from ssvh_model.errors import UserError
 from ssvh_model.files import is_address, sha256_of
-from ssvh_model.index.hex_codes import code_to_hex
+from ssvh_model.index.answer import Asked, IndexVersion
+from ssvh_model.index.filters import Filters, Wanted
+from ssvh_model.index.hit import Hit
 from ssvh_model.index.index import IndexSnapshot, open_index
 from ssvh_model.index.snapshot import read_card
 from ssvh_model.manifest import Video
@@ -40,7 +42,7 @@ from tasks.serving.problems import (
     Problem,
 )
 from tasks.serving.uploaded import EncodedUpload, UploadEncoding
-from tasks.serving.view import Filters, Hit, IndexVersion, IndexView, Wanted
+from tasks.serving.view import IndexView
 from tasks.serving.worker import WorkerEnded
 
 SECONDS_BETWEEN_LOOKS = 0.5
@@ -60,16 +62,12 @@ class ClipHits:
 
     Attributes:
         version: of the index that has answered.
-        code: of the clip, as text.
-        frames, seconds, remark: of the clip.
+        query: what is known of the clip.
         hits: the nearest videos.
     """
 
     version: IndexVersion
-    code: str
-    frames: int
-    seconds: float
-    remark: str
+    query: Asked
     hits: list[Hit]
 
 
@@ -186,10 +184,8 @@ class SearchService:
             encoded = self._encode(
                 clip, view, [] if view.snapshot.films is None else view.snapshot.films.cuttings
             )
-            hits = view.nearest(encoded.query, wanted, filters)
-            decoded = encoded.decoded
-            code = code_to_hex(encoded.code)
-            return ClipHits(view.version, code, decoded.total, decoded.seconds, decoded.remark, hits)
+            query = encoded.query
+            return ClipHits(view.version, Asked.clip(query), view.nearest(query, wanted, filters))
 
         return self._with_present_hasher(search)
 

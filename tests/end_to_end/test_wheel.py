@@ -139,7 +139,7 @@ def test_a_project_from_nothing_to_a_service_and_commands_elsewhere(
     installed.run(elsewhere, "ssvh", "index", "codes.h5", "--index", "codes", "--hasher", "../p/index/")
     asked = ("search", "../clips/a/00.mp4", "--index", "codes", "--json")
     found = json.loads(installed.run(elsewhere, "ssvh", *asked))
-    assert (found["videos"], found["hits"][0]["id"], found["hits"][0]["distance"]) == (6, "00", 0)
+    assert (found["index"]["videos"], found["hits"][0]["id"], found["hits"][0]["distance"]) == (6, "00", 0)
     with serving(
         elsewhere,
         "--index",

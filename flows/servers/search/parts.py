@@ -9,11 +9,12 @@ from typing import Annotated, Any, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Query
+from pydantic import WithJsonSchema
 
 from flows.servers.search.uploads import Uploads
+from ssvh_model.index.filters import Filters
 from tasks.serving.decoding import DECODERS
 from tasks.serving.service import SearchService
-from tasks.serving.view import Filters
 
 Result = TypeVar("Result")
 
@@ -44,15 +45,20 @@ async def in_thread(
     return await to_thread.run_sync(partial(work, *given), limiter=limiter)
 
 
+def _number(kind: str) -> WithJsonSchema:
+    """What the interface's description says of a filter; `Filters.parse` reads it, as for the command."""
+    return WithJsonSchema({"type": kind, "minimum": 0})
+
+
 # Not a plain function: FastAPI runs these in threads, each of which a question would wait for.
 async def _filters(
     label: Annotated[list[str] | None, Query(description="Videos with one of these labels.")] = None,
-    min_seconds: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
-    max_seconds: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
-    max_distance: Annotated[int | None, Query(ge=0, description="In bits.")] = None,
-    text: Annotated[str, Query(max_length=200, description="Part of the id, whatever the case.")] = "",
+    min_seconds: Annotated[str | None, _number("number"), Query()] = None,
+    max_seconds: Annotated[str | None, _number("number"), Query()] = None,
+    max_distance: Annotated[str | None, _number("integer"), Query(description="In bits.")] = None,
+    text: Annotated[str, Query(description="Part of the id, whatever the case.")] = "",
 ) -> Filters:
-    return Filters(tuple(label or ()), min_seconds, max_seconds, max_distance, text)
+    return Filters.parse(label, min_seconds, max_seconds, max_distance, text)
 
 
 Filtered = Annotated[Filters, Depends(_filters)]

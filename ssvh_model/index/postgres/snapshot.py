@@ -12,10 +12,11 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.index.cells import Cells
 from ssvh_model.index.coded_videos import CodedVideos, Facts, HasherIdentity
-from ssvh_model.index.hit import Hit
+from ssvh_model.index.hex_codes import code_to_hex
+from ssvh_model.index.hit import Hit, hit_of
 from ssvh_model.index.known import Known
 from ssvh_model.index.postgres.database import Database
-from ssvh_model.index.postgres.tables import FORMAT, bit_text, read_rows, table_of
+from ssvh_model.index.postgres.tables import FORMAT, bit_text, code_of, read_rows, table_of
 from ssvh_model.index.scan import nearest
 from ssvh_model.index.settings import IndexSettings
 from ssvh_model.index.snapshot import Overtaken, Pointer
@@ -176,11 +177,14 @@ class PostgresSnapshot:
         # What is known of the videos is joined afterwards: to carry it through the sort takes as long as the
         # sort.
         query = f"""
-            SELECT id, distance, array_to_string(labels, '|'), duration, path, start, "end"
+            SELECT id, array_to_string(labels, '|'), path, duration, code, distance, start, "end"
             FROM (SELECT row, ({far})::int AS distance FROM {table} ORDER BY {order} LIMIT %(count)s) AS nearest
             JOIN {table} USING (row) ORDER BY distance, row"""
         found = connection.execute(query, {"code": code, "count": count}, binary=True)
-        return [Hit(*fields) for fields in found]
+        return [
+            hit_of(Facts(video, labels, path, seconds, code_to_hex(code_of(bits))), *place)
+            for video, labels, path, seconds, bits, *place in found
+        ]
 
     def _nearest_videos(self, connection: psycopg.Connection, code: str, count: int) -> list[Hit]:
         """The nearest row of each of the nearest videos."""
@@ -235,11 +239,7 @@ class PostgresSnapshot:
 
     def facts(self, rows: Sequence[int]) -> dict[int, Facts]:
         """What is known of some rows."""
-        videos = self.whole()
-        return {
-            row: Facts(videos.ids[row], videos.labels[row], videos.paths[row], self.duration(row))
-            for row in rows
-        }
+        return self.whole().facts(rows)
 
     def duration(self, row: int) -> float:
         """Seconds of a video; 0 if unknown."""

@@ -155,6 +155,13 @@ def bit_text(code: np.ndarray, bits: int) -> str:
     return "".join(map(str, np.unpackbits(code, count=bits, bitorder="little").tolist()))
 
 
+def code_of(received: bytes) -> np.ndarray:
+    """The packed code, [ceil(K / 8)] uint8, that PostgreSQL has sent in binary: after four bytes with the
+    number of bits.
+    """
+    return TURNED[np.frombuffer(received, dtype=np.uint8)[4:]]
+
+
 def parts_of(path: Path) -> Iterator[tuple[int, bytes]]:
     """A file in parts, and their numbers; one part at least."""
     with open(path, "rb") as file:

@@ -17,9 +17,10 @@ from PIL import Image
 from flows.cli.app import app, exit_status
 from ssvh_model.copies import threshold
 from ssvh_model.features import FeatureMeta
+from ssvh_model.index.answer import Answer
 from ssvh_model.index.coded_videos import CodesFile
 from ssvh_model.index.index import open_index
-from ssvh_model.index.searcher import Hit, Searcher
+from ssvh_model.index.searcher import Searcher
 from ssvh_model.model.hasher_file import load_saved_hasher, save_hasher
 from ssvh_model.progress import no_progress
 from ssvh_model.texts import printable
@@ -94,7 +95,12 @@ def test_from_videos_to_what_is_found(  # type: ignore[no-untyped-def]
     assert len(lines) == 4
     found = json.loads(ssvh("search", "clips/cats/0.mp4", "-k", "2", "--json", "--sheet", "sheet.png"))
     assert [(hit["id"], hit["distance"]) for hit in found["hits"]] == [("cats/0", 0), ("dogs/3", 0)]
-    assert (found["bits"], found["videos"]) == (32, 6)
+    assert (found["index"]["bits"], found["index"]["videos"]) == (32, 6)
+    assert found["query"]["kind"] == "clip" and found["hits"][1]["labels"] == ["dogs"]
+    lines = ssvh("search", "--id", "cats/0", "--label", "dogs", "-k", "1").splitlines()
+    assert [line.split()[-2] for line in lines] == ["video", "dogs/3"]
+    lines = ssvh("search", "--code", found["query"]["code"], "--text", "OGS/", "-k", "1").splitlines()
+    assert [line.split()[-2] for line in lines] == ["video", "dogs/3"]
     with Image.open(project / "sheet.png") as sheet:
         assert sheet.width > 500 and sheet.height > 300
 
@@ -146,10 +152,10 @@ def test_a_search_is_answered_by_one_version_of_an_index_that_is_switched_meanwh
     ssvh("encode", "clips", "--hasher", "./hasher", "-o", "six.h5")
     ssvh("encode", "clips/cats", "--hasher", "./hasher", "-o", "three.h5")
     ssvh("index", "six.h5", "--hasher", "./hasher")
-    nearest = Searcher.nearest
+    ask = Searcher.ask
 
-    def then_switched(searcher: Searcher, *arguments: Any, **more: Any) -> list[Hit]:
-        hits = nearest(searcher, *arguments, **more)
+    def then_switched(searcher: Searcher, *arguments: Any, **more: Any) -> Answer:
+        answer = ask(searcher, *arguments, **more)
         build_index(
             Path("index"),
             Path("three.h5"),
@@ -158,13 +164,13 @@ def test_a_search_is_answered_by_one_version_of_an_index_that_is_switched_meanwh
             say=print,
             progress=lambda what: no_progress,
         )
-        return hits
+        return answer
 
-    monkeypatch.setattr(Searcher, "nearest", then_switched)
+    monkeypatch.setattr(Searcher, "ask", then_switched)
     found = json.loads(ssvh("search", "clips/cats/0.mp4", "--json", "--sheet", "sheet.png"))
-    assert found["videos"] == len(found["hits"]) == 6
+    assert found["index"]["videos"] == len(found["hits"]) == 6
     found = json.loads(ssvh("search", "clips/cats/0.mp4", "--json"))
-    assert found["videos"] == len(found["hits"]) == 3
+    assert found["index"]["videos"] == len(found["hits"]) == 3
 
 
 def test_decisions_say_from_which_score_on_a_pair_counts(  # type: ignore[no-untyped-def]
@@ -224,7 +230,9 @@ def test_a_folder_without_parameters_is_enough(project: Path, ssvh) -> None:  # 
     assert {f"cats/{video}": code.tolist() for video, code in zip(cats.ids, cats.codes, strict=True)} == {
         video: code.tolist() for video, code in zip(mine.ids, mine.codes, strict=True) if "cats" in video
     }
-    assert json.loads(ssvh("search", "clips/cats/0.mp4", "--json", "--index", "second"))["videos"] == 3
+    assert (
+        json.loads(ssvh("search", "clips/cats/0.mp4", "--json", "--index", "second"))["index"]["videos"] == 3
+    )
     assert ssvh("remove", "0", "--index", "second") == "removed 0\nsecond: 2 videos\n"
 
 
@@ -232,6 +240,14 @@ def test_a_folder_without_parameters_is_enough(project: Path, ssvh) -> None:  # 
     ("command", "message"),
     [
         (("search", "no.mp4"), "no.mp4: no such video"),
+        (("search",), "allowed is one of a video, an id and a code; found none of them"),
+        (("search", "clips/cats/0.mp4", "--id", "cats/0"), "an id and a code; found video and id"),
+        (("search", "--code", "00", "--id", "cats/0"), "an id and a code; found id and code"),
+        (
+            ("search", "--id", "cats/0", "--sheet", "sheet.png"),
+            "--sheet draws the video that is searched for",
+        ),
+        (("search", "--id", "cats/0"), "index: there is no index; `ssvh index` makes one"),
         (("search", "clips/cats/0.mp4"), "index: there is no index; `ssvh index` makes one"),
         (("remove", "x"), "there is no index"),
         (("add", "clips"), "there is no index"),

@@ -148,8 +148,8 @@ def test_the_command_prints_where_in_a_film(project: Project, capsys: pytest.Cap
     )
     assert float(cells[4]) == pytest.approx(4.5, abs=0.3) and float(cells[6]) == pytest.approx(8.5, abs=0.3)
     found = json.loads(ssvh("search", clip, "-k", "6", "--group", "none", "--json", "--sheet", "sheet.png"))
-    assert found["videos"] == 4 and len(found["hits"]) == 6
-    assert {"id", "start", "end", "duration", "likeness", "distance"} <= found["hits"][0].keys()
+    assert found["index"]["videos"] == 4 and len(found["hits"]) == 6
+    assert {"id", "start", "end", "seconds", "likeness", "distance"} <= found["hits"][0].keys()
     assert found["hits"][0]["likeness"] is None
     assert Path("sheet.png").stat().st_size > 1000
     assert ssvh("remove", "film-1").endswith(f"{name}: 3 videos\n")

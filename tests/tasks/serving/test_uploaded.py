@@ -13,6 +13,7 @@ import numpy as np
 import psycopg
 import pytest
 
+from ssvh_model.index.filters import Filters, Wanted
 from ssvh_model.index.index import open_index
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.model.hasher_file import hasher_digest
@@ -28,7 +29,6 @@ from tasks.registry.find_hasher import find_hasher
 from tasks.serving.limits import Limits
 from tasks.serving.problems import ENDING, ID_TAKEN, NOT_READY, TOO_LONG, Problem
 from tasks.serving.service import SearchService
-from tasks.serving.view import Filters, Wanted
 from tests.films import SEGMENTS, cut, cut_shots, rows_of, silent, start_index
 from tests.index_places import in_both
 

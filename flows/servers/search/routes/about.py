@@ -11,8 +11,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from flows.servers.search.measuring import Measures
 from flows.servers.search.parts import Parts, in_thread
+from ssvh_model.index.answer import IndexVersion
 from tasks.serving.limits import Limits
-from tasks.serving.view import IndexVersion
 
 SHOWN_LABELS = 500
 

@@ -10,9 +10,11 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, ConfigDict
 
 from flows.servers.search.parts import Parts, in_thread
+from ssvh_model.index.answer import IndexVersion
+from ssvh_model.index.hit import VideoFacts
 from tasks.serving.decisions import PairDecision, Verdict, pair
 from tasks.serving.problems import BAD_REQUEST, Problem
-from tasks.serving.view import IndexVersion, IndexView, VideoFacts
+from tasks.serving.view import IndexView
 
 MOST_GROUPS = 100
 MOST_OF_A_GROUP = 200

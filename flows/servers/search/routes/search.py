@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from flows.servers.search.parts import Filtered, Parts, in_thread
-from ssvh_model.index.hex_codes import code_to_hex
+from ssvh_model.index.answer import Answer, Question
+from ssvh_model.index.filters import Filters, Wanted
 from ssvh_model.moments.matching import Group
-from ssvh_model.moments.query import Query as SearchedFor
 from ssvh_model.moments.rerank import Rerank
 from tasks.serving.problems import BAD_REQUEST, OTHER_HASHER, Problem
-from tasks.serving.service import ClipHits
-from tasks.serving.view import Filters, Hit, IndexVersion, IndexView, Wanted
+from tasks.serving.view import IndexView
 
 MOST_HITS = 500
 LARGEST_QUESTION = 16_384  # bytes of JSON
 
 
-class Question(BaseModel):
+class StoredQuestion(BaseModel):
     """What to search for where it is no clip: one of the two.
 
     Attributes:
@@ -42,47 +40,10 @@ class Question(BaseModel):
     hasher: str | None = None
 
     @model_validator(mode="after")
-    def _one(self) -> Question:
+    def _one(self) -> StoredQuestion:
         if (self.id is None) == (self.code is None):
             raise ValueError("allowed is either an id or a code")
         return self
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What was searched for.
-
-    Attributes:
-        kind: of the question.
-        id: of the video, if it is one of the index.
-        code: in hexadecimal digits.
-        frames, seconds: of a clip.
-        remark: "" or what is wrong with the clip.
-    """
-
-    kind: Literal["clip", "id", "code"]
-    code: str
-    id: str = ""
-    frames: int = 0
-    seconds: float = 0.0
-    remark: str = ""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What was found.
-
-    Attributes:
-        index: the version that has answered; question, codes and hasher are all of it.
-        query: what was searched for.
-        hits: nearest first, equally near ones in the order of the index.
-        seconds: that it took, from the moment when the whole question was there.
-    """
-
-    index: IndexVersion
-    query: Asked
-    hits: list[Hit]
-    seconds: float
 
 
 BODY: dict[str, Any] = {
@@ -91,7 +52,7 @@ BODY: dict[str, Any] = {
         "content": {
             "video/*": {"schema": {"type": "string", "format": "binary"}},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
-            "application/json": {"schema": Question.model_json_schema()},
+            "application/json": {"schema": StoredQuestion.model_json_schema()},
         },
     }
 }
@@ -124,19 +85,19 @@ def search_routes(parts: Parts) -> APIRouter:
         async with parts.uploads.received(request) as clip:
             began = time.perf_counter()
             found = await in_thread(parts.service.search_clip, clip, wanted, filters)
-        return _of_clip(found, began)
+        return Answer(found.version, found.query, found.hits, _since(began))
 
     return router
 
 
-async def _question(request: Request) -> Question:
+async def _question(request: Request) -> StoredQuestion:
     body = b""
     async for chunk in request.stream():
         body += chunk
         if len(body) > LARGEST_QUESTION:
             raise Problem(BAD_REQUEST, f"the JSON is longer than {LARGEST_QUESTION} bytes")
     try:
-        return Question.model_validate_json(body)
+        return StoredQuestion.model_validate_json(body)
     except ValidationError as error:
         raise Problem(
             BAD_REQUEST,
@@ -144,19 +105,19 @@ async def _question(request: Request) -> Question:
         ) from error
 
 
-def _by_code(view: IndexView, question: Question, wanted: Wanted, filters: Filters, began: float) -> Answer:
+def _by_code(
+    view: IndexView, question: StoredQuestion, wanted: Wanted, filters: Filters, began: float
+) -> Answer:
     present = view.version.hasher
     if question.hasher not in (None, present.sha256):
         raise Problem(
             OTHER_HASHER, f"the index's codes are by {present.name} now, whose digest is {present.sha256}"
         )
-    row = None if question.id is None else view.row_at(question.id, question.start)
-    query = SearchedFor(0.0, view.parse_code(question.code or "")) if row is None else view.query_of(row)
-    hits = view.nearest(query, wanted, filters, without=row)
-    asked = Asked("code" if row is None else "id", code_to_hex(query.code), question.id or "")
-    return Answer(view.version, asked, hits, round(time.perf_counter() - began, 6))
+    asked, hits = view.answer(
+        Question(id=question.id, start=question.start, code=question.code), wanted, filters
+    )
+    return Answer(view.version, asked, hits, _since(began))
 
 
-def _of_clip(found: ClipHits, began: float) -> Answer:
-    asked = Asked("clip", found.code, "", found.frames, round(found.seconds, 3), found.remark)
-    return Answer(found.version, asked, found.hits, round(time.perf_counter() - began, 6))
+def _since(began: float) -> float:
+    return round(time.perf_counter() - began, 6)

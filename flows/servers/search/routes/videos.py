@@ -17,10 +17,11 @@ from starlette.types import Message, Receive, Scope, Send
 from flows.servers.search.parts import Filtered, Parts, in_thread
 from flows.servers.search.problem_json import ProblemResponse
 from ssvh_model.files import check_regular
+from ssvh_model.index.answer import IndexVersion
+from ssvh_model.index.hit import VideoFacts
 from tasks.index.free_ids import has_dot_part
 from tasks.serving.decoding import Look
 from tasks.serving.problems import BAD_REQUEST, FILE_GONE, WRONG_RANGE, Problem
-from tasks.serving.view import IndexVersion, VideoFacts
 
 MOST_LISTED = 500
 LONGEST_ID = 200

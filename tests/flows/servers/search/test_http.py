@@ -23,10 +23,20 @@ import pytest
 from PIL import Image
 
 from flows.cli.app import app, exit_status
+from ssvh_model.errors import UserError
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.video.encoding import write_video
-from tests.serving import Searchable, Server, environment, moving_picture, problem, serving
+from tests.serving import (
+    Searchable,
+    Server,
+    command_answer,
+    environment,
+    moving_picture,
+    problem,
+    serving,
+    without_time,
+)
 
 SECONDS = 120.0  # for something that takes a moment on a machine with nothing else to do
 SECONDS_TO_SWITCH = 300.0
@@ -84,6 +94,51 @@ def test_filters_leave_out_what_is_not_wanted_and_the_rest_is_the_same(server: S
         assert found == [hit for hit in everything if is_wanted(hit)], params
 
 
+def test_the_command_answers_as_the_service_does(server: Server, searchable: Searchable) -> None:
+    clip = str(searchable.clips["dogs/1"])
+    code = server.find({"id": "cats/2"}).json()["query"]["code"]
+    for options, params in (
+        ((), {}),
+        (("-k", "3", "--rerank", "features"), {"count": 3, "rerank": "features"}),
+        (("--label", "cats", "--label", "no such"), {"label": ["cats", "no such"]}),
+        (("--min-seconds", "4", "--max-seconds", "6.5"), {"min_seconds": 4, "max_seconds": 6.5}),
+        (("--max-distance", "12", "--text", "DOGS/"), {"max_distance": 12, "text": "DOGS/"}),
+    ):
+        by_http = server.search(Path(clip).read_bytes(), **params).raise_for_status().json()
+        assert command_answer(searchable.folder, clip, *options) == without_time(by_http), options
+        for name, value in (("id", "cats/0"), ("code", code)):
+            by_http = server.find({name: value}, **params).raise_for_status().json()
+            found = command_answer(searchable.folder, f"--{name}", value, *options)
+            assert found == without_time(by_http), (name, options)
+    assert command_answer(searchable.folder, clip)["query"]["frames"] == 24
+
+
+@pytest.mark.parametrize(
+    ("options", "question", "params"),
+    [
+        (("--id", "no such"), {"id": "no such"}, {}),
+        (("--code", "00"), {"code": "00"}, {}),
+        (("--min-seconds", "-1"), None, {"min_seconds": "-1"}),
+        (("--min-seconds", "nan"), None, {"min_seconds": "nan"}),
+        (("--max-seconds", "long"), None, {"max_seconds": "long"}),
+        (("--max-distance", "1.5"), None, {"max_distance": "1.5"}),
+        (("--text", "a" * 201), None, {"text": "a" * 201}),
+    ],
+)
+def test_the_command_refuses_with_the_words_of_the_service(
+    server: Server,
+    searchable: Searchable,
+    options: tuple[str, ...],
+    question: dict[str, str] | None,
+    params: dict[str, str],
+) -> None:
+    detail = server.find(question or {"id": "cats/0"}, **params).json()["detail"]
+    asked = options if question else ("--id", "cats/0", *options)
+    with pytest.raises(UserError) as refused:
+        command_answer(searchable.folder, *asked)
+    assert str(refused.value) == detail and "\n" not in detail
+
+
 @pytest.mark.parametrize(
     ("question", "params", "status", "name", "said"),
     [
@@ -95,7 +150,7 @@ def test_filters_leave_out_what_is_not_wanted_and_the_rest_is_the_same(server: S
         ({"id": "cats/0", "code": "00000000"}, {}, 422, "bad-request", "either an id or a code"),
         ({"ids": "cats/0"}, {}, 422, "bad-request", "ids"),
         ({"id": "cats/0"}, {"count": 0}, 422, "bad-request", "query.count"),
-        ({"id": "cats/0"}, {"min_seconds": "nan"}, 422, "bad-request", "query.min_seconds"),
+        ({"id": "cats/0"}, {"min_seconds": "nan"}, 422, "bad-request", "min_seconds is nan"),
     ],
 )
 def test_a_wrong_question_is_a_problem_that_says_what_is_allowed(

@@ -8,6 +8,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from tasks import paths
 from tasks.index.build import add_videos
 from tests.browser import SECONDS_TO_SHOW, chromium, find_browser
 from tests.films import FILMS, RATE, SCENE, SCENES, cut, make_films, scenes, silent, start_index
-from tests.serving import TOKEN, Server, serving
+from tests.serving import TOKEN, Server, command_answer, serving, without_time
 
 START, SECONDS = 4.5, 4.0  # of a query
 
@@ -58,6 +59,26 @@ def test_a_clip_finds_the_moment_that_the_library_finds(server: Server, films: P
                 assert hit["likeness"] == pytest.approx(by_library.likeness, abs=1e-3)
     best = server.search(clip.read_bytes(), rerank="features").json()["hits"][0]
     assert best["id"] == "film-1" and abs(best["start"] - START) <= 0.3 and best["seconds"] == SCENES * SCENE
+
+
+def test_the_command_answers_as_the_service_does(server: Server, films: Path) -> None:
+    clip = cut(films, 1, START, SECONDS)
+    shorter = cut(films, 2, 3.0, 1.5)
+    for rerank in ("none", "features"):
+        for group in ("video", "none"):
+            for filters, params in (
+                ((), {}),
+                (("--text", "FILM", "--max-distance", "9"), {"text": "FILM", "max_distance": 9}),
+            ):
+                options = ("-k", "5", "--rerank", rerank, "--group", group, *filters)
+                more: dict[str, Any] = {"count": 5, "rerank": rerank, "group": group, **params}
+                for video in (clip, shorter):
+                    by_http = server.search(video.read_bytes(), **more).raise_for_status().json()
+                    assert command_answer(films, str(video), *options) == without_time(by_http), options
+                question: dict[str, Any] = {"id": "film-2", "start": 6.0}
+                by_http = server.find(question, **more).raise_for_status().json()
+                found = command_answer(films, "--id", "film-2", "--start", "6", *options)
+                assert found == without_time(by_http), options
 
 
 def test_a_film_is_one_video_that_comes_once(server: Server) -> None:
