@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -70,14 +70,17 @@ class Searchable:
     def index(self) -> Path:
         return self.folder / "index"
 
-    def use(self, number: int, more: dict[str, str] | None = None) -> CodedVideos:
+    def use(self, number: int, more: dict[str, str] | None = None, *, labelled: bool = True) -> CodedVideos:
         """Replace the index by one of the same clips by a hasher.
 
         Args:
             number: of the hasher.
             more: ids of videos that are no clips, and what the index says is their path.
+            labelled: False for no labels.
         """
         videos = self.coded(number, more or {})
+        if not labelled:
+            videos = replace(videos, labels=[""] * len(videos))
         index = IndexFolder(self.index)
         with index.alone():
             index.replace(videos, self.hashers[number], IndexSettings(10**6, 8, 4), seed=1, card=CARD)

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ssvh_model.index.answer import Asked, IndexVersion, Question
-from ssvh_model.index.code_map import map_codes
+from ssvh_model.index.code_map import cluster_codes, map_codes
 from ssvh_model.index.duplicates import duplicate_groups
 from ssvh_model.index.filters import Filters, Wanted
 from ssvh_model.index.finder import Finder, NoSuchVideo
@@ -29,6 +30,21 @@ from tasks.serving.together import Together
 
 MOST_MAPPED = 20_000  # points that a page can draw and a person can tell apart
 MOST_COMPARED = 200_000  # codes whose duplicates are looked for while somebody waits: some seconds
+
+
+@dataclass(frozen=True)
+class CodeMap:
+    """The mapped videos, all or evenly chosen ones.
+
+    Attributes:
+        rows: [m], their first ones.
+        places: [m, 2] float32, in the plane; a video of several rows is in the middle of these.
+        clusters: [m] int64, from 0, the largest first.
+    """
+
+    rows: np.ndarray
+    places: np.ndarray
+    clusters: np.ndarray
 
 
 class IndexView:
@@ -131,21 +147,22 @@ class IndexView:
         return float(self.videos.durations.max(initial=0.0))
 
     @cached_property
-    def map(self) -> tuple[np.ndarray, np.ndarray]:
-        """First rows of the mapped videos, all or evenly chosen ones, and their places in the plane, [m, 2]
-        float32.
-
-        A video of several rows is in the middle of these.
-        """
+    def map(self) -> CodeMap:
+        """Where the videos are in the plane, and in which clusters."""
         places = map_codes(self.videos.codes, self.version.bits)
-        if (films := self.snapshot.films) is not None:
-            counts = np.bincount(films.first_rows, minlength=len(places))[:, None]
+        film_rows = self.snapshot.films
+        first_rows = np.arange(len(places)) if film_rows is None else film_rows.first_rows
+        if film_rows is not None:
+            counts = np.bincount(first_rows, minlength=len(places))[:, None]
             sums = np.zeros_like(places)
-            np.add.at(sums, films.first_rows, places)
+            np.add.at(sums, first_rows, places)
             places = sums / np.maximum(counts, 1)
         step = max(1, -(-len(self.first_rows) // MOST_MAPPED))
         rows = self.first_rows[::step]
-        return rows, places[rows]
+        mapped = np.full(len(places), -1, dtype=np.int64)
+        mapped[rows] = np.arange(len(rows))
+        clusters = cluster_codes(self.videos.codes, self.version.bits, mapped[first_rows], len(rows))
+        return CodeMap(rows, places[rows], clusters)
 
     def duplicates(self, radius: int) -> list[np.ndarray]:
         """First rows of each group of near-duplicates, as `duplicate_groups` has them; made once for a

@@ -1,4 +1,4 @@
-// The view "Map": a point for each video, drawn by its first label.
+// The view "Map": a point for each video, drawn by its first label or by the cluster of its code.
 
 import { $, count, fault, make, makeSvg, say } from "./dom.js";
 import { ask, at } from "./http.js";
@@ -15,6 +15,8 @@ let map = null;
 let places = [];
 let chosen = -1;
 let muted = new Set();
+let wanted = null; // what somebody has chosen to colour by
+let kinds = []; // of the points: the labels or the clusters, by number
 
 export function start(known) {
   if (map && map.index.version !== known.index.version) map = null;
@@ -30,9 +32,8 @@ export async function show() {
       return;
     }
     chosen = -1;
-    muted = new Set();
-    legend();
     list([]);
+    colourBy();
     $("map-note").textContent = map.ids.length < map.index.videos
       ? `${count(map.ids.length, "video")} of ${map.index.videos.toLocaleString("en")}, evenly chosen.`
       : "";
@@ -40,10 +41,28 @@ export async function show() {
   draw();
 }
 
+// By clusters where there are no labels, or somebody wants them.
+function colourBy() {
+  const select = $("colour-by");
+  const labelled = map.label.some((label) => label >= 0);
+  select.options[0].disabled = !labelled;
+  select.value = labelled ? wanted ?? "label" : "cluster";
+  kinds = map[select.value];
+  muted = new Set();
+  $("legend-title").textContent = select.value === "label" ? "Labels" : "Clusters";
+  $("legend-note").hidden = select.value === "label";
+  legend();
+}
+
+function kindName(kind) {
+  if ($("colour-by").value === "cluster") return `cluster ${kind + 1}`;
+  return kind < 0 ? "no label" : map.labels[kind];
+}
+
 // Hues by the golden angle, so that neighbours in the list are far apart; shapes for whoever does not see hues.
-const style = (label) => label < 0
+const style = (kind) => kind < 0
   ? { hue: 0, saturation: 0, shape: "circle" }
-  : { hue: (label * 137.5 + 190) % 360, saturation: 62, shape: SHAPES[label % SHAPES.length] };
+  : { hue: (kind * 137.5 + 190) % 360, saturation: 62, shape: SHAPES[kind % SHAPES.length] };
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const colour = ({ hue, saturation }, alpha = 1) => `hsl(${hue} ${saturation}% ${dark.matches ? 64 : 40}% / ${alpha})`;
 
@@ -82,9 +101,9 @@ function draw() {
   ]);
   const size = map.ids.length > 4000 ? 2.5 : map.ids.length > 800 ? 3.5 : 5;
   places.forEach(([x, y], number) => {
-    const look = style(map.label[number]);
+    const look = style(kinds[number]);
     trace(context, look.shape, x, y, size);
-    context.fillStyle = colour(look, muted.has(map.label[number]) ? 0.08 : 0.7);
+    context.fillStyle = colour(look, muted.has(kinds[number]) ? 0.08 : 0.7);
     context.fill();
   });
   if (chosen >= 0) {
@@ -105,24 +124,24 @@ function chunked(values, pick) {
 
 function legend() {
   const counts = new Map();
-  for (const label of map.label) counts.set(label, (counts.get(label) ?? 0) + 1);
-  const items = [...counts].sort((one, other) => other[1] - one[1]).slice(0, 40).map(([label, videos]) => {
-    const look = style(label);
+  for (const kind of kinds) counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  const items = [...counts].sort((one, other) => other[1] - one[1]).slice(0, 40).map(([kind, videos]) => {
+    const look = style(kind);
     const mark = makeSvg("svg", { viewBox: "-8 -8 16 16", width: 16, height: 16, "aria-hidden": "true" },
       look.shape === "circle"
         ? makeSvg("circle", { r: 5.5, fill: colour(look) })
         : makeSvg("polygon", { points: points(look.shape, 0, 0, 5).join(" "), fill: colour(look) }));
     const button = make(
       "button",
-      { type: "button", "aria-pressed": String(!muted.has(label)) },
+      { type: "button", "aria-pressed": String(!muted.has(kind)) },
       mark,
-      make("span", {}, label < 0 ? "no label" : map.labels[label]),
+      make("span", {}, kindName(kind)),
       make("span", { className: "number" }, String(videos)),
     );
     button.addEventListener("click", () => {
-      if (muted.has(label)) muted.delete(label);
-      else muted.add(label);
-      button.setAttribute("aria-pressed", String(!muted.has(label)));
+      if (muted.has(kind)) muted.delete(kind);
+      else muted.add(kind);
+      button.setAttribute("aria-pressed", String(!muted.has(kind)));
       draw();
     });
     return make("li", {}, button);
@@ -136,13 +155,12 @@ async function choose(number) {
   const [x, y] = places[number];
   const around = places
     .map(([px, py], other) => [Math.hypot(px - x, py - y), other])
-    .filter(([distance, other]) => distance <= NEAR && !muted.has(map.label[other]))
+    .filter(([distance, other]) => distance <= NEAR && !muted.has(kinds[other]))
     .sort((one, other) => one[0] - other[0]);
-  say(`${map.ids[number]}${around.length > 1 ? `, with ${count(around.length - 1, "other")} at this place` : ""}.`);
-  const wanted = number;
+  say(`${map.ids[number]}, ${kindName(kinds[number])}${around.length > 1 ? `, with ${count(around.length - 1, "other")} at this place` : ""}.`);
   const ids = around.slice(0, MOST_HERE).map(([, other]) => map.ids[other]);
   const found = await Promise.all(ids.map((id) => ask(at("videos", id)).then((known) => known.video, () => null)));
-  if (wanted === chosen) list(found.filter(Boolean));
+  if (number === chosen) list(found.filter(Boolean));
 }
 
 function list(videos) {
@@ -159,7 +177,7 @@ function nearestTo(x, y) {
   let least = 24;
   places.forEach(([px, py], number) => {
     const distance = Math.hypot(px - x, py - y);
-    if (distance < least && !muted.has(map.label[number])) [least, best] = [distance, number];
+    if (distance < least && !muted.has(kinds[number])) [least, best] = [distance, number];
   });
   return best;
 }
@@ -195,11 +213,18 @@ canvas.addEventListener("keydown", async (event) => {
   places.forEach(([px, py], number) => {
     const ahead = (px - x) * way[0] + (py - y) * way[1];
     const aside = Math.abs((px - x) * way[1]) + Math.abs((py - y) * way[0]);
-    if (ahead <= 0.5 || aside > 3 * ahead || muted.has(map.label[number])) return;
+    if (ahead <= 0.5 || aside > 3 * ahead || muted.has(kinds[number])) return;
     const cost = ahead + 2 * aside;
     if (cost < least) [least, best] = [cost, number];
   });
   if (best >= 0) choose(best);
+});
+$("colour-by").addEventListener("change", () => {
+  wanted = $("colour-by").value;
+  if (!map) return;
+  colourBy();
+  draw();
+  say(`Coloured by ${wanted}: ${count(new Set(kinds).size, wanted)}.`);
 });
 new ResizeObserver(draw).observe(canvas);
 dark.addEventListener("change", () => { if (map) { legend(); draw(); } });

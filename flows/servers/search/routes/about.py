@@ -73,8 +73,9 @@ class Map:
         index: the version that has answered.
         labels: that the points name.
         ids: of the videos.
-        x, y: where they are; one entry a video, as in `label`.
+        x, y: where they are; one entry a video, as in `label` and `cluster`.
         label: place in `labels`, of the video's first one; -1 if it has none.
+        cluster: of near codes (k-means), from 0, the largest first.
     """
 
     index: IndexVersion
@@ -83,6 +84,7 @@ class Map:
     x: list[float]
     y: list[float]
     label: list[int]
+    cluster: list[int]
 
 
 @dataclass(frozen=True)
@@ -129,23 +131,25 @@ def about_routes(parts: Parts, measures: Measures) -> APIRouter:
 
     @router.get("/map")
     async def map() -> Map:
-        """Where the videos are in the plane (principal components of their codes); of many, thousands evenly
-        chosen.
+        """Where the videos are in the plane (principal components of their codes), and in which clusters; of
+        many, thousands evenly chosen.
         """
         view = service.view
 
         def made() -> Map:
-            rows, places = view.map
+            drawn = view.map
+            rows = drawn.rows.tolist()
             names = list(view.labels)
             number = {label: place for place, label in enumerate(names)}
-            first = [view.videos.labels[row].partition("|")[0] for row in rows.tolist()]
+            first = [view.videos.labels[row].partition("|")[0] for row in rows]
             return Map(
                 view.version,
                 names,
-                [view.videos.ids[row] for row in rows.tolist()],
-                [round(x, 3) for x in places[:, 0].tolist()],
-                [round(y, 3) for y in places[:, 1].tolist()],
+                [view.videos.ids[row] for row in rows],
+                [round(x, 3) for x in drawn.places[:, 0].tolist()],
+                [round(y, 3) for y in drawn.places[:, 1].tolist()],
                 [number.get(label, -1) for label in first],
+                drawn.clusters.tolist(),
             )
 
         return await in_thread(made)

@@ -418,6 +418,9 @@ def test_the_map_has_every_video_and_the_same_codes_in_the_same_place(server: Se
     place = {video: (x, y) for video, x, y in zip(drawn["ids"], drawn["x"], drawn["y"], strict=True)}
     assert place["cats/0"] == place["dogs/3"] != place["dogs/1"]
     assert {drawn["labels"][number] for number in drawn["label"]} == {"cats", "dogs"}
+    cluster = dict(zip(drawn["ids"], drawn["cluster"], strict=True))
+    assert cluster["cats/0"] == cluster["dogs/3"] and set(cluster.values()) == {0, 1}
+    assert server.client.get("/map").json() == drawn
 
 
 def test_duplicates_are_decided_about_and_decisions_outlive_the_index(

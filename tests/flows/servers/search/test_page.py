@@ -245,6 +245,65 @@ def test_the_map_is_walked_by_keyboard_and_clicked(tab: Page) -> None:
     assert tab.locator("#legend button").first.get_attribute("aria-pressed") == "false"
 
 
+def colours(tab: Page) -> int:
+    """How many colours the map shows well: grey is none."""
+    found: int = tab.evaluate(
+        """() => {
+            const canvas = document.getElementById("map");
+            const seen = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+            const hues = new Map();
+            for (let at = 0; at < seen.length; at += 4) {
+                const [red, green, blue, alpha] = seen.slice(at, at + 4);
+                if (alpha < 170 || Math.max(red, green, blue) - Math.min(red, green, blue) < 40) continue;
+                const key = [red, green, blue].map((one) => one >> 4).join();
+                hues.set(key, (hues.get(key) ?? 0) + 1);
+            }
+            return [...hues.values()].filter((pixels) => pixels > 20).length;
+        }"""
+    )
+    return found
+
+
+def test_the_map_is_coloured_by_cluster_with_the_keyboard_alone(tab: Page) -> None:
+    tab.click("nav a[href='#map']")
+    tab.wait_for_selector("#legend button")
+    by = tab.get_by_label("colour by")
+    assert by.input_value() == "label"
+    tab.locator("#legend button").first.click()  # what is switched off comes back with other colours
+    by.focus()
+    tab.keyboard.press("ArrowDown")
+    tab.locator("#status", has_text="Coloured by cluster: 2 clusters.").wait_for()
+    assert tab.inner_text("#legend-title") == "Clusters" and tab.locator("#legend-note").is_visible()
+    legend = tab.locator("#legend button")
+    texts = [text.split("\n") for text in legend.all_inner_texts()]
+    assert [name for name, _ in texts] == ["cluster 1", "cluster 2"]
+    assert sum(int(number) for _, number in texts) == 8 and int(texts[0][1]) >= int(texts[1][1])
+    assert {one.get_attribute("aria-pressed") for one in legend.all()} == {"true"} and colours(tab) >= 2
+    tab.focus("#map")
+    tab.keyboard.press("ArrowRight")
+    tab.locator("#status", has_text="cats/0, cluster").wait_for()  # what the colour says, in words
+    by.focus()
+    tab.keyboard.press("ArrowUp")
+    tab.locator("#status", has_text="Coloured by label: 2 labels.").wait_for()
+    assert tab.inner_text("#legend-title") == "Labels" and tab.locator("#legend-note").is_hidden()
+
+
+def test_the_map_of_videos_without_labels_is_coloured_by_cluster(
+    tab: Page, server: Server, searchable: Searchable
+) -> None:
+    try:
+        searchable.use(0, labelled=False)
+        server.await_version(searchable.index)
+        tab.click("nav a[href='#map']")
+        tab.locator("#legend button", has_text="cluster 2").wait_for()
+        assert tab.get_by_label("colour by").input_value() == "cluster"
+        assert tab.locator("#colour-by option", has_text="label").is_disabled()
+        assert colours(tab) >= 2
+    finally:
+        searchable.use(0)
+        server.await_version(searchable.index)
+
+
 def test_the_interface_describes_itself_with_nothing_from_elsewhere(tab: Page, server: Server) -> None:
     asked: list[str] = []
     tab.on("request", lambda request: asked.append(request.url))
@@ -294,6 +353,10 @@ def test_nothing_keeps_people_out(running: Browser, server: Server, size: Any, s
         tab.click(f"nav a[href='#{view}']")
         tab.wait_for_selector(there)
         assert not serious(Axe().run(tab).response), view
+    tab.click("nav a[href='#map']")
+    tab.select_option("#colour-by", "cluster")
+    tab.locator("#legend button", has_text="cluster 1").wait_for()
+    assert not serious(Axe().run(tab).response)
     tab.click("nav a[href='#search']")
     tab.locator("#results .screen").first.click()
     tab.locator("#details dd", has_text="pixels").wait_for()
