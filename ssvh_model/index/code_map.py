@@ -11,7 +11,7 @@ from ssvh_model.clustering.kmeans import kmeans
 from ssvh_model.retrieval.codes import unpack
 
 ROWS_AT_ONCE = 65_536
-MOST_CLUSTERS = 12  # colours that a person can tell apart
+MOST_CLUSTERS = 8  # of which no two look alike on the page: the same shape has opposite hues
 ITERATIONS, RESTARTS, POINTS_PER_CLUSTER = 20, 3, 256
 
 
