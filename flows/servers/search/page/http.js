@@ -64,12 +64,13 @@ function askForToken(before) {
   });
 }
 
-// The code is in the address of a picture, so that a browser does not keep one of another video that had the same id.
 // Whether what was found is a part of a video.
 export const isMoment = (video) => video.start > 0 || video.end < video.seconds - 0.001;
 
+// The code is in the address of a picture, so that a browser does not keep one of another video that had the same id.
 export const thumbnail = (video) => {
   const moment = isMoment(video) ? `&at=${(video.start + video.end) / 2}` : "";
   return `${at("thumbnails", video.id)}?of=${video.code}${moment}`;
 };
+export const preview = (video) => `${at("previews", video.id)}?of=${video.code}`;
 export const at = (kind, id) => `/${kind}/${encodeURIComponent(id)}`;

@@ -1,7 +1,7 @@
 // Videos as cards and in a dialog: a picture that plays, facts, and the code as a strip of bits.
 
 import { $, clock, count, fault, make, makeSvg, say, secondsText, terms } from "./dom.js";
-import { ask, at, change, isMoment, thumbnail } from "./http.js";
+import { ask, at, change, isMoment, preview, thumbnail } from "./http.js";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -53,7 +53,7 @@ export function player(video, properties = {}) {
   const silent = { muted: true, loop: true, autoplay: !still.matches, playsInline: true };
   const element = make("video", { ...silent, ...properties });
   element.addEventListener("error", () => {
-    const moving = make("img", { src: at("previews", video.id), alt: `frames of ${video.id}` });
+    const moving = make("img", { src: preview(video), alt: `frames of ${video.id}` });
     moving.className = element.className;
     moving.addEventListener("error", () => moving.replaceWith(make("span", { className: "no-picture" }, "no picture")));
     element.replaceWith(moving);
@@ -112,7 +112,7 @@ export function card(video, bits, asked, alike) {
   }
   const code = strip(video.code, bits, asked?.code ?? null);
   const article = make("article", { className: "card" }, head, make("h3", {}, video.id), facts(video), code, button);
-  return make("li", {}, article);
+  return make("li", { tabIndex: -1 }, article);
 }
 
 let removed = () => {};
