@@ -8,6 +8,7 @@ const PAGE = 24;
 let about = null;
 let query = null; // {id} or {file}; null shows all videos
 let shown = 0;
+let answered = {}; // what the cards that are shown were asked by, and a search's answer
 let running = new AbortController();
 
 export function start(known) {
@@ -54,36 +55,45 @@ function sayDistance() {
   $("rerank").disabled = $("moments").disabled = query === null;
 }
 
-export async function run({ more = false } = {}) {
+// With `more`, what is shown stays and more comes; what was asked otherwise meanwhile begins anew.
+export async function run({ more: wantsMore = false } = {}) {
   running.abort();
   const mine = (running = new AbortController());
   fault("");
   sayDistance();
   const params = filters();
+  const question = { query, filters: params.toString() };
+  const more = wantsMore && query === answered.query && question.filters === answered.filters;
+  const before = more ? shown : 0;
   $("results").setAttribute("aria-busy", "true");
   try {
     if (query === null) {
-      if (!more) shown = 0;
-      params.set("offset", shown);
+      params.set("offset", before);
       params.set("count", PAGE);
       const answer = await ask(`/videos?${params}`, { signal: mine.signal });
-      show(answer.videos, null, more);
+      show(answer.videos, null, before);
+      answered = question;
       const some = ["label", "min_seconds", "max_seconds"].some((name) => params.has(name));
       $("results-title").textContent = some ? "Some videos" : "All videos";
       $("more").hidden = shown >= answer.total;
       say(`${count(answer.total, "video")}, ${shown} shown.`);
       return;
     }
-    params.set("count", PAGE);
+    const most = about.most_hits;
+    const wanted = Math.min(before + PAGE, most);
+    params.set("count", Math.min(wanted + 1, most)); // one too many says that there are more
     const answer = await (query.file ? askForClip(params, mine.signal) : post(params, { id: query.id, start: query.start ?? 0 }, mine.signal));
-    shown = 0;
-    show(answer.hits, answer.query, false);
-    if (answer.query.kind !== "code") showAsked(answer.query);
-    $("more").hidden = true;
+    const hits = answer.hits.slice(0, wanted);
+    // Those before may be others by now: the index has changed, or more videos were compared frame by frame.
+    const same = more && JSON.stringify([answer.query.code, hits.slice(0, before)]) === answered.hits;
+    show(same ? hits.slice(before) : hits, answer.query, same ? before : 0);
+    answered = { ...question, hits: JSON.stringify([answer.query.code, hits]) };
+    if (!more && answer.query.kind !== "code") showAsked(answer.query);
+    $("more").hidden = answer.hits.length <= wanted;
     $("results-title").textContent = `Nearest to ${query.id ?? query.file.name}`;
     const milliseconds = Math.max(1, Math.round(answer.seconds * 1000));
-    const found = `${count(answer.hits.length, "video")} of ${count(answer.index.videos, "video")}`;
-    say(`${found}, in ${milliseconds} ms, by index version ${answer.index.version}.`);
+    const end = hits.length === most ? " More than these are not shown." : "";
+    say(`${found(hits)} of ${count(answer.index.videos, "video")}, in ${milliseconds} ms, by index version ${answer.index.version}.${end}`);
   } catch (problem) {
     if (problem.name === "AbortError") return;
     say("");
@@ -91,6 +101,21 @@ export async function run({ more = false } = {}) {
   } finally {
     if (mine === running) $("results").removeAttribute("aria-busy");
   }
+}
+
+function found(hits) {
+  const videos = count(new Set(hits.map((hit) => hit.id)).size, "video");
+  return $("moments").checked ? `${count(hits.length, "moment")} in ${videos}` : videos;
+}
+
+// The focus goes to the first card that is new, from where a reader goes on, unless it is elsewhere by now.
+async function showMore() {
+  const before = shown;
+  const title = $("results-title").textContent;
+  await run({ more: true });
+  const focused = document.activeElement;
+  if (focused !== $("more") && focused !== document.body) return;
+  if (shown > before && title === $("results-title").textContent) $("results").children[before].focus();
 }
 
 const JSON_TYPE = { "Content-Type": "application/json" };
@@ -115,11 +140,11 @@ async function askForClip(params, signal) {
   return answer;
 }
 
-function show(videos, asked, more) {
+// Show cards; the first ones that are there stay.
+function show(videos, asked, stay) {
   const cards = videos.map((video) => card(video, bits(), asked, alike));
-  if (more) $("results").append(...cards);
-  else $("results").replaceChildren(...cards);
-  shown += videos.length;
+  $("results").replaceChildren(...[...$("results").children].slice(0, stay), ...cards);
+  shown = stay + videos.length;
   if (!shown) $("results").append(make("li", { className: "nothing" }, "No video is like that."));
 }
 
@@ -248,5 +273,5 @@ $("query").addEventListener("reset", () => setTimeout(() => {
   $("max-distance").value = $("max-distance").max;
   run();
 }));
-$("more").addEventListener("click", () => run({ more: true }));
+$("more").addEventListener("click", showMore);
 onRemoved(() => run());

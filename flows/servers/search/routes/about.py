@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from flows.servers.search.measuring import Measures
 from flows.servers.search.parts import Parts, in_thread
+from flows.servers.search.routes.search import MOST_HITS
 from ssvh_model.index.answer import IndexVersion
 from tasks.serving.limits import Limits
 
@@ -39,6 +40,7 @@ class About:
         no_clips: "" or why not.
         has_card: True if there is a model card, at `/hasher/card`.
         limits: on uploads.
+        most_hits: that a search gives.
     """
 
     index: IndexVersion
@@ -50,6 +52,7 @@ class About:
     no_clips: str
     has_card: bool
     limits: Limits
+    most_hits: int
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,7 @@ def about_routes(parts: Parts, measures: Measures) -> APIRouter:
                 cannot,
                 bool(view.card),
                 service.limits,
+                MOST_HITS,
             )
 
         return await in_thread(about)

@@ -395,6 +395,8 @@ def test_what_it_says_of_itself(server: Server) -> None:
     assert about["takes_clips"] and about["has_card"] and about["exact"]
     assert about["labels"][0] == {"label": "pets", "videos": 8}
     assert about["limits"]["megabytes"] == 1
+    assert server.find({"id": "cats/0"}, count=about["most_hits"]).status_code == 200
+    assert server.find({"id": "cats/0"}, count=about["most_hits"] + 1).status_code == 422
     card = server.client.get("/hasher/card").json()
     assert "<strong>nothing</strong>" in card["html"] and "<script>" not in card["html"]
     described = server.client.get("/openapi.json").json()

@@ -162,6 +162,10 @@ def test_the_page_adds_a_film_and_plays_from_the_moment(server: Server, films: P
         tab.wait_for_function(
             "() => [...document.querySelectorAll('#results .card h3')].filter((one) => one.innerText === 'film-7').length > 1"
         )
+        moments = tab.locator("#results .card").count()
+        tab.locator(
+            "#status", has_text=f"{moments} moments in {len({*names.all_inner_texts()})} videos of"
+        ).wait_for()
         first.locator(".screen").click()
         tab.locator("#details dt", has_text="found at").wait_for()
         tab.locator("#details dd", has_text="11 segments").wait_for()

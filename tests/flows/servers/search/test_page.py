@@ -13,7 +13,7 @@ from tests.browser import SECONDS_TO_SHOW, chromium, find_browser
 from tests.serving import TOKEN, Searchable, Server
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 pytestmark = pytest.mark.slow
 
@@ -118,6 +118,70 @@ def test_a_video_of_the_index_is_chosen_opened_and_leads_to_others(tab: Page) ->
     tab.locator("#card-text", has_text="Good for nothing").wait_for()
     assert "32" in tab.inner_text("#card-facts")
     tab.keyboard.press("Escape")
+
+
+@pytest.fixture
+def many(tab: Page, server: Server, searchable: Searchable) -> Iterator[None]:
+    """The page in front of 68 videos."""
+    searchable.use(0, {f"more/{number}": "" for number in range(60)})
+    server.await_version(searchable.index)
+    tab.reload()
+    tab.locator("#index-said", has_text="68 videos").wait_for()
+    yield
+    searchable.use(0)
+    server.await_version(searchable.index)
+
+
+def test_more_shows_the_next_ones_and_a_reader_goes_on_from_there(tab: Page, many: None) -> None:
+    tab.fill("#pick", "cats/0")
+    wait_for_hits(tab, "Nearest to cats/0", 24)
+    first, more = shown(tab), tab.get_by_role("button", name="Show more")
+    tab.evaluate("document.querySelector('#results .card').id = 'stays'")
+    for hits in (48, 67):
+        more.focus()
+        tab.keyboard.press("Enter")
+        wait_for_hits(tab, "Nearest to cats/0", hits)
+        tab.wait_for_function(
+            "number => document.activeElement === document.querySelectorAll('#results > li')[number]",
+            arg=24 if hits == 48 else 48,
+        )
+        assert shown(tab)[:24] == first and len(set(shown(tab))) == hits
+    assert more.is_hidden() and tab.locator("#stays").count() == 1
+    assert "67 videos of 68 videos" in tab.inner_text("#status")
+    tab.keyboard.press("Tab")  # a card has its buttons next
+    assert tab.evaluate("document.activeElement.closest('#results > li') !== null")
+    tab.select_option("#label", "dogs")  # another question begins with the nearest
+    wait_for_hits(tab, "Nearest to cats/0", 4)
+    tab.select_option("#label", "")
+    wait_for_hits(tab, "Nearest to cats/0", 24)
+    tab.click("#clear")
+    wait_for_hits(tab, "All videos", 24)
+    tab.click("#more")
+    wait_for_hits(tab, "All videos", 48)
+    assert len(set(shown(tab))) == 48
+
+
+def test_more_ends_where_the_service_gives_no_more(tab: Page, many: None) -> None:
+    def fewer(route: Route) -> None:
+        answer = route.fetch()
+        route.fulfill(response=answer, json={**answer.json(), "most_hits": 30})
+
+    tab.route("**/index", fewer)
+    tab.reload()
+    tab.locator("#index-said", has_text="68 videos").wait_for()
+    tab.fill("#pick", "cats/0")
+    wait_for_hits(tab, "Nearest to cats/0", 24)
+    tab.click("#more")
+    wait_for_hits(tab, "Nearest to cats/0", 30)
+    assert tab.locator("#more").is_hidden() and "More than these are not shown" in tab.inner_text("#status")
+
+
+def test_moving_frames_are_of_the_video_that_has_the_id_now(tab: Page, server: Server) -> None:
+    code = server.client.get("/videos/cats/0").json()["video"]["code"]
+    tab.route("**/files/**", lambda route: route.abort())  # as where a browser can't play it
+    with tab.expect_request("**/previews/cats%2F0*") as asked:
+        tab.get_by_role("button", name="Open cats/0").click()
+    assert asked.value.url.endswith(f"?of={code}")
 
 
 def test_a_clip_is_added_with_the_token_and_removed(
