@@ -116,4 +116,4 @@ def _parsed(name: str, typed: str | None, read: Callable[[str], Number], kind: s
 
 
 def _no_number(name: str, found: object, kind: str) -> UserError:
-    return UserError(f"{name} is {found}; allowed are {kind} from 0")
+    return UserError(f"{name} is {found!r}; allowed are {kind} from 0")

@@ -46,7 +46,7 @@ class Hit(VideoFacts):
     distance: int
     start: float
     end: float
-    likeness: float | None = None
+    likeness: float | None
 
     @property
     def label(self) -> str:

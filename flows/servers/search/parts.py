@@ -12,7 +12,7 @@ from fastapi import Depends, Query
 from pydantic import WithJsonSchema
 
 from flows.servers.search.uploads import Uploads
-from ssvh_model.index.filters import Filters
+from ssvh_model.index.filters import LONGEST_TEXT, Filters
 from tasks.serving.decoding import DECODERS
 from tasks.serving.service import SearchService
 
@@ -56,7 +56,12 @@ async def _filters(
     min_seconds: Annotated[str | None, _number("number"), Query()] = None,
     max_seconds: Annotated[str | None, _number("number"), Query()] = None,
     max_distance: Annotated[str | None, _number("integer"), Query(description="In bits.")] = None,
-    text: Annotated[str, Query(description="Part of the id, whatever the case.")] = "",
+    text: Annotated[
+        str,
+        Query(
+            description="Part of the id, whatever the case.", json_schema_extra={"maxLength": LONGEST_TEXT}
+        ),
+    ] = "",
 ) -> Filters:
     return Filters.parse(label, min_seconds, max_seconds, max_distance, text)
 

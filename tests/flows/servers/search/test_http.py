@@ -150,7 +150,7 @@ def test_the_command_refuses_with_the_words_of_the_service(
         ({"id": "cats/0", "code": "00000000"}, {}, 422, "bad-request", "either an id or a code"),
         ({"ids": "cats/0"}, {}, 422, "bad-request", "ids"),
         ({"id": "cats/0"}, {"count": 0}, 422, "bad-request", "query.count"),
-        ({"id": "cats/0"}, {"min_seconds": "nan"}, 422, "bad-request", "min_seconds is nan"),
+        ({"id": "cats/0"}, {"min_seconds": "nan"}, 422, "bad-request", "min_seconds is 'nan'"),
     ],
 )
 def test_a_wrong_question_is_a_problem_that_says_what_is_allowed(
