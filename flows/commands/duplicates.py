@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ import numpy as np
 from flows.running.text_table import text_table
 from ssvh_model.errors import UserError
 from ssvh_model.index.duplicates import duplicate_groups, duplicate_pairs
+from ssvh_model.index.file_paths import file_of_path, project_of
 from ssvh_model.index.index import Index, IndexSnapshot, open_index
 from ssvh_model.texts import printable
 from tasks.index.place import local_folder, present_index_place
@@ -64,7 +66,9 @@ def duplicates(
         groups, least = duplicate_groups(snapshot.words, **looked_for), 0.0
     else:
         pairs = duplicate_pairs(snapshot.words, **looked_for)
-        groups, matches, least = _verified(snapshot, pairs, _decided(place, index, snapshot), verification)
+        groups, matches, least = _verified(
+            snapshot, pairs, _decided(place, index, snapshot), verification, project_of(index.name)
+        )
     found = [
         [{name: snapshot.text(f"{name}s", row) for name in ("id", "label", "path")} for row in group.tolist()]
         for group in groups
@@ -93,7 +97,7 @@ def duplicates(
 
 
 def _verified(
-    snapshot: IndexSnapshot, pairs: np.ndarray, decided: Decided, verification: Verification
+    snapshot: IndexSnapshot, pairs: np.ndarray, decided: Decided, verification: Verification, project: Path
 ) -> tuple[list[np.ndarray], list[tuple[int, int, Match]], float]:
     """The groups of pairs that show one recording or were called duplicates, the compared pairs in them, and
     the least score.
@@ -110,7 +114,7 @@ def _verified(
     every = np.concatenate([pairs, known])
     verified = verify(
         pairs if least is not None else every,
-        lambda row: snapshot.text("paths", row),
+        lambda row: file_of_path(snapshot.text("paths", row), project),
         mirrored=verification.mirrored,
         progress=shown("pairs compared by their frames"),
     )

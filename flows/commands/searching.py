@@ -14,6 +14,7 @@ from flows.running.text_table import text_table
 from ssvh_model.errors import UserError
 from ssvh_model.files import check_writable
 from ssvh_model.index.answer import Question
+from ssvh_model.index.file_paths import file_of_path, project_of
 from ssvh_model.index.filters import Filters, Wanted
 from ssvh_model.index.hit import Hit
 from ssvh_model.index.searcher import Searcher
@@ -46,11 +47,12 @@ def search(
         check_writable(sheet)
     if sheet is not None and video is None:
         raise UserError("--sheet draws the video that is searched for; there is none with --id and --code")
-    searcher = Searcher(place or present_index_place(), trust_torchscript=trust_torchscript)
+    place = place or present_index_place()
+    searcher = Searcher(place, trust_torchscript=trust_torchscript)
     answer = searcher.ask(question, wanted, filters)
     hits = answer.hits
     if sheet is not None and video is not None:
-        _draw(sheet, video, searcher, hits)
+        _draw(sheet, video, searcher, hits, project_of(place))
     if as_json:
         print(json.dumps(asdict(answer), indent=2))
         return
@@ -77,7 +79,7 @@ def _two_places(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> None:
+def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit], project: Path) -> None:
     from ssvh_model.pictures.search_sheet import COLUMNS, Found, draw_search_sheet
 
     found = [
@@ -86,7 +88,7 @@ def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> 
             printable(hit.label),
             hit.distance,
             hit.duration,
-            _frame(hit),
+            _frame(hit, file_of_path(hit.path, project)),
             None if hit.whole else hit.start,
         )
         for hit in hits
@@ -101,19 +103,20 @@ def _draw(sheet: Path, video: Path, searcher: Searcher, hits: Sequence[Hit]) -> 
     )
 
 
-def _frame(hit: Hit) -> np.ndarray | None:
+def _frame(hit: Hit, file: str) -> np.ndarray | None:
     """The frame in the middle of what was found; None where there is no file, or it can't be read any
     more.
     """
     from ssvh_model.pictures.search_sheet import SIDE
     from ssvh_model.video.decoding import UnreadableVideo, frame_at
 
-    if not hit.path or not Path(hit.path).is_file():
+    path = Path(file)
+    if not file or not path.is_file():
         return None
     try:
         if hit.whole:
-            return _frames(Path(hit.path), 1)[0]
-        return frame_at(Path(hit.path), (hit.start + hit.end) / 2, longer_side=2 * SIDE)
+            return _frames(path, 1)[0]
+        return frame_at(path, (hit.start + hit.end) / 2, longer_side=2 * SIDE)
     except UnreadableVideo:
         return None
 

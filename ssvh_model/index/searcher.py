@@ -23,6 +23,7 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.index.answer import Answer, Asked, IndexVersion, Question
 from ssvh_model.index.coded_videos import HasherIdentity
+from ssvh_model.index.file_paths import project_of
 from ssvh_model.index.filters import ANY, TEN, Filters, Wanted
 from ssvh_model.index.finder import Finder
 from ssvh_model.index.hex_codes import code_from_hex
@@ -196,7 +197,10 @@ class _State:
         def stored() -> StoredFeatures:
             config = self.encoder.hasher.config
             shape = (config.frames, config.feature_size)
-            return StoredFeatures(self.index.kept_features(), self.snapshot, self.encoder.features, shape)
+            project = project_of(self.index.name)
+            return StoredFeatures(
+                self.index.kept_features(), self.snapshot, self.encoder.features, shape, project
+            )
 
         return Finder(self.snapshot, self.snapshot.nearest, stored, self.encoder.hasher.center)
 

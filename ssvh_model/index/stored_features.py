@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
+from ssvh_model.index.file_paths import file_of_path
 from ssvh_model.index.index import IndexSnapshot
 from ssvh_model.moments.film_features import FilmFile, is_film_file
 from ssvh_model.moments.rerank import TimedFeatures
@@ -26,13 +27,19 @@ class StoredFeatures:
         snapshot: of the index.
         meta: how the features that its hasher takes are made.
         shape: of a video's, (M, D).
+        project: that relative paths of the index start from (`project_of`).
 
     Raises:
         UserError: a file is damaged. One that is gone by now is not missed, then or later.
     """
 
     def __init__(
-        self, kept: Sequence[Path], snapshot: IndexSnapshot, meta: FeatureMeta, shape: tuple[int, int]
+        self,
+        kept: Sequence[Path],
+        snapshot: IndexSnapshot,
+        meta: FeatureMeta,
+        shape: tuple[int, int],
+        project: Path = Path(),
     ) -> None:
         self._snapshot, self._meta, self._shape = snapshot, meta, shape
         self._opened = lru_cache(FILES_OPEN)(_open)
@@ -41,7 +48,7 @@ class StoredFeatures:
         for path in reversed(kept):
             self._take(path)
         if snapshot.source:
-            self._take(Path(snapshot.source))
+            self._take(Path(file_of_path(snapshot.source, project)))
 
     def _take(self, path: Path) -> None:
         if not path.is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from ssvh_model.features import FeatureFile, FeatureMeta, write_feature_file
 from ssvh_model.files import atomic_path
 from ssvh_model.hdf5 import damage_reported, open_hdf5
 from ssvh_model.index.coded_videos import CodedVideos, CodesFile
+from ssvh_model.index.file_paths import path_in_index, project_of
 from ssvh_model.index.index import Index, open_index
 from ssvh_model.index.index_folder import KeepFeatures
 from ssvh_model.index.known import Known, id_taken
@@ -23,7 +24,7 @@ from ssvh_model.index.settings import IndexSettings
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile
 from ssvh_model.progress import Progress
-from tasks.index.encode import encode_features, path_in_index, segments_of
+from tasks.index.encode import encode_features, segments_of
 from tasks.index.free_ids import has_dot_part
 from tasks.index.given_videos import EncodedVideos, encode_videos, find_given_videos, remove_work, work_of
 from tasks.machine.progress import Say
@@ -80,7 +81,7 @@ def build_index(
     index = open_index(place)
     with index.alone(say):
         index.replace(
-            videos,
+            _from_project(videos, project_of(index.name)),
             source.folder,
             settings_of(params),
             seed=params.seed,
@@ -88,6 +89,14 @@ def build_index(
             keep_features=False,
         )
     return videos
+
+
+def _from_project(videos: CodedVideos, project: Path) -> CodedVideos:
+    """The same with paths as an index of that project has them; they are relative to the current folder."""
+    if project.resolve() == Path.cwd().resolve():
+        return videos
+    here = {path: path and path_in_index(path, project) for path in {*videos.paths, videos.source}}
+    return replace(videos, paths=[here[path] for path in videos.paths], source=here[videos.source])
 
 
 def is_codes_file(path: Path) -> bool:
@@ -167,7 +176,7 @@ def add_videos(
     expected = find_hasher(hasher, model=params.register_.model) if hasher is not None else None
     if expected is not None:
         refuse_other(index, expected)
-    cut = segments_of(params)
+    cut, project = segments_of(params), project_of(index.name)
     looked_at = progress("videos looked at")
     videos = find_given_videos(places, params, label=label, progress=looked_at, index=index)
     new = [
@@ -178,7 +187,11 @@ def add_videos(
     ]
     there = sorted({video.id for video in videos} - {video.id for video in new})
     try:
-        encoded = encode_videos(new, source, params, segments=cut, progress=progress) if new else None
+        encoded = (
+            encode_videos(new, source, params, segments=cut, progress=progress, project=project)
+            if new
+            else None
+        )
         left_out = encoded.left_out if encoded is not None else []
     except NothingReadable as error:
         if not there:
@@ -192,7 +205,7 @@ def add_videos(
                 # The index was switched meanwhile. Features that fit are not made again.
                 if expected is not None:
                     refuse_other(index, expected)
-                encoded = encode_videos(new, now, params, segments=cut, progress=progress)
+                encoded = encode_videos(new, now, params, segments=cut, progress=progress, project=project)
             added = _add(index, encoded, new)
             there += [video for video in dict.fromkeys(encoded.coded.ids) if video not in added]
             remove_work(encoded.work)
@@ -296,9 +309,9 @@ def new_videos(index: Index, videos: Sequence[Video]) -> list[Video]:
     Raises:
         UserError: the index has another video of the same id.
     """
-    known = index.known([video.id for video in videos])
+    known, project = index.known([video.id for video in videos]), project_of(index.name)
     for video in videos:
-        wanted = Known("|".join(video.labels), path_in_index(Path("/") / video.path), video.sha256)
+        wanted = Known("|".join(video.labels), path_in_index(Path("/") / video.path, project), video.sha256)
         if video.id in known and known[video.id] != wanted:
             raise id_taken(index.name, video.id)
     return [video for video in videos if video.id not in known]

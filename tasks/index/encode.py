@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +9,8 @@ import torch
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile
-from ssvh_model.files import is_address
 from ssvh_model.index.coded_videos import CodedVideos, HasherIdentity, whole_spans
+from ssvh_model.index.file_paths import path_in_index
 from ssvh_model.manifest import Video, read_manifest
 from ssvh_model.moments.film_features import FilmFile
 from ssvh_model.moments.segments import EvenSegments, Segments
@@ -196,14 +194,3 @@ def _known_videos(file: FeatureFile, params: Params) -> dict[str, tuple[str, flo
         for video in videos
         if video.usable
     }
-
-
-def path_in_index(name: Path | str) -> str:
-    """A path as the index keeps it: relative to the project's folder where it is inside; an address as it
-    is.
-    """
-    if is_address(str(name)):
-        return str(name)
-    # Of a link to itself that too, which `Path.resolve` does not like.
-    whole, here = Path(os.path.realpath(name)), Path.cwd().resolve()
-    return whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.as_posix()

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from ssvh_model.files import sha256_of
+from ssvh_model.index.file_paths import file_of_path, path_in_index, project_of
 from ssvh_model.index.index import Index
 from ssvh_model.index.known import Known
 from ssvh_model.manifest import Video
-from tasks.index.encode import path_in_index
 
 
 def longer_ids(video: Video) -> list[str]:
@@ -45,30 +45,32 @@ def with_free_ids(videos: Sequence[Video], index: Index | None) -> list[Video]:
     """
     names = [longer_ids(video) for video in videos]
     known = index.known([name for ids in names for name in ids]) if index is not None else {}
-    own = [_own_id(ids, video, known) for ids, video in zip(names, videos, strict=True)]
+    project = Path.cwd() if index is None else project_of(index.name)
+    own = [_own_id(ids, video, known, project) for ids, video in zip(names, videos, strict=True)]
     used = {name for name in own if name is not None}
     free = []
     for name, ids, video in zip(own, names, videos, strict=True):
         if name is None:
             name = next(
-                (one for one in ids if one not in used and not _is_another(known.get(one), video)), ids[-1]
+                (one for one in ids if one not in used and not _is_another(known.get(one), video, project)),
+                ids[-1],
             )
             used.add(name)
         free.append(replace(video, id=name))
     return free
 
 
-def _own_id(ids: Sequence[str], video: Video, known: Mapping[str, Known]) -> str | None:
-    path = path_in_index(Path("/", video.path))
+def _own_id(ids: Sequence[str], video: Video, known: Mapping[str, Known], project: Path) -> str | None:
+    path = path_in_index(Path("/", video.path), project)
     return next((one for one in ids if one in known and known[one].path == path), None)
 
 
-def _is_another(known: Known | None, video: Video) -> bool:
+def _is_another(known: Known | None, video: Video, project: Path) -> bool:
     if known is None:
         return False
     if known.sha256 is not None:
         return known.sha256 != video.sha256
     try:
-        return sha256_of(Path(known.path)) != video.sha256
+        return sha256_of(Path(file_of_path(known.path, project))) != video.sha256
     except OSError:  # gone, or not for us to read: it may be the same
         return False

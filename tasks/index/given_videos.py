@@ -16,13 +16,14 @@ import numpy as np
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos, whole_spans
+from ssvh_model.index.file_paths import path_in_index
 from ssvh_model.index.index import Index
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile
 from ssvh_model.moments.segments import Segments
 from ssvh_model.progress import Progress, no_progress
 from tasks import paths
-from tasks.index.encode import encode_features, encode_film, path_in_index
+from tasks.index.encode import encode_features, encode_film
 from tasks.index.free_ids import with_free_ids
 from tasks.machine.device import pick_device, pick_workers
 from tasks.pipeline.work import use_work
@@ -130,6 +131,7 @@ def encode_videos(
     segments: Segments | None,
     progress: Callable[[str], Progress],
     root: str = "/",
+    project: Path | None = None,
 ) -> EncodedVideos:
     """Codes of video files, and the features that they were made from.
 
@@ -142,6 +144,7 @@ def encode_videos(
         segments: how videos that are long enough are cut; None for whole videos.
         progress: makes a progress for something that is counted.
         root: the folder, or its address, that the videos' paths are relative to.
+        project: that paths of the codes are relative to (`path_in_index`).
 
     Raises:
         NothingReadable: not one video can be read.
@@ -171,6 +174,7 @@ def encode_videos(
         ),
         network.config.frames,
         place,
+        project,
         work_of(videos, wanted),
     )
     whole: list[Video] = []
@@ -215,6 +219,7 @@ class _Making:
     backbone: Backbone
     frames: int
     place: VideoPlace
+    project: Path | None
     work: Path
 
     def of_whole(self, videos: Sequence[Video]) -> tuple[CodedVideos, list[Video]]:
@@ -242,7 +247,9 @@ class _Making:
         durations = np.array([readable[video].duration for video in coded.ids], dtype=np.float32)
         coded = replace(
             coded,
-            paths=[path_in_index(self.place.name_of(readable[video].path)) for video in coded.ids],
+            paths=[
+                path_in_index(self.place.name_of(readable[video].path), self.project) for video in coded.ids
+            ],
             durations=durations,
             spans=whole_spans(durations),
             source="",
@@ -274,7 +281,7 @@ class _Making:
                 replace(
                     coded,
                     labels=["|".join(film.video.labels)] * len(coded),
-                    paths=[path_in_index(self.place.name_of(film.video.path))] * len(coded),
+                    paths=[path_in_index(self.place.name_of(film.video.path), self.project)] * len(coded),
                     durations=np.full(len(coded), film.video.duration, dtype=np.float32),
                 )
             )

@@ -16,6 +16,7 @@ from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureFile, FeatureMeta
 from ssvh_model.files import is_address
 from ssvh_model.index.coded_videos import CodedVideos, whole_spans
+from ssvh_model.index.file_paths import file_of_path, project_of
 from ssvh_model.index.index import Index, IndexSnapshot, open_index
 from ssvh_model.manifest import NothingReadable, Video
 from ssvh_model.moments.film_features import FilmFile, is_film_file
@@ -96,7 +97,7 @@ class _Encoding:
     ) -> None:
         self._index, self._snapshot, self._hasher = index, snapshot, hasher
         self._params, self._say, self._progress = params, say, progress
-        self._known = snapshot.whole()
+        self._known, self._project = snapshot.whole(), project_of(index.name)
         self._row = {video: row for row, video in enumerate(self._known.ids)}
 
     def run(self, removed: set[str]) -> CodedVideos:
@@ -117,7 +118,7 @@ class _Encoding:
                 parts.append(self._described(part))
                 left -= set(part.ids)
         if self._snapshot.source:
-            file = FeatureFile(Path(self._snapshot.source))
+            file = FeatureFile(Path(file_of_path(self._snapshot.source, self._project)))
             done = {video for part in parts for video in part.ids}
             rows = np.array(
                 [row for row, video in enumerate(file.ids) if video not in removed and video not in done],
@@ -172,7 +173,7 @@ class _Encoding:
         by_root: dict[str, list[Video]] = {}
         left_out: list[Video] = []
         for video in ids:
-            if name := self._known.paths[self._row[video]]:
+            if name := file_of_path(self._known.paths[self._row[video]], self._project):
                 root = self._root_of(name)
                 path = name.removeprefix(f"{root}/") if is_address(name) else str(Path(name).resolve())[1:]
                 by_root.setdefault(root, []).append(Video(video, path))

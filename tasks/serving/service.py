@@ -16,6 +16,7 @@ from typing import TypeVar
 from ssvh_model.errors import UserError
 from ssvh_model.files import is_address, sha256_of
 from ssvh_model.index.answer import Asked, IndexVersion
+from ssvh_model.index.file_paths import file_of_path, path_in_index, project_of
 from ssvh_model.index.filters import Filters, Wanted
 from ssvh_model.index.hit import Hit
 from ssvh_model.index.index import IndexSnapshot, open_index
@@ -24,7 +25,7 @@ from ssvh_model.manifest import Video
 from ssvh_model.moments.cutting import Cutting
 from ssvh_model.remote_folder import StorageAway
 from tasks.index.build import add_encoded
-from tasks.index.encode import path_in_index, rows_of_video
+from tasks.index.encode import rows_of_video
 from tasks.index.place import local_folder
 from tasks.serving.decisions import Decisions
 from tasks.serving.decoding import Decoding, Look
@@ -93,6 +94,7 @@ class SearchService:
         say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True),
     ) -> None:
         self.index, self.folder, self.limits = open_index(place), local_folder(place), limits
+        self._project = project_of(self.index.name)
         self.decoding, self.decisions = Decoding(limits), Decisions(self.folder)
         self._encoding = Encoding(trust_torchscript=trust_torchscript)
         self._fetched = FetchedVideos(limits.fetched_megabytes)
@@ -241,7 +243,7 @@ class SearchService:
         if not path:
             raise Problem(FILE_GONE, "the index knows no file of this video")
         if not is_address(path):
-            yield Path(path)
+            yield Path(file_of_path(path, self._project))
             return
         with ExitStack() as opened:
             try:
@@ -322,7 +324,7 @@ class SearchService:
                 encoded.spans,
                 bits=snapshot.bits,
                 hasher=snapshot.hasher,
-                path=path_in_index(kept),
+                path=path_in_index(kept, self._project),
             )
             kept.parent.mkdir(parents=True, exist_ok=True)
             there = kept.exists()  # another video of the same bytes has it
@@ -348,7 +350,9 @@ class SearchService:
         with self._changing, self.index.alone(_refuse_to_wait):
             self.index.remove([video])
             kept = self.folder / UPLOADS / Path(path).name
-            if path_in_index(kept) == path and path not in self.index.snapshot(loaded=True).whole().paths:
+            # Also as it is kept by who has another folder for the project's.
+            names = {path_in_index(kept, self._project), path_in_index(kept), str(kept.resolve())}
+            if path in names and names.isdisjoint(self.index.snapshot(loaded=True).whole().paths):
                 kept.unlink(missing_ok=True)
         return self._changed()
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from ssvh_model.index.answer import Asked, IndexVersion, Question
 from ssvh_model.index.code_map import cluster_codes, map_codes
 from ssvh_model.index.duplicates import duplicate_groups
+from ssvh_model.index.file_paths import project_of
 from ssvh_model.index.filters import Filters, Wanted
 from ssvh_model.index.finder import Finder, NoSuchVideo
 from ssvh_model.index.hit import Hit, VideoFacts, facts_of
@@ -122,7 +123,8 @@ class IndexView:
 
     def _stored(self) -> StoredFeatures:
         shape = (self.hasher.frames, len(self.hasher.mean))
-        return StoredFeatures(self._index.kept_features(), self.snapshot, self.hasher.meta, shape)
+        kept, project = self._index.kept_features(), project_of(self._index.name)
+        return StoredFeatures(kept, self.snapshot, self.hasher.meta, shape, project)
 
     def _centred(self, features: Tensor) -> Tensor:
         """As `VideoHasher.center`, which is in the encoder process."""

@@ -217,6 +217,36 @@ def test_a_decision_does_not_outlive_the_file(project: Path, ssvh) -> None:  # t
     ]
 
 
+def test_an_index_is_used_from_another_folder(  # type: ignore[no-untyped-def]
+    project: Path, ssvh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssvh("encode", "clips", "--hasher", "./hasher")
+    ssvh("index", "codes.h5", "--hasher", "./hasher")
+    elsewhere = project.parent / f"{project.name}-elsewhere"
+    (elsewhere / "clips/cats").mkdir(parents=True)
+    (elsewhere / "clips/cats/0.mp4").write_bytes((project / "clips/dogs/1.mp4").read_bytes())
+    monkeypatch.chdir(elsewhere)
+    index = str(project / "index")
+    asked = ("duplicates", "--radius", "32", "--verify", "--json", "--index", index)
+    found = json.loads(ssvh(*asked))["groups"]
+    assert [[one["path"] for one in group] for group in found] == [["clips/cats/0.mp4", "clips/dogs/3.mp4"]]
+    clip = project / "clips/cats/0.mp4"
+    ssvh("search", str(clip), "--sheet", "there.png", "--index", index)
+    with monkeypatch.context() as there:
+        there.chdir(project)
+        ssvh("search", str(clip), "--sheet", str(elsewhere / "here.png"))
+    assert Path("there.png").read_bytes() == Path("here.png").read_bytes()
+    # The project's own files stay relative to it, others are named as a whole.
+    ssvh("remove", "dogs/5", "--index", index)
+    ssvh("add", str(project / "clips/dogs/5.mp4"), "clips/cats/0.mp4", "--index", index)
+    known = open_index(index).known(["5", "0"])
+    assert {one.path for one in known.values()} == {"clips/dogs/5.mp4", str(elsewhere / "clips/cats/0.mp4")}
+    ssvh("encode", str(clip), "clips", "--hasher", f"{index}/", "-o", "both.h5")
+    ssvh("index", "both.h5", "--hasher", f"{index}/", "--index", index)
+    paths = open_index(index).snapshot().whole().paths
+    assert sorted(paths) == [str(elsewhere / "clips/cats/0.mp4"), "clips/cats/0.mp4"]
+
+
 def test_a_folder_without_parameters_is_enough(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
     ssvh("encode", "clips", "--hasher", "./hasher", "-o", "mine.h5")
     (project / "params.yaml").unlink()
