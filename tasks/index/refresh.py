@@ -124,7 +124,7 @@ class _Encoding:
                 [row for row, video in enumerate(file.ids) if video not in removed and video not in done],
                 dtype=np.int64,
             )
-            part = self._encode(file, rows)
+            part = self._with_places(self._encode(file, rows))
             parts.insert(0, part)
             left -= set(part.ids)
         if left:
@@ -141,6 +141,19 @@ class _Encoding:
         return encode_features(
             file, self._hasher, self._params, rows=rows, progress=self._progress("videos encoded")
         )
+
+    def _with_places(self, part: CodedVideos) -> CodedVideos:
+        """With paths and lengths as the index has them, where the present folder's project is another and so
+        nothing says them.
+        """
+        if any(part.paths):
+            return part
+        rows = [self._row.get(video) for video in part.ids]
+        durations = np.array(
+            [0.0 if row is None else self._known.durations[row] for row in rows], dtype=np.float32
+        )
+        places = ["" if row is None else self._known.paths[row] for row in rows]
+        return replace(part, paths=places, durations=durations, spans=whole_spans(durations))
 
     def _encode_film(self, film: FilmFile) -> CodedVideos:
         said = self._progress(f"segments of {film.facts.id} encoded")

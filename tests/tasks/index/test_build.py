@@ -129,6 +129,25 @@ def indexed(registry: Any, params: Params, meta: FeatureMeta, place: str) -> Cal
     return make
 
 
+def test_a_refresh_from_another_folder_keeps_what_is_known_of_the_videos(
+    registry: Any, params: Params, meta: FeatureMeta, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_features(meta, "abc")
+    write_manifest(paths.FEATURES_MANIFEST, [Video(name, f"{name}.mp4", duration=2.0) for name in "abc"])
+    build_index(paths.INDEX, paths.FEATURE_FILE, params, hasher=None, say=print, progress=silent)
+    before = open_snapshot(paths.INDEX).whole()
+    assert all(before.paths)
+    project = Path.cwd()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    refresh_index(params, hasher="2", place=project / paths.INDEX, say=print, progress=silent)
+    after = open_snapshot(project / paths.INDEX).whole()
+    assert after.hasher != before.hasher
+    assert (after.ids, after.paths) == (before.ids, before.paths)
+    np.testing.assert_array_equal(after.spans, before.spans)
+
+
 @in_both
 def test_a_new_champion_takes_over_all_videos_at_once(
     indexed: Callable[[], None],
