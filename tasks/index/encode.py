@@ -68,7 +68,6 @@ def encode_features(
         raise UserError(
             f"{file.path}: its features were made with {file.meta}; {hasher.name} needs those of {wanted}"
         )
-    device = pick_device(params.running.device)
     chosen = np.arange(len(file)) if rows is None else rows
     source = FrameSource.from_file(file, chosen, memory_limit=0)
     if params.running.extraction == "ray" and len(chosen) >= on_ray.LEAST_VIDEOS:
@@ -76,6 +75,7 @@ def encode_features(
             network, source, params.running, batch_size=params.index.batch_size, say=print, progress=progress
         )
     else:
+        device = pick_device(params.running.device)
         soft = encode(
             network.to(device),
             source,

@@ -108,8 +108,8 @@ def encode_on_ray(
 
 def _parts(videos: FrameSource, encoding: object, batch_size: int) -> Iterator[Job[range]]:
     """Whole batches each, so that the same videos go through the network together as would here."""
-    a_batch = videos.fetch(np.arange(min(batch_size, len(videos))))
-    at_once = batch_size * max(1, BYTES_AT_ONCE // a_batch.nbytes)
+    bytes_of_batch = batch_size * videos.fetch(np.arange(1)).nbytes
+    at_once = batch_size * max(1, BYTES_AT_ONCE // bytes_of_batch)
     for start in range(0, len(videos), at_once):
         rows = range(start, min(start + at_once, len(videos)))
         features = videos.fetch(np.arange(rows.start, rows.stop)).numpy()

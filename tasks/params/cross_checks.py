@@ -94,12 +94,22 @@ def _engine(params: Params) -> str | None:
 
 
 def _mask(params: Params) -> str | None:
-    frames, ratio = params.features.frames, params.sampler.mask_ratio
+    return mask_problem(params.sampler.mask_ratio, params.features.frames, " (features.frames)")
+
+
+def mask_problem(ratio: float, frames: int, where: str = "") -> str | None:
+    """What is wrong with hiding that share of a video's frames; None where some are hidden and some not.
+
+    Args:
+        ratio: sampler.mask_ratio.
+        frames: of a video.
+        where: what is said behind their number, such as which parameter it is.
+    """
     visible = round((1 - ratio) * frames)
     if 1 <= visible <= frames - 1:
         return None
     return (
-        f"sampler.mask_ratio is {ratio}, which leaves {visible} of the {frames} frames (features.frames) visible; "
+        f"sampler.mask_ratio is {ratio}, which leaves {visible} of the {frames} frames{where} visible; "
         f"allowed is what leaves 1 to {frames - 1} visible"
     )
 

@@ -15,10 +15,10 @@ from tasks.pipeline.open_stage import open_stage
 from tasks.pipeline.stage import Stage
 from tasks.pipeline.stage_task import stage_task
 
-MOST_NAMED = 10  # videos that are left out, a line each
-
 if TYPE_CHECKING:
     from ssvh_model.corpus.splits import SplitSpec
+
+MOST_NAMED = 10  # videos that are left out, a line each
 
 
 @stage_task(tags=("data",))

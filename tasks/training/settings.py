@@ -26,6 +26,7 @@ from ssvh_model.training.session import TrainingSession
 from ssvh_model.training.settings import ClusteringSettings, Initialization, TrainingSettings
 from ssvh_model.training.trainer import Optimization
 from tasks.machine.device import pick_device
+from tasks.params.cross_checks import mask_problem
 from tasks.params.sections import Evened, Params
 
 
@@ -67,12 +68,8 @@ def model_config(params: Params, file: FeatureFile, precision: Precision) -> Mod
     """
     _, frames, size = file.shape
     model, sampler = params.model, params.sampler
-    visible = round((1 - sampler.mask_ratio) * frames)
-    if not 0 < visible < frames:
-        raise UserError(
-            f"{file.path}: has {frames} frames a video, of which sampler.mask_ratio is {sampler.mask_ratio}, "
-            f"which leaves {visible} visible; allowed is what leaves 1 to {frames - 1}"
-        )
+    if (problem := mask_problem(sampler.mask_ratio, frames)) is not None:
+        raise UserError(f"{file.path}: has {frames} frames a video, and {problem}")
     return ModelConfig(
         hasher_config(params, frames=frames, feature_size=size, precision=precision),
         DecoderConfig(

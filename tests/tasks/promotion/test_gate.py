@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ssvh_model.retrieval.gmap import MAP_KS, gmap
 from tasks.params.load import load_params
 from tasks.promotion.gate import Check, Measured, judge
 from tests.conftest import REPOSITORY
@@ -16,13 +17,13 @@ ITQ = np.random.default_rng(0).uniform(0.2, 0.6, size=(QUERIES, 6))
 def held_against_itq(average_precision: np.ndarray) -> Check:
     """The condition on ITQ, of a challenger with these average precisions."""
 
-    def gmap(values: np.ndarray) -> float:
-        return float(np.exp(np.log(values.mean(axis=0)).mean()))
+    def gmap_of(values: np.ndarray) -> float:
+        return gmap(dict(zip(MAP_KS, values.mean(axis=0), strict=True)))
 
     challenger = Measured(
         version="1",
-        gmap=gmap(average_precision),
-        itq=gmap(ITQ),
+        gmap=gmap_of(average_precision),
+        itq=gmap_of(ITQ),
         float_=None,
         reasons={},
         average_precision=average_precision,
