@@ -57,7 +57,8 @@ SETTINGS: tuple[Segments | None, ...] = (  # None for whole films
     EvenSegments(10.0, 0.5),
     Shots(),
 )
-RERANKS: tuple[Rerank, ...] = ("none", "features")
+RERANKS: tuple[Rerank, ...] = ("none", "soft", "features")
+OF_CUTS = ("none", "features")  # by their segments, which have no soft codes
 NEAR = 1.0  # seconds by which a found place may be off
 QUALITY = 20
 
@@ -221,7 +222,7 @@ def main() -> None:
             taken = make_index(index, folder / "films", hasher, segments, params)
             searcher = Searcher(index)
             for seconds, made in cuts.items():
-                for rerank in RERANKS:
+                for rerank in OF_CUTS:
                     found = {
                         "segments": named(segments),
                         "rows": len(searcher),

@@ -29,7 +29,7 @@ Label = Annotated[
 ]
 # As in the library, whose modules take seconds to import.
 Group = Literal["video", "none"]
-Rerank = Literal["none", "features"]
+Rerank = Literal["none", "soft", "features"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LEAST = "0.9"  # score of a pair of duplicates
 Trust = Annotated[
@@ -127,7 +127,7 @@ def search(
     rerank: Annotated[
         Rerank,
         typer.Option(
-            help="features: order what codes find by its stored frame features, which also tell more exactly where a moment is."
+            help="soft: order what codes find by the query's soft code, before it is cut to bits, which tells more where codes are short. features: by its stored frame features, which also tell more exactly where a moment is."
         ),
     ] = "none",
     label: Annotated[

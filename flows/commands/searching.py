@@ -24,6 +24,11 @@ from tasks.index.place import present_index_place
 if TYPE_CHECKING:
     import numpy as np
 
+UNRANKED = {
+    "soft": "what was searched for has no soft code (it is a code, has no stored features, or is longer than a segment)",
+    "features": "no frame features of these are stored",
+}
+
 
 def search(
     question: Question,
@@ -71,8 +76,8 @@ def search(
         del columns["found at"]
     right = {number for number, name in enumerate(columns) if name in ("distance", "likeness", "seconds")}
     print(text_table(tuple(columns), list(zip(*columns.values(), strict=True)), right=right))
-    if rerank == "features" and all(hit.likeness is None for hit in hits):
-        print("no frame features of these are stored, so that they come in the order of their codes")
+    if rerank != "none" and all(hit.likeness is None for hit in hits):
+        print(f"{UNRANKED[rerank]}, so that they come in the order of their codes")
 
 
 def _two_places(value: float | None) -> str:

@@ -23,8 +23,9 @@ class Wanted:
     Attributes:
         count: hits.
         group: video (the best moment of each video) | none (several of one, too).
-        rerank: none (by codes alone) | features (what codes have found is ordered by its stored frame
-            features, aligned in time, which also tell more exactly where in a film a moment is).
+        rerank: none (by codes alone) | soft (what codes have found is ordered by the query's soft code, which
+            has not been cut to bits) | features (it is ordered by its stored frame features, aligned in
+            time, which also tell more exactly where in a film a moment is).
 
     Raises:
         UserError: the count is no number from 1.

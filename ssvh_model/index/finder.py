@@ -20,6 +20,7 @@ from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.moments.matching import Rows, Search, find_moments
 from ssvh_model.moments.query import Query
 from ssvh_model.moments.rerank import SHORTLIST, find_reranked
+from ssvh_model.moments.soft_order import find_by_soft_code
 from ssvh_model.retrieval.hamming import as_words
 
 
@@ -35,6 +36,7 @@ class Finder:
         search: among all rows.
         stored: opens the features that the index keeps, at the first need.
         centred: takes off features what all of them have (`VideoHasher.center`).
+        soft_codes: of the features of videos [q, M, D], [q, K] (`VideoEncoder.soft_codes`).
         in_memory: whether what is known of the videos is loaded at once, for many questions; otherwise when
             it is needed.
     """
@@ -45,10 +47,12 @@ class Finder:
         search: Search,
         stored: Callable[[], StoredFeatures],
         centred: Callable[[Tensor], Tensor],
+        soft_codes: Callable[[np.ndarray], np.ndarray],
         *,
         in_memory: bool = False,
     ) -> None:
-        self._snapshot, self._search, self._open_stored, self._centred = snapshot, search, stored, centred
+        self._snapshot, self._search, self._open_stored = snapshot, search, stored
+        self._centred, self._soft_codes = centred, soft_codes
         self._in_memory = in_memory
         if in_memory:
             _ = self.videos
@@ -133,8 +137,10 @@ class Finder:
     def _query_of(self, row: int, wanted: Wanted) -> Query:
         start, end = self._snapshot.spans[row].tolist()
         # Only a finer order looks at features.
-        known = self._stored.of(row, start, end - 1e-3) if wanted.rerank == "features" else None
-        return Query(end - start, self.videos.codes[row], None if known is None else known.features)
+        known = None if wanted.rerank == "none" else self._stored.of(row, start, end - 1e-3)
+        if known is None or (wanted.rerank == "soft" and not known.whole):
+            return Query(end - start, self.videos.codes[row])
+        return Query(end - start, self.videos.codes[row], known.features)
 
     def nearest(
         self, query: Query, wanted: Wanted, filters: Filters, *, without: int | None = None
@@ -159,6 +165,8 @@ class Finder:
             # All of the shortlist: some may be farther than the filters want.
             of_shortlist = max(count, SHORTLIST)
             moments = find_reranked(query, rows, of_shortlist, wanted.group, self._stored.of, self._centred)
+        elif wanted.rerank == "soft" and (soft := self._soft_code(query)) is not None:
+            moments = find_by_soft_code(soft, query.code, rows, count, wanted.group)
         else:
             moments = find_moments(query, rows, count, wanted.group)
         kept = [
@@ -168,6 +176,14 @@ class Finder:
             and (filters.max_distance is None or one.distance <= filters.max_distance)
         ]
         return hits_of(self, [kept[: wanted.count]])[0]
+
+    def _soft_code(self, query: Query) -> np.ndarray | None:
+        """Of a query as a whole, [K]; None where it is searched for by its segments, or no features of it are
+        known.
+        """
+        if query.parts or query.features is None:
+            return None
+        return self._soft_codes(query.features[None])[0]
 
     def _searched(self, filters: Filters) -> Rows:
         snapshot, kept = self._snapshot, self.rows(filters)

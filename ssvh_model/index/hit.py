@@ -40,7 +40,8 @@ class Hit(VideoFacts):
         distance: Hamming distance to the query, bits; where several segments of the query were compared,
             their mean, rounded.
         start, end: of what was found in the video, seconds; 0 and `seconds` for all of it.
-        likeness: of the frames, aligned in time, at most 1; None where only codes were compared.
+        likeness: at most 1, of the frames, aligned in time, or of the query's soft code to this code
+            (`moments.soft_order`); None where only codes were compared.
     """
 
     distance: int

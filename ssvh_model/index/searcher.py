@@ -202,7 +202,13 @@ class _State:
                 self.index.kept_features(), self.snapshot, self.encoder.features, shape, project
             )
 
-        return Finder(self.snapshot, self.snapshot.nearest, stored, self.encoder.hasher.center)
+        return Finder(
+            self.snapshot,
+            self.snapshot.nearest,
+            stored,
+            self.encoder.hasher.center,
+            self.encoder.soft_codes,
+        )
 
     def answer(self, question: Question, wanted: Wanted, filters: Filters) -> tuple[Asked, list[Hit]]:
         """What was searched for, and what was found."""
@@ -220,7 +226,7 @@ class _State:
     def hits(self, queries: Sequence[Query], wanted: Wanted, filters: Filters) -> list[list[Hit]]:
         if not queries:
             return []
-        if wanted.rerank == "features" or filters.of_videos or any(query.parts for query in queries):
+        if wanted.rerank != "none" or filters.of_videos or any(query.parts for query in queries):
             return [self.finder.nearest(query, wanted, filters) for query in queries]
         # All in one go, without what is known of other videos than those that are found.
         found = self.snapshot.hits(np.stack([query.code for query in queries]), wanted.count, wanted.group)

@@ -11,7 +11,7 @@ import torch
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
 from ssvh_model.model.hasher import VideoHasher
-from ssvh_model.retrieval.codes import pack
+from ssvh_model.retrieval.codes import pack, sign_codes
 
 if TYPE_CHECKING:
     from ssvh_model.video.backbones import Backbone
@@ -104,6 +104,15 @@ class VideoEncoder:
         """Packed codes of frame features [n, M, D], [n, ceil(K / 8)] uint8.
 
         Raises:
+            UserError: as `soft_codes`.
+        """
+        return pack(sign_codes(self.soft_codes(features)))
+
+    @torch.no_grad()
+    def soft_codes(self, features: np.ndarray) -> np.ndarray:
+        """Soft codes of frame features [n, M, D], whose signs are the codes, [n, K] float32.
+
+        Raises:
             UserError: the hasher needs another shape, or a feature is not finite.
         """
         config = self.hasher.config
@@ -115,7 +124,8 @@ class VideoEncoder:
         rounded = torch.from_numpy(np.asarray(features, dtype=np.float16)).float()
         if not torch.isfinite(rounded).all():
             raise UserError("features are not all finite")
-        return pack(self.hasher.codes(rounded).numpy())
+        soft: np.ndarray = self.hasher(rounded).numpy()
+        return soft
 
     def share_backbone(self, other: VideoEncoder) -> None:
         """Use the backbone of another encoder whose features are made alike, which saves loading it again."""

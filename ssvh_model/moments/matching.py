@@ -43,7 +43,8 @@ class Moment:
         row: of the index; of several that lie there, the nearest one.
         distance: bits by which the codes differ, on average where there are several.
         start, end: seconds in the video.
-        likeness: of the frames, aligned in time, at most 1; None where only codes were compared.
+        likeness: at most 1, of the frames, aligned in time, or of the query's soft code to this row's code;
+            None where only codes were compared.
     """
 
     row: int

@@ -16,7 +16,7 @@ from ssvh_model.copies.time_line import SPEEDS, FrameLikeness, best_time_line
 from ssvh_model.moments.matching import Group, Moment, Rows, find_moments
 from ssvh_model.moments.query import Query
 
-Rerank = Literal["none", "features"]
+Rerank = Literal["none", "soft", "features"]
 
 SHORTLIST = 100  # places that are looked at, or as many as are wanted if these are more
 

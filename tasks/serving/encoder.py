@@ -50,6 +50,8 @@ class Encoders:
             return {}, {"features": of_film}
         if question["do"] == "codes":
             return {}, {"codes": encoder.codes_of(arrays["features"])}
+        if question["do"] == "soft codes":
+            return {}, {"codes": encoder.soft_codes(arrays["features"])}
         sampled = SampledFrames(
             arrays["frames"], arrays["indices"], question["frames"], "", arrays.get("squares")
         )

@@ -127,6 +127,7 @@ class Encoding:
             HasherGone: another hasher has taken its place for good.
             Problem: the hasher takes no videos, or the process ended.
         """
+        _takes_videos(hasher)
         question = {
             "do": "encode",
             "frames": frames.total,
@@ -151,6 +152,7 @@ class Encoding:
         Raises:
             HasherGone, Problem: as `encode`.
         """
+        _takes_videos(hasher)
         return self._found(hasher, {"do": "features"}, frames)["features"]
 
     def codes(self, hasher: LoadedHasher, features: np.ndarray) -> np.ndarray:
@@ -165,12 +167,18 @@ class Encoding:
         """
         return self._found(hasher, {"do": "codes"}, {"features": features})["codes"]
 
+    def soft_codes(self, hasher: LoadedHasher, features: np.ndarray) -> np.ndarray:
+        """Soft codes of whole videos, [n, K] float32, as `VideoEncoder.soft_codes`.
+
+        Raises:
+            HasherGone, Problem: as `encode`.
+        """
+        return self._found(hasher, {"do": "soft codes"}, {"features": features})["codes"]
+
     def _found(
         self, hasher: LoadedHasher, question: Mapping[str, Any], arrays: Arrays
     ) -> dict[str, np.ndarray]:
         """What a hasher makes of arrays; it is loaded again if the process has it no more."""
-        if hasher.cannot:
-            raise Problem(NO_ENCODER, hasher.cannot)
         asked = {**question, "sha256": hasher.sha256}
         try:
             said, found = self._ask_again(asked, arrays)
@@ -200,3 +208,8 @@ class Encoding:
             if error.too_slow:
                 raise
             return self._worker.ask(question, arrays, seconds=SECONDS_TO_ENCODE)
+
+
+def _takes_videos(hasher: LoadedHasher) -> None:
+    if hasher.cannot:
+        raise Problem(NO_ENCODER, hasher.cannot)

@@ -167,7 +167,7 @@ class SearchService:
 
             def load(snapshot: IndexSnapshot, hasher: Path) -> IndexView:
                 loaded = self._encoding.load(hasher, snapshot.hasher.sha256)
-                view = IndexView(self.index, snapshot, loaded, read_card(hasher))
+                view = IndexView(self.index, snapshot, loaded, self._encoding, read_card(hasher))
                 view.make_ready()
                 return view
 
@@ -189,7 +189,7 @@ class SearchService:
             query = encoded.query
             return ClipHits(view.version, Asked.clip(query), view.nearest(query, wanted, filters))
 
-        return self._with_present_hasher(search)
+        return self.with_present_hasher(search)
 
     def _encode(self, clip: Path, view: IndexView, cuttings: Sequence[Cutting]) -> EncodedClip:
         hasher = view.hasher
@@ -204,7 +204,7 @@ class SearchService:
         )
         return self._encoding.encode(hasher, frames, cuttings)
 
-    def _with_present_hasher(self, work: Callable[[IndexView], Result]) -> Result:
+    def with_present_hasher(self, work: Callable[[IndexView], Result]) -> Result:
         """Do something with the present version of the index, again if its hasher is replaced meanwhile."""
         for _ in range(SWITCHES):
             try:
@@ -288,7 +288,7 @@ class SearchService:
 
         with TemporaryDirectory(dir=clip.parent, prefix=f"{clip.name}-") as folder:
             try:
-                return self._with_present_hasher(work)
+                return self.with_present_hasher(work)
             except Problem as problem:
                 if problem.kind is not ENDING:
                     raise

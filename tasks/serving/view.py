@@ -25,7 +25,7 @@ from ssvh_model.index.known import Known
 from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.moments.query import Query
 from ssvh_model.retrieval.hamming import hamming_distances
-from tasks.serving.encoding import LoadedHasher
+from tasks.serving.encoding import Encoding, LoadedHasher
 from tasks.serving.problems import BAD_REQUEST, NOT_FOUND, Problem
 from tasks.serving.together import Together
 
@@ -55,14 +55,22 @@ class IndexView:
         index: that it is a version of.
         snapshot: of it.
         hasher: that made its codes, as the encoder process has it.
+        encoding: that process.
         card: the hasher's model card, Markdown; "" if there is none.
     """
 
-    def __init__(self, index: Index, snapshot: IndexSnapshot, hasher: LoadedHasher, card: str) -> None:
-        self._index = index
+    def __init__(
+        self, index: Index, snapshot: IndexSnapshot, hasher: LoadedHasher, encoding: Encoding, card: str
+    ) -> None:
+        self._index, self._encoding = index, encoding
         self.snapshot, self.hasher, self.card = snapshot, hasher, card
         self._finder = Finder(
-            snapshot, Together(snapshot.nearest), self._stored, self._centred, in_memory=True
+            snapshot,
+            Together(snapshot.nearest),
+            self._stored,
+            self._centred,
+            self._soft_codes,
+            in_memory=True,
         )
         self.videos, self.first_rows = self._finder.videos, self._finder.first_rows
         self.row_of = self._finder.row_of
@@ -117,6 +125,7 @@ class IndexView:
         Raises:
             Problem: the index has no such video.
             UserError: the code is none of this index's.
+            HasherGone: another hasher has taken its place for good.
         """
         with _known_video():
             return self._finder.answer(question, wanted, filters)
@@ -129,6 +138,9 @@ class IndexView:
     def _centred(self, features: Tensor) -> Tensor:
         """As `VideoHasher.center`, which is in the encoder process."""
         return (features - torch.from_numpy(self.hasher.mean)) / torch.from_numpy(self.hasher.scale)
+
+    def _soft_codes(self, features: np.ndarray) -> np.ndarray:
+        return self._encoding.soft_codes(self.hasher, features)
 
     def rows(self, filters: Filters) -> np.ndarray | None:
         """All rows of the videos that are as the filters want them: see `Finder.rows`."""

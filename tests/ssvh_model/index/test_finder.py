@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ssvh_model.index.answer import Question
 from ssvh_model.index.coded_videos import CodedVideos
@@ -18,6 +19,8 @@ from ssvh_model.index.hit import Hit
 from ssvh_model.index.index import open_index
 from ssvh_model.index.searcher import Searcher
 from ssvh_model.index.settings import IndexSettings
+from ssvh_model.model.hasher_file import load_saved_hasher
+from ssvh_model.retrieval.codes import unpack
 
 EXACT = IndexSettings(exact_up_to=10**6, cells=8, probes=4)
 Coded = Callable[..., CodedVideos]
@@ -101,3 +104,28 @@ def test_a_video_of_the_index_is_not_among_what_it_finds(videos_at: tuple[str, C
             assert found.query.code == code_to_hex(videos.codes[row])
     with pytest.raises(NoSuchVideo, match="the index has no video 'no such'"):
         searcher.ask(Question(id="no such"))
+
+
+def test_soft_codes_order_what_codes_find(videos_at: tuple[str, CodedVideos], hasher: Path) -> None:
+    place, videos = videos_at
+    searcher, network = Searcher(place), load_saved_hasher(hasher)[0]
+    shape = (2, network.config.frames, network.config.feature_size)
+    features = np.random.default_rng(5).normal(size=shape).astype(np.float16)
+    softs = network(torch.from_numpy(features).float()).detach().numpy()
+    likeness = unpack(videos.codes, videos.bits) @ softs.T / np.abs(softs).sum(axis=1)
+    found = searcher.nearest_to_features(features, 12, rerank="soft")
+    near = searcher.nearest_to_features(features, 40, rerank="soft", filters=Filters(max_distance=6))
+    for query, hits in enumerate(found):
+        assert [hit.likeness for hit in hits] == sorted((hit.likeness for hit in hits), reverse=True)
+        best: dict[str, float] = {}
+        for row, video in enumerate(videos.ids):
+            best[video] = max(best.get(video, -1.0), float(likeness[row, query]))
+        assert [hit.likeness for hit in hits] == pytest.approx(
+            sorted(best.values(), reverse=True)[:12], abs=1e-3
+        )
+        assert all(hit.likeness == pytest.approx(best[hit.id], abs=1e-3) for hit in hits)
+        assert near[query] and all(hit.distance <= 6 for hit in near[query])
+    coded = searcher.ask(Question(code=code_to_hex(videos.codes[20])), Wanted(5, rerank="soft"))
+    assert coded.hits == searcher.nearest_to_codes(videos.codes[[20]], 5)[0]
+    kept_nowhere = searcher.ask(Question(id="clip-20"), Wanted(5, rerank="soft"))
+    assert kept_nowhere.hits == searcher.ask(Question(id="clip-20"), Wanted(5)).hits

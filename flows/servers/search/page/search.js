@@ -42,7 +42,7 @@ function filters() {
     if ($(name).value !== "") params.set(name.replace("-", "_"), $(name).value);
   }
   if (query && $("max-distance").value !== $("max-distance").max) params.set("max_distance", $("max-distance").value);
-  if (query && $("rerank").checked) params.set("rerank", "features");
+  if (query && $("rerank").value) params.set("rerank", $("rerank").value);
   if (query && $("moments").checked) params.set("group", "none");
   return params;
 }

@@ -107,7 +107,7 @@ export function card(video, bits, asked, alike) {
   const head = make("div", { className: "shown" }, open);
   if (found) {
     const unit = video.distance === 1 ? " bit" : " bits";
-    const alike = video.likeness === null ? [] : [`, frames ${video.likeness.toFixed(2)}`];
+    const alike = video.likeness === null ? [] : [`, likeness ${video.likeness.toFixed(2)}`];
     head.append(make("p", { className: "distance" }, make("strong", {}, String(video.distance)), unit, ...alike));
   }
   const code = strip(video.code, bits, asked?.code ?? null);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -71,7 +72,10 @@ def search_routes(parts: Parts) -> APIRouter:
             Group, Query(description="video: the best moment of each video; none: several of one, too.")
         ] = "video",
         rerank: Annotated[
-            Rerank, Query(description="features: in the order of the stored frame features, aligned in time.")
+            Rerank,
+            Query(
+                description="soft: in the order of the query's soft code, before it is cut to bits; features: of the stored frame features, aligned in time."
+            ),
         ] = "none",
     ) -> Answer:
         """Find the videos nearest to a clip (the file is the body), to a video of the index, or to a code
@@ -81,7 +85,8 @@ def search_routes(parts: Parts) -> APIRouter:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json":
             question = await _question(request)
             began = time.perf_counter()
-            return await in_thread(_by_code, parts.service.view, question, wanted, filters, began)
+            answer = partial(_by_code, question=question, wanted=wanted, filters=filters, began=began)
+            return await in_thread(parts.service.with_present_hasher, answer)
         async with parts.uploads.received(request) as clip:
             began = time.perf_counter()
             found = await in_thread(parts.service.search_clip, clip, wanted, filters)

@@ -100,6 +100,7 @@ def test_the_command_answers_as_the_service_does(server: Server, searchable: Sea
     for options, params in (
         ((), {}),
         (("-k", "3", "--rerank", "features"), {"count": 3, "rerank": "features"}),
+        (("-k", "3", "--rerank", "soft"), {"count": 3, "rerank": "soft"}),
         (("--label", "cats", "--label", "no such"), {"label": ["cats", "no such"]}),
         (("--min-seconds", "4", "--max-seconds", "6.5"), {"min_seconds": 4, "max_seconds": 6.5}),
         (("--max-distance", "12", "--text", "DOGS/"), {"max_distance": 12, "text": "DOGS/"}),

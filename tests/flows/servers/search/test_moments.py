@@ -150,14 +150,14 @@ def test_the_page_adds_a_film_and_plays_from_the_moment(server: Server, films: P
         tab.locator("#status", has_text="film-7 was added").wait_for()
         tab.set_input_files("#clip", clip)
         tab.locator("#results-title", has_text=f"Nearest to {clip.name}").wait_for()
-        tab.check("#rerank")
-        tab.locator("#results .distance", has_text="frames").first.wait_for()
+        tab.select_option("#rerank", "features")
+        tab.locator("#results .distance", has_text="likeness").first.wait_for()
         first = tab.locator("#results .card").first
         assert first.locator("h3").inner_text() == "film-7"
         assert first.locator(".facts span", has_text=" to ").inner_text().startswith("0:04.")
         names = tab.locator("#results .card h3")
         assert names.all_inner_texts().count("film-7") == 1
-        tab.uncheck("#rerank")
+        tab.select_option("#rerank", "")
         tab.check("#moments")
         tab.wait_for_function(
             "() => [...document.querySelectorAll('#results .card h3')].filter((one) => one.innerText === 'film-7').length > 1"
