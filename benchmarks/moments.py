@@ -3,11 +3,12 @@ shots, by codes alone and with `--rerank features`.
 
     python benchmarks/moments.py
     python benchmarks/moments.py --films 100 --seconds 8
+    python benchmarks/moments.py --films 0 --name rerank   # the demo corpus alone
 
 Needs `make run`. Films are made of clips of the demo's games that are rendered for this from another seed
 than the demo corpus's, so that the hasher has seen none of them; each film is a file of 10 clips, one after
-the other. The queries are cut out at random places and encoded again. Beside it: what `--rerank features`
-does to the GMAP of the demo corpus, whose queries are compared with whole videos.
+the other. The queries are cut out at random places and encoded again. Beside it: what `--rerank` does to
+the GMAP of the demo corpus, whose queries are compared with whole videos.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ SETTINGS: tuple[Segments | None, ...] = (  # None for whole films
     Shots(),
 )
 RERANKS: tuple[Rerank, ...] = ("none", "soft", "features")
-OF_CUTS = ("none", "features")  # by their segments, which have no soft codes
+OF_CUTS: tuple[Rerank, ...] = ("none", "features")  # by their segments, which have no soft codes
 NEAR = 1.0  # seconds by which a found place may be off
 QUALITY = 20
 
@@ -212,12 +213,12 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         make_trained_index(folder)
         hasher = folder / "hasher"
-        films = make_films(folder, arguments.films, params)
+        films = make_films(folder, arguments.films, params) if arguments.films else []
         cuts = {
             seconds: make_cuts(films, arguments.cuts, seconds, folder / f"cuts-{seconds}")
-            for seconds in arguments.seconds
+            for seconds in (arguments.seconds if films else ())
         }
-        for number, segments in enumerate(SETTINGS):
+        for number, segments in enumerate(SETTINGS if films else ()):
             index = folder / f"index-{number}"
             taken = make_index(index, folder / "films", hasher, segments, params)
             searcher = Searcher(index)
@@ -276,7 +277,8 @@ def show(results: list[dict[str, Any]], demo: dict[str, Any]) -> None:
             ),
         )
     console = Console(width=110)
-    console.print(table)
+    if results:
+        console.print(table)
     table = Table("demo corpus", "GMAP", "MAP@5", "ms a query")
     for rerank in RERANKS:
         row = demo[rerank]

@@ -18,7 +18,7 @@ from tests.projects import Project
 from tests.services import Service, s3_service
 from tests.ssvh_model.video.odd_videos import break_after_first_frame, video_maker
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1800)]
 
 LABELS = "file,label\ncats/0.mp4,cat\ns3://corpus/films/cats/2.mp4,cat\ndogs/1.mp4,dog\nnot-there.mp4,dog\n"
 

@@ -46,6 +46,7 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_ablation_goes_on_under_the_same_parent_and_keeps_what_it_had(
     experiment: Project, task_runs: Callable[..., dict[str, Any]]
 ) -> None:

@@ -47,6 +47,7 @@ def test_every_page_listens_to_this_machine_only(stub_project: Project) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_worker_listens_to_this_machine_at_most(stub_project: Project, prefect_api: str) -> None:
     pool = f"listening-{uuid.uuid4().hex[:8]}"
     made, output = stub_project.run(

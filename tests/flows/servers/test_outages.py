@@ -101,6 +101,7 @@ def test_training_goes_on_while_both_servers_are_away_and_no_metric_is_missing_a
         assert state.is_completed()
 
 
+@pytest.mark.nightly
 def test_a_prefect_server_that_has_gone_is_waited_for_by_one_stage(
     stub_project: Project, services: tuple[list[Service], dict[str, str]]
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_prefect_server_that_has_gone_is_waited_for_by_one_stage(
     assert all((stub_project.folder / f"out/{name}").is_file() for name in ("first", "second"))
 
 
+@pytest.mark.nightly
 def test_stages_that_went_well_end_well_without_mlflow_and_promotion_is_tried(
     stub_project: Project, services: tuple[list[Service], dict[str, str]]
 ) -> None:

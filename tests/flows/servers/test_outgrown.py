@@ -18,7 +18,7 @@ from tests.flows.conftest import Project
 from tests.postgresql import PostgreSQL
 from tests.services import mlflow_service, prefect_service, s3_service
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1200)]
 
 
 def profile() -> dict[str, str]:

@@ -90,6 +90,7 @@ def test_an_mlflow_server_elsewhere_is_shown_and_none_started(
     assert not (stub_project.folder / "mlflow.db").exists()
 
 
+@pytest.mark.nightly
 def test_no_password_of_a_database_shows_among_the_processes(
     stub_project: Project, prefect_postgresql: PostgreSQL
 ) -> None:

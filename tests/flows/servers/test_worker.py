@@ -174,6 +174,7 @@ def heartbeats(api: str, run: Any) -> list[Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_whose_machine_is_gone_ends_as_crashed(service: Project, prefect_api: str) -> None:
     with SyncPrefectClient(api=prefect_api) as client:
         automation = zombie_automation(40).model_copy(update={"name": service.folder.name})
