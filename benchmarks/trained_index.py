@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ssvh_model.features import FeatureFile
 from ssvh_model.model.hasher_file import save_hasher
-from ssvh_model.training.checkpoint import load_hasher
+from ssvh_model.training.checkpoint import load_model
 from tasks import paths
 from tasks.index.build import build_index
 from tasks.machine.progress import ShownProgress
@@ -19,7 +19,8 @@ def make_trained_index(folder: Path) -> Path:
     """Encode the stored features and write the index into `folder`; its path."""
     params = load_params()
     meta = FeatureFile(paths.FEATURE_FILE).meta
-    save_hasher(folder / "hasher", load_hasher(paths.state(params.last_state)), meta)
+    model = load_model(paths.state(params.last_state))
+    save_hasher(folder / "hasher", model.hasher, meta, grade_net=model.grade_net)
     build_index(
         folder / "index",
         paths.FEATURE_FILE,

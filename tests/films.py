@@ -13,6 +13,7 @@ import torch
 from ssvh_model.features import FeatureMeta
 from ssvh_model.index.coded_videos import CodedVideos
 from ssvh_model.index.index import open_index
+from ssvh_model.model.grade_net import GradeNet
 from ssvh_model.model.hasher_file import load_saved_hasher, save_hasher
 from ssvh_model.progress import Progress, no_progress
 from ssvh_model.training.centering import learn_center
@@ -88,7 +89,7 @@ def _write(path: Path, frames: np.ndarray) -> Path:
 
 def make_films(folder: Path) -> None:
     """Films in `films`, a clip `clip.mp4`, and two hashers, `hasher-1` and `hasher-2`, that are centred on
-    the films' frames.
+    the films' frames. The first has a Grade-Net.
     """
     backbone = load_backbone("efficientnet_lite0", size=SIZE, device=torch.device("cpu"))
     features = []
@@ -105,7 +106,8 @@ def make_films(folder: Path) -> None:
         hasher, _ = load_saved_hasher(hashing)
         names = [str(number) for number in range(len(features))]
         learn_center(hasher, FrameSource.from_tensor(names, torch.stack(features)), batch_size=8)
-        save_hasher(hashing, hasher, meta)
+        grade_net = GradeNet(hasher.config.width) if seed == 1 else None
+        save_hasher(hashing, hasher, meta, grade_net=grade_net)
 
 
 def start_index(place: str = str(paths.INDEX), segments: object = SEGMENTS) -> Params:

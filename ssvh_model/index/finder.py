@@ -19,7 +19,7 @@ from ssvh_model.index.scan import nearest
 from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.moments.matching import Rows, Search, find_moments
 from ssvh_model.moments.query import Query
-from ssvh_model.moments.rerank import SHORTLIST, find_reranked
+from ssvh_model.moments.rerank import SHORTLIST, TimedFeatures, find_reranked
 from ssvh_model.moments.soft_order import find_by_soft_code
 from ssvh_model.retrieval.hamming import as_words
 
@@ -184,6 +184,10 @@ class Finder:
         if query.parts or query.features is None:
             return None
         return self._soft_codes(query.features[None])[0]
+
+    def features_of(self, row: int, start: float, end: float) -> TimedFeatures | None:
+        """The stored features of a row's video: see `StoredFeatures.of`."""
+        return self._stored.of(row, start, end)
 
     def _searched(self, filters: Filters) -> Rows:
         snapshot, kept = self._snapshot, self.rows(filters)

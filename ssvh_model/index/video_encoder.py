@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import FeatureMeta
+from ssvh_model.model.grade_net import GradeNet
 from ssvh_model.model.hasher import VideoHasher
 from ssvh_model.retrieval.codes import pack, sign_codes
 
@@ -26,6 +28,7 @@ class VideoEncoder:
         features: how its features were made.
         model: the file of the user's image model that made them; None if a package has their backbone, or if
             it is gone.
+        grade_net: that was trained with the hasher, if there was one.
         trust_torchscript: run that model even if it is TorchScript, a program.
     """
 
@@ -35,10 +38,12 @@ class VideoEncoder:
         features: FeatureMeta,
         model: bytes | None = None,
         *,
+        grade_net: GradeNet | None = None,
         trust_torchscript: bool = False,
     ) -> None:
         self.hasher = hasher
         self.features = features
+        self.grade_net = grade_net
         self._model, self._trust_torchscript = model, trust_torchscript
         self._backbone: Backbone | None = None
 
@@ -115,17 +120,35 @@ class VideoEncoder:
         Raises:
             UserError: the hasher needs another shape, or a feature is not finite.
         """
+        soft: np.ndarray = self.hasher(self._as_stored(features)).numpy()
+        return soft
+
+    @torch.no_grad()
+    def frame_scores(self, features: np.ndarray) -> np.ndarray:
+        """How much the sampler that the hasher was trained with likes to show each frame, [n, M] float32, of
+        frame features [n, M, D].
+
+        Raises:
+            ValueError: it was trained without a Grade-Net.
+            UserError: as `soft_codes`.
+        """
+        if self.grade_net is None:
+            raise ValueError("this hasher has no Grade-Net")
+        embedded = self.hasher.embed(self.hasher.center(self._as_stored(features)))
+        scores: np.ndarray = self.grade_net(embedded).numpy()
+        return scores
+
+    def _as_stored(self, features: np.ndarray) -> Tensor:
+        """Stored features are float16, and so the hasher has learnt from these."""
         config = self.hasher.config
         if features.ndim != 3 or features.shape[1:] != (config.frames, config.feature_size):
             raise UserError(
                 f"features of shape {list(features.shape)}; allowed is [videos, {config.frames}, {config.feature_size}]"
             )
-        # Stored features are float16, and so the hasher has learnt from these.
         rounded = torch.from_numpy(np.asarray(features, dtype=np.float16)).float()
         if not torch.isfinite(rounded).all():
             raise UserError("features are not all finite")
-        soft: np.ndarray = self.hasher(rounded).numpy()
-        return soft
+        return rounded
 
     def share_backbone(self, other: VideoEncoder) -> None:
         """Use the backbone of another encoder whose features are made alike, which saves loading it again."""

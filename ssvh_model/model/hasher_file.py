@@ -11,22 +11,29 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssvh_model.errors import UserError
 from ssvh_model.features import MODEL_FILE, FeatureMeta
 from ssvh_model.files import atomic_path, check_regular, sha256_of
+from ssvh_model.model.grade_net import GradeNet
 from ssvh_model.model.hasher import HasherConfig, VideoHasher
 
 WEIGHTS = "hasher.safetensors"
 DESCRIPTION = "hasher.json"
+GRADE_NET = "grade_net.safetensors"
 MOST_FRAMES = 100_000  # the only size that the weights do not tell
 
 
 def save_hasher(
-    folder: Path, hasher: VideoHasher, features: FeatureMeta, model_file: Path | None = None
+    folder: Path,
+    hasher: VideoHasher,
+    features: FeatureMeta,
+    model_file: Path | None = None,
+    grade_net: GradeNet | None = None,
 ) -> None:
-    """Write `hasher.safetensors` and `hasher.json` to `folder`, and the user's image model beside them.
+    """Write `hasher.safetensors` and `hasher.json` to `folder`, and beside them the user's image model and
+    the sampler's network.
 
     Args:
         folder: made if needed.
@@ -34,18 +41,27 @@ def save_hasher(
         features: how the features that it was trained on were made; it can't be used with others.
         model_file: of the user's image model that made them; None for a backbone of a package, or for a
             hasher that is to encode features only.
+        grade_net: that was trained with the hasher; it chooses frames that people are shown. None if there
+            was none.
     """
-    from safetensors.torch import save_file
-
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in hasher.state_dict().items()}
-    with atomic_path(folder / WEIGHTS) as temporary:
-        save_file(weights, temporary)
+    _save_weights(folder / WEIGHTS, hasher)
+    (folder / GRADE_NET).unlink(missing_ok=True)
+    if grade_net is not None:
+        _save_weights(folder / GRADE_NET, grade_net)
     with atomic_path(folder / DESCRIPTION) as temporary:
         description = {"hasher": asdict(hasher.config), "features": asdict(features)}
         temporary.write_text(json.dumps(description, indent=2) + "\n")
     if model_file is not None:
         with atomic_path(folder / features.model_file) as temporary:
             shutil.copyfile(model_file, temporary)
+
+
+def _save_weights(path: Path, network: nn.Module) -> None:
+    from safetensors.torch import save_file
+
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with atomic_path(path) as temporary:
+        save_file(weights, temporary)
 
 
 def load_saved_hasher(folder: Path) -> tuple[VideoHasher, FeatureMeta]:
@@ -106,6 +122,23 @@ def _check_sizes(config: HasherConfig, weights: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} has the shape {found}; the description asks for {shape}")
 
 
+def load_grade_net(folder: Path, hasher: VideoHasher) -> GradeNet | None:
+    """The network of the sampler that a saved hasher was trained with, in evaluation mode on the CPU.
+
+    None if it is not there, or not readable: codes do without it.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    network = GradeNet(hasher.config.width)
+    try:
+        check_regular(folder / GRADE_NET)
+        network.load_state_dict(load_file(folder / GRADE_NET))
+    except (OSError, ValueError, RuntimeError, SafetensorError):
+        return None
+    return network.eval()
+
+
 def read_carried_model(folder: Path, features: FeatureMeta) -> bytes | None:
     """The user's image model that lies beside a hasher; None for a backbone of a package, and where it is
     gone.
@@ -115,13 +148,20 @@ def read_carried_model(folder: Path, features: FeatureMeta) -> bytes | None:
 
 
 def hasher_files(folder: Path) -> list[Path]:
-    """What a copy of a hasher must have: the two files, and the user's image model if there is one."""
-    return [folder / WEIGHTS, folder / DESCRIPTION, *sorted(folder.glob(f"{MODEL_FILE}.*"))]
+    """What a copy of a hasher must have: the two files, and the sampler's network and the user's image model
+    if there are any.
+    """
+    return [
+        folder / WEIGHTS,
+        folder / DESCRIPTION,
+        *sorted(folder.glob(GRADE_NET)),
+        *sorted(folder.glob(f"{MODEL_FILE}.*")),
+    ]
 
 
 def hasher_digest(folder: Path) -> str:
     """Hex SHA-256 over the hasher's two files: the same for the same codes, another after any change to
-    either.
+    either. The sampler's network makes none.
 
     The description has the digest of the user's image model, which is compared when that is loaded.
 

@@ -30,6 +30,8 @@ MOST_ON_A_GRID = (
 )
 PREVIEW_FRAMES = 12
 PREVIEW_SIDE = 320
+SIDE_BY_SIDE = 160  # longer side of such a frame
+GAP = 4  # pixels between two of them
 PREVIEW_MILLISECONDS = 250  # a frame
 QUALITY = 78  # of JPEG
 PREVIEW_QUALITY = 55  # of WebP
@@ -59,6 +61,8 @@ def main() -> None:
                 return look(path)
             if question["do"] == "picture":
                 return {}, {"picture": picture_at(path, question["seconds"])}
+            if question["do"] == "side by side":
+                return {}, {"picture": side_by_side(path, question["seconds"])}
             return frames_of(path, question)
         except UnreadableVideo as error:
             raise UserError(error.reason) from error
@@ -183,6 +187,18 @@ def picture_at(path: Path, seconds: float) -> np.ndarray:
     written = io.BytesIO()
     frame = frame_at(path, seconds, longer_side=PREVIEW_SIDE)
     Image.fromarray(frame).save(written, "JPEG", quality=QUALITY)
+    return _as_array(written)
+
+
+def side_by_side(path: Path, seconds: list[float]) -> np.ndarray:
+    """What a video shows at some seconds after its start, one beside the other, JPEG as bytes."""
+    from PIL import Image
+
+    written = io.BytesIO()
+    frames = [frame_at(path, second, longer_side=SIDE_BY_SIDE) for second in seconds]
+    white = np.full((len(frames[0]), GAP, 3), 255, dtype=np.uint8)
+    parts = [part for frame in frames for part in (frame, white)][:-1]
+    Image.fromarray(np.concatenate(parts, axis=1)).save(written, "JPEG", quality=QUALITY)
     return _as_array(written)
 
 

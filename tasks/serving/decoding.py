@@ -316,6 +316,15 @@ class Decoding:
         question = {"do": "picture", "path": str(path.resolve()), "seconds": seconds}
         return self._ask(question, FILE_GONE)[1]["picture"].tobytes()
 
+    def side_by_side(self, path: Path, seconds: Sequence[float]) -> bytes:
+        """What a video of the index shows at some seconds, side by side, JPEG.
+
+        Raises:
+            Problem: as `look`.
+        """
+        question = {"do": "side by side", "path": str(path.resolve()), "seconds": list(seconds)}
+        return self._ask(question, FILE_GONE)[1]["picture"].tobytes()
+
     def _forget(self) -> None:
         """Drop what was asked for longest ago, beyond `CACHED_BYTES`."""
         with self._lock:

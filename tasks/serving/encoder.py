@@ -17,7 +17,12 @@ import torch
 
 from ssvh_model.errors import UserError
 from ssvh_model.index.video_encoder import VideoEncoder
-from ssvh_model.model.hasher_file import hasher_digest, load_saved_hasher, read_carried_model
+from ssvh_model.model.hasher_file import (
+    hasher_digest,
+    load_grade_net,
+    load_saved_hasher,
+    read_carried_model,
+)
 from ssvh_model.moments.grid import frames_on_grid
 from ssvh_model.moments.query import cut_query
 from ssvh_model.video.decoding import SampledFrames
@@ -52,6 +57,8 @@ class Encoders:
             return {}, {"codes": encoder.codes_of(arrays["features"])}
         if question["do"] == "soft codes":
             return {}, {"codes": encoder.soft_codes(arrays["features"])}
+        if question["do"] == "scores":
+            return {}, {"scores": encoder.frame_scores(arrays["features"])}
         sampled = SampledFrames(
             arrays["frames"], arrays["indices"], question["frames"], "", arrays.get("squares")
         )
@@ -78,7 +85,13 @@ class Encoders:
                 raise UserError(f"{folder}: not the hasher that made the codes of this index")
             hasher, features = load_saved_hasher(folder)
             model = read_carried_model(folder, features)
-            encoder = VideoEncoder(hasher, features, model, trust_torchscript=trust_torchscript)
+            encoder = VideoEncoder(
+                hasher,
+                features,
+                model,
+                grade_net=load_grade_net(folder, hasher),
+                trust_torchscript=trust_torchscript,
+            )
             for other in self._encoders.values():
                 if other.features == encoder.features:
                     encoder.share_backbone(other)
@@ -87,7 +100,11 @@ class Encoders:
         while len(self._encoders) > HASHERS_KEPT:
             self._encoders.popitem(last=False)
         encoder = self._encoders[sha256]
-        said: dict[str, Any] = {"frames": encoder.hasher.config.frames, "meta": vars(encoder.features)}
+        said: dict[str, Any] = {
+            "frames": encoder.hasher.config.frames,
+            "meta": vars(encoder.features),
+            "scores_frames": encoder.grade_net is not None,
+        }
         try:
             longer_side, square = sizes_for(encoder.backbone)
         except UserError as error:

@@ -34,6 +34,7 @@ class LoadedHasher:
         meta: how its features are made.
         cannot: "" or why it can't encode videos.
         mean, scale: that it takes off features, [D] and [] float32 (`VideoHasher.center`).
+        scores_frames: whether it has a Grade-Net.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class LoadedHasher:
     meta: FeatureMeta
     mean: np.ndarray
     scale: np.ndarray
+    scores_frames: bool
     longer_side: int | None = None
     square: int | None = None
     cannot: str = ""
@@ -174,6 +176,18 @@ class Encoding:
             HasherGone, Problem: as `encode`.
         """
         return self._found(hasher, {"do": "soft codes"}, {"features": features})["codes"]
+
+    def frame_scores(self, hasher: LoadedHasher, features: np.ndarray) -> np.ndarray:
+        """How much the sampler likes to show each frame, [n, M], as `VideoEncoder.frame_scores`.
+
+        Args:
+            hasher: one that `scores_frames`.
+            features: [n, M, D].
+
+        Raises:
+            HasherGone, Problem: as `encode`.
+        """
+        return self._found(hasher, {"do": "scores"}, {"features": features})["scores"]
 
     def _found(
         self, hasher: LoadedHasher, question: Mapping[str, Any], arrays: Arrays

@@ -48,6 +48,7 @@ from tasks.serving.worker import WorkerEnded
 
 SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_TO_STORAGE = 10
+FRAMES_SIDE_BY_SIDE = 3
 SWITCHES = 5  # of the index while one clip is searched for
 SECONDS_FOR_A_TURN = 600.0  # that a film, which took minutes, waits for others who are changing the index
 # folder in the index's, or beside where that would be, with the files of videos that were added here
@@ -230,6 +231,23 @@ class SearchService:
         """
         with self.file_of(view, row) as path:
             return self.decoding.picture(path, seconds)
+
+    def highest_scored(self, video: str, start: float, end: float | None) -> bytes:
+        """The frames of a video, from one second to another or to its end, that the hasher's sampler scored
+        highest, side by side, JPEG.
+
+        Raises:
+            Problem: as `look`; or the index has no such video, or the frames have no scores.
+        """
+
+        def draw(view: IndexView) -> bytes:
+            row = view.row(video)
+            until = float(view.videos.durations[row]) if end is None else end
+            seconds = view.highest_scored(row, start, until, FRAMES_SIDE_BY_SIDE)
+            with self.file_of(view, row) as path:
+                return self.decoding.side_by_side(path, seconds)
+
+        return self.with_present_hasher(draw)
 
     @contextmanager
     def file_of(self, view: IndexView, row: int) -> Iterator[Path]:

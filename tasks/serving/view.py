@@ -24,6 +24,7 @@ from ssvh_model.index.index import Index, IndexSnapshot
 from ssvh_model.index.known import Known
 from ssvh_model.index.stored_features import StoredFeatures
 from ssvh_model.moments.query import Query
+from ssvh_model.pictures.scored_frames import highest_scored_seconds
 from ssvh_model.retrieval.hamming import hamming_distances
 from tasks.serving.encoding import Encoding, LoadedHasher
 from tasks.serving.problems import BAD_REQUEST, NOT_FOUND, Problem
@@ -129,6 +130,25 @@ class IndexView:
         """
         with _known_video():
             return self._finder.answer(question, wanted, filters)
+
+    def highest_scored(self, row: int, start: float, end: float, count: int) -> list[float]:
+        """Seconds of a video, from one to another, at which the frames are that the hasher's sampler scored
+        highest.
+
+        Raises:
+            Problem: the hasher was trained without a Grade-Net, or no features of the video are stored.
+            HasherGone: another hasher has taken its place for good.
+        """
+        if not self.hasher.scores_frames:
+            raise Problem(NOT_FOUND, "this index's hasher was trained without a network that scores frames")
+        timed = self._finder.features_of(row, start, end - 1e-3)
+        if timed is None or not self.videos.durations[row]:
+            raise Problem(NOT_FOUND, "no frame features of this video are stored")
+
+        def score(features: np.ndarray) -> np.ndarray:
+            return self._encoding.frame_scores(self.hasher, features)
+
+        return highest_scored_seconds(timed, self.hasher.frames, count, score)
 
     def _stored(self) -> StoredFeatures:
         shape = (self.hasher.frames, len(self.hasher.mean))

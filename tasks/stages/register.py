@@ -91,18 +91,20 @@ def register() -> None:
     """
     from ssvh_model.features import FeatureFile
     from ssvh_model.model.hasher_file import save_hasher
-    from ssvh_model.training.checkpoint import load_hasher
+    from ssvh_model.training.checkpoint import load_model
 
     with open_stage("register") as stage:
         file = FeatureFile(paths.FEATURE_FILE)
-        hasher = load_hasher(paths.state(stage.params.last_state), _evaluation()["selection"]["state"])
+        selected = _evaluation()["selection"]["state"]
+        model = load_model(paths.state(stage.params.last_state), selected)
         folder = stage.work.folder / "hasher"
         model_file = paths.FEATURES / file.meta.model_file if file.meta.model_file else None
-        save_hasher(folder, hasher, file.meta, model_file)
+        grade_net = None if selected == "start" else model.grade_net  # which has learnt nothing there
+        save_hasher(folder, model.hasher, file.meta, model_file, grade_net)
         result = _result_name(stage.work.folder / "result")
         registered = _find(stage, result)
         if registered is None:
-            registered = _register(stage, result, folder, hasher.config, file)
+            registered = _register(stage, result, folder, model.hasher.config, file)
         else:
             stage.say(
                 f"version {registered.version} was registered by an earlier run, which was killed: completing it"

@@ -17,6 +17,8 @@ from flows.servers.search.parts import Parts
 from flows.servers.search.problem_json import RESPONSES, add_problems
 from flows.servers.search.routes.about import about_routes
 from flows.servers.search.routes.duplicates import duplicate_routes
+from flows.servers.search.routes.files import file_routes
+from flows.servers.search.routes.pictures import picture_routes
 from flows.servers.search.routes.search import search_routes
 from flows.servers.search.routes.videos import video_routes
 from flows.servers.search.uploads import Uploads
@@ -57,6 +59,8 @@ def search_app(service: SearchService, *, token: str, only_loopback: bool) -> Fa
     for router in (
         search_routes(parts),
         video_routes(parts),
+        picture_routes(parts),
+        file_routes(parts),
         duplicate_routes(parts),
         about_routes(parts, measures),
     ):

@@ -12,7 +12,17 @@ import pytest
 import torch
 
 from ssvh_model.errors import UserError
-from ssvh_model.model.hasher_file import DESCRIPTION, WEIGHTS, hasher_digest, load_saved_hasher
+from ssvh_model.model.grade_net import GradeNet
+from ssvh_model.model.hasher_file import (
+    DESCRIPTION,
+    GRADE_NET,
+    WEIGHTS,
+    hasher_digest,
+    hasher_files,
+    load_grade_net,
+    load_saved_hasher,
+    save_hasher,
+)
 from tests.conftest import REPOSITORY
 from tests.hashers import META, write_hasher
 
@@ -36,6 +46,23 @@ def test_a_hasher_survives_its_files(folder: Path, tmp_path: Path) -> None:
     video = torch.randn(3, 4, 6)
     assert torch.equal(hasher.codes(video), again.codes(video))
     assert hasher_digest(folder) == hasher_digest(tmp_path / "again")
+
+
+def test_the_sampler_s_network_goes_with_it_and_codes_do_without(folder: Path) -> None:
+    hasher, features = load_saved_hasher(folder)
+    assert load_grade_net(folder, hasher) is None and len(hasher_files(folder)) == 2
+    before, kept = hasher_digest(folder), GradeNet(hasher.config.width)
+    save_hasher(folder, hasher, features, grade_net=kept)
+    assert hasher_digest(folder) == before
+    assert folder / GRADE_NET in hasher_files(folder)
+    found = load_grade_net(folder, hasher)
+    embedded = torch.randn(2, 4, hasher.config.width)
+    assert found is not None and torch.equal(found(embedded), kept(embedded))
+    for damage in (b"", b"nothing", (folder / WEIGHTS).read_bytes()):
+        (folder / GRADE_NET).write_bytes(damage)
+        assert load_grade_net(folder, hasher) is None
+    save_hasher(folder, hasher, features)
+    assert not (folder / GRADE_NET).exists()
 
 
 @pytest.mark.parametrize("name", ["training_bits", "precision", "encoder"])

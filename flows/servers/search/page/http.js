@@ -72,5 +72,9 @@ export const thumbnail = (video) => {
   const moment = isMoment(video) ? `&at=${(video.start + video.end) / 2}` : "";
   return `${at("thumbnails", video.id)}?of=${video.code}${moment}`;
 };
+export const highestScored = (video) => {
+  const moment = isMoment(video) ? `&start=${video.start}&end=${video.end}` : "";
+  return `${at("frames", video.id)}?of=${video.code}${moment}`;
+};
 export const preview = (video) => `${at("previews", video.id)}?of=${video.code}`;
 export const at = (kind, id) => `/${kind}/${encodeURIComponent(id)}`;

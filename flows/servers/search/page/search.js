@@ -142,7 +142,7 @@ async function askForClip(params, signal) {
 
 // Show cards; the first ones that are there stay.
 function show(videos, asked, stay) {
-  const cards = videos.map((video) => card(video, bits(), asked, alike));
+  const cards = videos.map((video) => card(video, bits(), asked, alike, about.scores_frames));
   $("results").replaceChildren(...[...$("results").children].slice(0, stay), ...cards);
   shown = stay + videos.length;
   if (!shown) $("results").append(make("li", { className: "nothing" }, "No video is like that."));

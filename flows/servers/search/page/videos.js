@@ -1,7 +1,7 @@
 // Videos as cards and in a dialog: a picture that plays, facts, and the code as a strip of bits.
 
 import { $, clock, count, fault, make, makeSvg, say, secondsText, terms } from "./dom.js";
-import { ask, at, change, isMoment, preview, thumbnail } from "./http.js";
+import { ask, at, change, highestScored, isMoment, preview, thumbnail } from "./http.js";
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -97,7 +97,7 @@ export function facts(video) {
   return make("p", { className: "facts" }, ...labels, make("span", {}, length), frames(video));
 }
 
-export function card(video, bits, asked, alike) {
+export function card(video, bits, asked, alike, scoresFrames) {
   const found = asked !== null;
   const open = screen(video, found ? `Open ${video.id}, ${count(video.distance, "bit")} away` : `Open ${video.id}`);
   open.addEventListener("click", () => details(video, bits, alike));
@@ -112,7 +112,16 @@ export function card(video, bits, asked, alike) {
   }
   const code = strip(video.code, bits, asked?.code ?? null);
   const article = make("article", { className: "card" }, head, make("h3", {}, video.id), facts(video), code, button);
+  if (scoresFrames) showHighestScored(article, video);
   return make("li", { tabIndex: -1 }, article);
+}
+
+// Three frames that the sampler scored highest; a video without stored features has none.
+function showHighestScored(article, video) {
+  const alt = `the frames of ${video.id} that the sampler scored highest`;
+  const picture = make("img", { src: highestScored(video), alt, title: alt, loading: "lazy", decoding: "async", className: "scored" });
+  picture.addEventListener("error", () => picture.remove());
+  article.querySelector(".shown").after(picture);
 }
 
 let removed = () => {};

@@ -38,6 +38,7 @@ class About:
         labels: the most frequent first.
         takes_clips: False if only codes and videos of the index can be searched for.
         no_clips: "" or why not.
+        scores_frames: True if the frames that the hasher's sampler scored highest are at `/frames`.
         has_card: True if there is a model card, at `/hasher/card`.
         limits: on uploads.
         most_hits: that a search gives.
@@ -50,6 +51,7 @@ class About:
     labels: list[Label]
     takes_clips: bool
     no_clips: str
+    scores_frames: bool
     has_card: bool
     limits: Limits
     most_hits: int
@@ -120,6 +122,7 @@ def about_routes(parts: Parts, measures: Measures) -> APIRouter:
                 labels,
                 not cannot,
                 cannot,
+                view.hasher.scores_frames,
                 bool(view.card),
                 service.limits,
                 MOST_HITS,

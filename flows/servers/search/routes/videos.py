@@ -1,42 +1,22 @@
-"""The videos of the index: their facts, pictures and files, and changing what is in it."""
+"""The videos of the index: their facts, and changing what is in it."""
 
 from __future__ import annotations
 
-import re
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path, PurePath
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
-from fastapi.responses import FileResponse
-from starlette.datastructures import Headers
-from starlette.types import Message, Receive, Scope, Send
 
 from flows.servers.search.parts import Filtered, Parts, in_thread
-from flows.servers.search.problem_json import ProblemResponse
-from ssvh_model.files import check_regular
 from ssvh_model.index.answer import IndexVersion
 from ssvh_model.index.hit import VideoFacts
 from tasks.index.free_ids import has_dot_part
-from tasks.serving.decoding import Look
-from tasks.serving.problems import BAD_REQUEST, FILE_GONE, WRONG_RANGE, Problem
+from tasks.serving.problems import BAD_REQUEST, Problem
 
 MOST_LISTED = 500
 LONGEST_ID = 200
 LONGEST_LABEL = 200
-# What FFmpeg calls a container, and what a browser does.
-MEDIA_TYPES = {
-    "mov": "video/mp4",
-    "matroska": "video/webm",
-    "avi": "video/x-msvideo",
-    "mpegts": "video/mp2t",
-    "ogg": "video/ogg",
-    "flv": "video/x-flv",
-    "gif": "image/gif",
-}
-IMMUTABLE = {"Cache-Control": "private, max-age=3600"}
 
 
 @dataclass(frozen=True)
@@ -134,15 +114,9 @@ class Additions:
 
 
 def video_routes(parts: Parts) -> APIRouter:
-    """`/videos`, `/additions`, `/thumbnails`, `/previews` and `/files`. Ids may hold slashes, so they come
-    last.
-    """
+    """`/videos` and `/additions`. Ids may hold slashes, so they come last."""
     router = APIRouter(tags=["videos"])
     service = parts.service
-
-    async def look(video: str) -> Look:
-        view = service.view
-        return await in_thread(service.look, view, view.row(video), limiter=parts.decoding)
 
     @router.get("/videos")
     async def videos(
@@ -222,94 +196,7 @@ def video_routes(parts: Parts) -> APIRouter:
         view = await in_thread(service.remove, id)
         return Changed(view.version, id)
 
-    @router.get("/thumbnails/{id:path}", response_class=Response, responses=_pictures("image/jpeg"))
-    async def thumbnail(
-        id: str, at: Annotated[float | None, Query(ge=0, allow_inf_nan=False, description="Seconds.")] = None
-    ) -> Response:
-        """The frame in the middle of a video, or at a moment, JPEG."""
-        if at is None:
-            picture = (await look(id)).thumbnail
-        else:
-            view = service.view
-            picture = await in_thread(service.picture, view, view.row(id), at, limiter=parts.decoding)
-        return Response(picture, media_type="image/jpeg", headers=IMMUTABLE)
-
-    @router.get("/previews/{id:path}", response_class=Response, responses=_pictures("image/webp"))
-    async def preview(id: str) -> Response:
-        """Twelve frames of a video, evenly in time, as a moving picture, WebP; for videos that a browser
-        can't play.
-        """
-        return Response((await look(id)).preview, media_type="image/webp", headers=IMMUTABLE)
-
-    @router.head("/files/{id:path}", include_in_schema=False)
-    @router.get("/files/{id:path}", response_class=FileResponse)
-    async def file(id: str) -> VideoFile:
-        """The video's file, also parts of it (Range). What is no video is not given out, whatever the index
-        says.
-        """
-        view = service.view
-        row = view.row(id)
-
-        def open_file() -> tuple[Path, Look, ExitStack]:
-            with ExitStack() as opened:
-                path = opened.enter_context(service.file_of(view, row))
-                seen = service.decoding.look(path)
-                try:
-                    check_regular(path)
-                except OSError as error:
-                    raise Problem(FILE_GONE, f"its file can't be read: {error.strerror}") from error
-                return path, seen, opened.pop_all()
-
-        path, seen, opened = await in_thread(open_file, limiter=parts.decoding)
-        kind = MEDIA_TYPES.get(seen.format.partition(",")[0], "application/octet-stream")
-        name = id.rpartition("/")[2] + PurePath(view.videos.paths[row]).suffix
-        return VideoFile(
-            path,
-            opened,
-            media_type=kind,
-            filename=re.sub(r"[^\w.-]", "_", name),
-            content_disposition_type="inline",
-        )
-
     return router
-
-
-class VideoFile(FileResponse):
-    """A file, whole or in part; a part that it does not have is a problem.
-
-    Args:
-        path: of the file.
-        opened: is closed when it has been sent.
-        given: to `FileResponse`.
-    """
-
-    def __init__(self, path: Path, opened: ExitStack, **given: Any) -> None:
-        super().__init__(path, **given)
-        self._opened = opened
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        with self._opened:
-            await self._send(scope, receive, send)
-
-    async def _send(self, scope: Scope, receive: Receive, send: Send) -> None:
-        refused = False
-
-        async def send_or_refuse(message: Message) -> None:
-            nonlocal refused
-            if message["type"] == "http.response.start" and message["status"] in (400, 416):
-                refused = True
-                problem = Problem(
-                    WRONG_RANGE, f"the range {Headers(scope=scope).get('range')!r} is none of this file"
-                )
-                response = ProblemResponse(problem)
-                if "content-range" in (headers := Headers(raw=message["headers"])):
-                    response.headers["Content-Range"] = headers["content-range"]
-                await response(scope, receive, send)
-            elif not refused:
-                await send(message)
-
-        await super().__call__(scope, receive, send_or_refuse)
 
 
 FILE_BODY = {
@@ -321,7 +208,3 @@ FILE_BODY = {
         },
     }
 }
-
-
-def _pictures(kind: str) -> dict[int | str, dict[str, object]]:
-    return {200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}}

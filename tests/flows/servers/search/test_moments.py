@@ -12,13 +12,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from ssvh_model.index.index import open_index
 from ssvh_model.index.searcher import Searcher
+from ssvh_model.model.hasher_file import load_grade_net, load_saved_hasher
+from ssvh_model.moments.film_features import FilmFile, is_film_file
+from ssvh_model.pictures.scored_frames import highest_scored
 from tasks import paths
 from tasks.index.build import add_videos
+from tasks.serving.decoder import GAP
 from tests.browser import SECONDS_TO_SHOW, chromium, find_browser
-from tests.films import FILMS, RATE, SCENE, SCENES, cut, make_films, scenes, silent, start_index
+from tests.films import FILMS, FRAMES, RATE, SCENE, SCENES, cut, make_films, scenes, silent, start_index
 from tests.serving import TOKEN, Server, command_answer, serving, without_time
 
 START, SECONDS = 4.5, 4.0  # of a query
@@ -108,6 +114,36 @@ def test_a_picture_of_a_moment_is_what_the_film_shows_then(server: Server) -> No
     assert server.client.get("/thumbnails/film-1", params={"at": -1}).status_code == 422
 
 
+def test_the_frames_that_the_sampler_scored_highest_are_shown_side_by_side(
+    server: Server, films: Path
+) -> None:
+    assert server.client.get("/index").json()["scores_frames"]
+    index, hasher, meta = open_index(films / "index"), *load_saved_hasher(films / "hasher-1")
+    grade_net = load_grade_net(films / "hasher-1", hasher)
+    assert grade_net is not None
+    kept = [FilmFile(path) for path in index.kept_features() if is_film_file(path)]
+    film = next(one for one in kept if one.facts.id == "film-1")
+    start = 4.0  # of a segment, which has as many frames as the hasher looks at
+    first = round(start / film.facts.step)
+    of_segment = torch.from_numpy(film.read(first, FRAMES)).float()[None]
+    with torch.no_grad():
+        scores = grade_net(hasher.embed(hasher.center(of_segment)))[0].numpy()
+    seconds = start + (highest_scored(scores, 3) + 0.5) * film.facts.step
+    asked = {"start": start, "end": start + film.facts.step * FRAMES}
+    answer = server.client.get("/frames/film-1", params=asked).raise_for_status()
+    picture = np.asarray(Image.open(io.BytesIO(answer.content))).astype(float)
+    assert meta == film.facts.meta and len(seconds) == 3
+    side = len(picture)
+    for place, second in enumerate(seconds):
+        shown = picture[:, place * (side + GAP) :][:, :side]
+        assert np.abs(shown - scenes(1)[int(second * RATE)].astype(float)).mean() < 15
+    for video in ("film-1", "clip"):
+        whole = Image.open(io.BytesIO(server.client.get(f"/frames/{video}").raise_for_status().content))
+        assert whole.size == (3 * whole.height + 2 * GAP, whole.height)
+    assert server.client.get("/frames/nothing").status_code == 404
+    assert server.client.get("/frames/film-1", params={"start": -1}).status_code == 422
+
+
 def test_an_uploaded_film_is_cut_found_inside_and_removed_as_a_whole(server: Server, films: Path) -> None:
     film = (films / "films" / "film-1.mp4").read_bytes()
     headers = {**server.with_token, "Content-Type": "video/mp4"}
@@ -166,6 +202,8 @@ def test_the_page_adds_a_film_and_plays_from_the_moment(server: Server, films: P
         tab.locator(
             "#status", has_text=f"{moments} moments in {len({*names.all_inner_texts()})} videos of"
         ).wait_for()
+        assert first.locator(".scored").get_attribute("alt", timeout=0)
+        tab.wait_for_function("() => document.querySelector('#results .scored').naturalWidth > 0")
         first.locator(".screen").click()
         tab.locator("#details dt", has_text="found at").wait_for()
         tab.locator("#details dd", has_text="11 segments").wait_for()
