@@ -50,6 +50,7 @@ def has_avx2() -> bool:
 
 
 @pytest.mark.skipif(not has_avx2(), reason="needs a processor with AVX2")
+@pytest.mark.slow
 def test_every_library_takes_the_instructions_and_the_threads_that_are_named() -> None:
     assert libraries("default") == {
         "torch": "DEFAULT",

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ssvh_model.manifest import read_manifest
+from ssvh_model.model.hasher_file import load_grade_net
 from ssvh_model.retrieval.gmap import MAP_KS
 from tests.projects import STAGES, TINY, Project
 
@@ -109,7 +111,8 @@ def test_the_registered_model_turns_features_and_paths_into_the_same_codes(
 
     from ssvh_model.features import FeatureFile
     from ssvh_model.retrieval.codes import pack
-    from ssvh_model.training.checkpoint import load_hasher
+    from ssvh_model.training.checkpoint import load_model
+    from tasks.registry.find_hasher import find_hasher
 
     project, _ = finished
     monkeypatch.chdir(project.folder)
@@ -126,7 +129,8 @@ def test_the_registered_model_turns_features_and_paths_into_the_same_codes(
     model = mlflow.pyfunc.load_model("models:/video-hasher@challenger")
     file = FeatureFile(project.folder / "data/features/features.h5")
     features = file.read(range(4)).float()
-    wanted = pack(load_hasher(project.folder / "states/round-2").codes(features).numpy())
+    trained = load_model(project.folder / "states/round-2")
+    wanted = pack(trained.hasher.codes(features).numpy())
     np.testing.assert_array_equal(model.predict(pd.DataFrame({"features": features.tolist()})), wanted)
     videos = {video.id: video.path for video in read_manifest(project.folder / "data/features/manifest.csv")}
     paths = [str(project.folder / "data/corpus" / videos[name]) for name in file.ids[:4]]
@@ -134,6 +138,12 @@ def test_the_registered_model_turns_features_and_paths_into_the_same_codes(
     # Batches of the backbone are of another size here; a feature that is rounded the other way may turn a
     # bit.
     assert np.unpackbits(from_paths ^ wanted).mean() < 0.02
+
+    found = find_hasher("challenger", model="video-hasher")
+    carried = load_grade_net(found.folder, found.load()[0])
+    assert carried is not None and trained.grade_net is not None
+    for name, weights in trained.grade_net.state_dict().items():
+        assert torch.equal(carried.state_dict()[name], weights), name
 
 
 def test_a_second_run_has_nothing_to_do(clone: Clone) -> None:

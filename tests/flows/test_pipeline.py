@@ -112,6 +112,7 @@ def test_dvc_repro_by_hand_keeps_the_same_records_without_a_server_and_a_second_
     assert [run.info.status for run in runs[3:]] == ["FAILED", "FAILED"]
 
 
+@pytest.mark.slow
 def test_a_failure_ends_the_flow_with_the_reason(
     stub_project: Project, prefect_api: str, task_runs: Callable[[str], dict[str, Any]]
 ) -> None:

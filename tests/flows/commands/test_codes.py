@@ -173,6 +173,7 @@ def test_a_search_is_answered_by_one_version_of_an_index_that_is_switched_meanwh
     assert found["index"]["videos"] == len(found["hits"]) == 3
 
 
+@pytest.mark.slow
 def test_decisions_say_from_which_score_on_a_pair_counts(  # type: ignore[no-untyped-def]
     project: Path, ssvh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +196,7 @@ def test_decisions_say_from_which_score_on_a_pair_counts(  # type: ignore[no-unt
     assert [[one["id"] for one in group] for group in found["groups"]] == [["cats/0", "dogs/3"]]
 
 
+@pytest.mark.slow
 def test_a_decision_does_not_outlive_the_file(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
     ssvh("encode", "clips", "--hasher", "./hasher")
     ssvh("index", "codes.h5", "--hasher", "./hasher")

@@ -106,6 +106,7 @@ def test_it_registers_and_says_so_and_a_second_time_changes_nothing(
         assert client.read_resource_related_automations(f"prefect.deployment.{after.id}") == [trigger]
 
 
+@pytest.mark.slow
 def test_what_is_changed_or_taken_out_is_so_on_the_server_too(
     deployed: Callable[[str], str], prefect_api: str, tmp_path: Path
 ) -> None:

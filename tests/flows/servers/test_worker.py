@@ -204,6 +204,7 @@ def test_refusals_are_one_line(service: Project, options: tuple[str, ...], messa
     assert output.startswith(message) and output.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_no_server_is_one_line(stub_project: Project) -> None:
     for command in (("worker", "--pool", "gpu"), ("deploy",)):
         status, output = stub_project.run("flows.cli", *command)

@@ -168,6 +168,7 @@ print(snapshot.search, [part.tolist() for part in snapshot.nearest(query, 30)])
 """
 
 
+@pytest.mark.slow
 def test_processes_with_other_numbers_of_threads_give_the_same_answers(
     tmp_path: Path, coded: Callable[..., CodedVideos], hasher: Path
 ) -> None:

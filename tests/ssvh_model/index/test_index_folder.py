@@ -63,6 +63,7 @@ steps = st.lists(
 @given(
     start=st.lists(st.integers(0, 2**16 - 1), max_size=12), steps=steps, at_once=st.sampled_from([2, 10_000])
 )
+@pytest.mark.slow
 def test_any_changes_leave_what_a_plain_dictionary_holds(
     start: list[int], steps: list[tuple[str, list[int]]], at_once: int
 ) -> None:
@@ -313,6 +314,7 @@ def test_who_waits_for_another_process_says_for_whom(
     assert open_snapshot(index.folder).ids() == ["video-1", "video-2"]
 
 
+@pytest.mark.slow
 def test_changes_of_two_processes_wait_for_each_other(tmp_path: Path, coded: Coded, hasher: Path) -> None:
     index = made(tmp_path / "index", coded(1), hasher)
     program = """

@@ -67,6 +67,7 @@ def everything(snapshot: Snapshot) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.slow
 def test_an_open_index_answers_everything_from_the_files_that_it_opened(
     tmp_path: Path, coded: Coded, hasher: Path, change: str
 ) -> None:

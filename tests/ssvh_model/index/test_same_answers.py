@@ -215,6 +215,7 @@ def with_changes_at_once(patch: pytest.MonkeyPatch, changes: int) -> None:
     count=st.integers(1, 20),
     seed=SEEDS,
 )
+@pytest.mark.slow
 def test_a_changed_index_sees_no_difference(
     bits: int,
     kind: str,
@@ -272,6 +273,7 @@ def by_distance(hits: list[tuple[str, int]]) -> object:
 @example(
     bits=16, kind="cells above 40", start=40, added=1, at_once=0, one_by_one=False, count=10, seed=1
 ).via("on the border between the two kinds")
+@pytest.mark.slow
 def test_a_video_that_was_there_for_a_while_leaves_no_trace(
     bits: int, kind: str, start: int, added: int, at_once: int, one_by_one: bool, count: int, seed: int
 ) -> None:

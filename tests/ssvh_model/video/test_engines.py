@@ -187,6 +187,7 @@ def test_a_signal_finds_a_stack_after_two_openvino_engines_have_ended(tmp_path: 
     subprocess.run([sys.executable, "-c", SIGNALLED], env=environment, cwd=tmp_path, check=True)
 
 
+@pytest.mark.slow
 def test_openvino_tells_nobody_that_it_is_used(tmp_path: Path) -> None:
     """Left alone, it notes in the home folder who the user is, and tells of every network that it
     converts.

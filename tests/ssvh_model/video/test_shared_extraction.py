@@ -92,6 +92,7 @@ def wait_for_shard(folder: Path, process: subprocess.Popen[str]) -> None:
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_shards_out_and_the_joined_file_copies_nothing(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

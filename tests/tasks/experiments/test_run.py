@@ -46,6 +46,7 @@ class Killed(BaseException):
     """Stands for a kill at this moment."""
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_been(
     params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

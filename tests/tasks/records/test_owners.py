@@ -127,6 +127,7 @@ def test_what_a_process_killed_at_any_moment_left_open_is_closed_by_the_next(
     assert not left_open()
 
 
+@pytest.mark.slow
 def test_it_needs_no_files_in_the_project(store: Store, start: Callable[..., subprocess.Popen[str]]) -> None:
     process = start(PROCESS, "", "0", "")
     said(process, "open")
@@ -137,6 +138,7 @@ def test_it_needs_no_files_in_the_project(store: Store, start: Callable[..., sub
     assert statuses(store) == ["KILLED", "KILLED"]
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_as_it_should_leaves_no_note(
     store: Store, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

@@ -42,6 +42,7 @@ def loaded(encoding: Encoding, folder: Path) -> LoadedHasher:
     return encoding.load(folder, hasher_digest(folder))
 
 
+@pytest.mark.slow
 def test_a_process_that_died_is_started_again_with_the_hasher_that_is_asked_for(
     encoding: Encoding, tmp_path: Path
 ) -> None:

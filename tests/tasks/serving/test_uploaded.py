@@ -170,6 +170,7 @@ def test_a_new_champion_takes_over_what_was_uploaded_while_clips_are_searched_fo
         assert len(rows_of(place, "by the new one")) == len(after)
 
 
+@pytest.mark.slow
 def test_a_film_whose_hasher_is_replaced_meanwhile_is_not_decoded_again(
     film_project: Path, place: str
 ) -> None:

@@ -81,6 +81,7 @@ def test_all_phases_keep_near_the_codes_of_the_start(moving: None) -> None:
     assert torch.equal(found[0], found[1]) and torch.equal(found[0], begun.first_codes)
 
 
+@pytest.mark.slow
 def test_where_the_start_evens_videos_out_all_phases_have_other_weights(moving: None) -> None:
     training, params, warm, rows = warmed_up("evened")
     assert "similarity" not in rows[0]

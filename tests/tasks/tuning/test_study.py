@@ -329,6 +329,7 @@ def test_the_study_goes_on_when_its_database_restarts(
     assert TrialState.RUNNING not in {trial.state for trial in study.study.trials}
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_asked_to_stop_does_not_wait_for_the_database(
     shared_plan: TuningPlan, postgresql: PostgreSQL
 ) -> None:

@@ -15,6 +15,8 @@ from tests.conftest import REPOSITORY
 from tests.hashers import META, register_hasher
 from tests.serving import serving
 
+pytestmark = pytest.mark.slow
+
 FRAMES, SIZE = 4, 6
 
 

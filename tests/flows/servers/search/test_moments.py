@@ -67,6 +67,7 @@ def test_a_clip_finds_the_moment_that_the_library_finds(server: Server, films: P
     assert best["id"] == "film-1" and abs(best["start"] - START) <= 0.3 and best["seconds"] == SCENES * SCENE
 
 
+@pytest.mark.slow
 def test_the_command_answers_as_the_service_does(server: Server, films: Path) -> None:
     clip = cut(films, 1, START, SECONDS)
     shorter = cut(films, 2, 3.0, 1.5)

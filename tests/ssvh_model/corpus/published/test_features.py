@@ -18,6 +18,8 @@ from ssvh_model.manifest import Video
 from ssvh_model.training.frame_source import FrameSource
 from tests.published_files import FRAMES, SIZE, features_of, write_published
 
+pytestmark = pytest.mark.slow
+
 SPLIT = SplitSpec(validation=0.25, database=0.0, query=0.0, validation_groups=(), query_groups=())
 
 

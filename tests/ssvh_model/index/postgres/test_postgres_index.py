@@ -129,6 +129,7 @@ def test_codes_of_any_length_come_back(vector_database: str, tmp_path: Path, bit
     assert found == ("".join(map(str, signs[4])), ["one"])
 
 
+@pytest.mark.slow
 def test_who_knows_only_the_address_can_search(
     vector_database: str, tmp_path: Path, coded: Coded, hasher: Path
 ) -> None:
@@ -261,6 +262,7 @@ def start(program: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_of_two_that_add_at_once_nothing_is_lost(vector_database: str, coded: Coded, hasher: Path) -> None:
     with (index := PostgresIndex(vector_database)).alone():
         index.replace(coded(1), hasher, EXACT, seed=1)
@@ -282,6 +284,7 @@ def test_of_two_that_add_at_once_nothing_is_lost(vector_database: str, coded: Co
     assert (snapshot.videos, snapshot.pointer.changes) == (31, 30)
 
 
+@pytest.mark.slow
 def test_tables_that_others_need_stay_until_they_do_not(
     vector_database: str, coded: Coded, hasher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -308,6 +311,7 @@ def test_tables_that_others_need_stay_until_they_do_not(
         assert tables() == ["videos_000002"]
 
 
+@pytest.mark.slow
 def test_who_reads_in_sql_is_waited_for_but_not_for_ever(
     vector_database: str, coded: Coded, hasher: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -358,6 +362,7 @@ else:
 
 
 @pytest.mark.parametrize("what", ["add", "replace"])
+@pytest.mark.slow
 def test_a_killed_writer_leaves_nothing(
     vector_database: str, tmp_path: Path, coded: Coded, hasher: Path, what: str
 ) -> None:
