@@ -23,6 +23,7 @@ KUBERNETES = [
     for file in sorted((REPOSITORY / "deploy/kubernetes").glob("*.yaml"))
     for one in YAML(typ="safe").load_all(file.read_text())
 ]
+EXPORTER = "prefect-exporter"
 
 
 def pods() -> dict[str, Any]:
@@ -100,8 +101,27 @@ def test_kubernetes_starts_what_compose_starts() -> None:
     gpu = YAML(typ="safe").load((REPOSITORY / "compose.gpu.yaml").read_text())["services"]
     ours = {name: {**service, **gpu.get(name, {})} for name, service in SERVICES.items()}
     commands = {name: one["command"] for name, one in ours.items() if "autossvh" in one["image"]}
-    there = {name: pod["containers"][0]["command"] for name, pod in pods().items()}
-    assert {name: command for name, command in there.items() if name != "project"} == commands
+    there = {name: pod["containers"][0].get("command") for name, pod in pods().items()}
+    alone_there = ("project", EXPORTER)
+    assert {name: command for name, command in there.items() if name not in alone_there} == commands
+
+
+def test_the_exporter_is_the_same_everywhere_and_is_asked_where_it_listens() -> None:
+    monitoring = YAML(typ="safe").load((REPOSITORY / "compose.monitoring.yaml").read_text())["services"]
+    images = YAML(typ="safe").load((REPOSITORY / "deploy/kubernetes/kustomization.yaml").read_text())[
+        "images"
+    ]
+    tags = {one["name"]: str(one["newTag"]) for one in images}
+    (container,) = pods()[EXPORTER]["containers"]
+    assert f":-{container['image']}:{tags[container['image']]}}}" in monitoring[EXPORTER]["image"]
+    there = {one["name"]: one["value"] for one in container["env"]}
+    ours = monitoring[EXPORTER]["environment"]
+    assert {name: there[name] for name in ours} == ours
+    asked = YAML(typ="safe").load((REPOSITORY / "deploy/prometheus/prometheus.yaml").read_text())
+    services = [one for one in KUBERNETES if one["kind"] == "Service"]
+    listening = {f"{one['metadata']['name']}:{one['spec']['ports'][0]['port']}" for one in services}
+    targets = [job["static_configs"][0]["targets"][0] for job in asked["scrape_configs"]]
+    assert f"{EXPORTER}:8000" in targets and {*targets} <= listening
 
 
 def test_settings_of_mlflow_are_the_same() -> None:
