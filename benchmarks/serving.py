@@ -1,4 +1,5 @@
-"""How soon `ssvh serve` answers many clients at once, beside the bare scan of the same codes in the same run.
+"""How soon `ssvh serve` answers many clients at once, beside the bare scan of the same codes and the bare
+decoder and backbone in the same run.
 
     python benchmarks/serving.py
     python benchmarks/serving.py --videos 100000 --seconds 5
@@ -6,8 +7,9 @@
 Needs `make run`. Makes an index of the corpus by the hasher that was trained, filled up with random codes to
 `--videos`, in a temporary folder, and starts the real command. Clients keep their connections, and each asks
 again as soon as it has its answer: first for codes, then with a clip of the corpus as upload. They share the
-machine with the service, as whatever else runs there does: the ratios to the scan say more than the
-milliseconds, and the service's processor time for an answer most.
+machine with the service, as whatever else runs there does: the ratios say more than the milliseconds, and
+the service's processor time for an answer most. Decoder and backbone alone are the same clips in one process,
+one being decoded while the other goes through the backbone.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +41,11 @@ from ssvh_model.index.hex_codes import code_to_hex
 from ssvh_model.index.index_folder import IndexFolder
 from ssvh_model.index.scan import nearest
 from ssvh_model.index.snapshot import open_snapshot
+from ssvh_model.index.video_encoder import VideoEncoder
+from ssvh_model.model.hasher_file import load_saved_hasher
 from ssvh_model.retrieval.hamming import as_words
+from ssvh_model.video.decoding import SampledFrames
+from ssvh_model.video.extraction import decode_for
 from tasks import paths
 
 HITS = 10
@@ -78,6 +85,30 @@ def scan_milliseconds(videos: CodedVideos, codes: np.ndarray) -> list[float]:
         nearest(query, words, count=HITS)
         taken.append(1000 * (time.perf_counter() - began))
     return taken
+
+
+def decoder_and_backbone(folder: Path, clips: Sequence[Path], seconds: float) -> dict[str, float]:
+    """Clips a second, and processor milliseconds a clip, without the service; the decoder in a thread."""
+    encoder = VideoEncoder(*load_saved_hasher(folder))
+    backbone, frames = encoder.backbone, encoder.hasher.config.frames
+    process = psutil.Process()
+
+    def decoded(number: int) -> SampledFrames:
+        return decode_for(backbone, clips[number % len(clips)], frames=frames)
+
+    encoder.features_of(decoded(0))
+    before, began, done = processor_seconds(process), time.perf_counter(), 0
+    with ThreadPoolExecutor(1) as decoder:
+        ahead = decoder.submit(decoded, 0)
+        while time.perf_counter() - began < seconds:
+            sampled, ahead = ahead.result(), decoder.submit(decoded, done + 1)
+            encoder.features_of(sampled)
+            done += 1
+    passed, counted = time.perf_counter() - began, processor_seconds(process) - before
+    return {
+        "clips_a_second": round(done / passed, 1),
+        "processor_milliseconds_a_clip": round(1000 * counted / done, 1),
+    }
 
 
 def hammer(
@@ -149,6 +180,7 @@ def main() -> None:
         index = make_trained_index(Path(folder))
         videos = fill_up(index, arguments.videos)
         scan = percentiles(scan_milliseconds(videos, videos.codes[:100]))
+        direct = decoder_and_backbone(Path(folder) / "hasher", clips, arguments.seconds)
         command = [sys.executable, "-m", "flows.cli", "serve", "--index", str(index), "--port", "0"]
         service = subprocess.Popen(
             [*command, "--uploads", str(max(BY_CLIP))],
@@ -177,6 +209,7 @@ def main() -> None:
             service.send_signal(signal.SIGINT)
             service.wait()
     print(f"{len(videos)} videos of {videos.bits} bits; the bare scan of one query: {scan}")
+    print(f"decoder and backbone alone: {direct}")
     for name, rows in (("by code", by_code), ("by clip", by_clip)):
         for row in rows:
             print(name, row)
@@ -188,8 +221,12 @@ def main() -> None:
             "scan": scan,
             "by_code": by_code,
             "by_clip": by_clip,
+            "decoder_and_backbone": direct,
             "one_client_by_code_beside_the_scan": round(
                 by_code[0]["p50_milliseconds"] / scan["p50_milliseconds"], 2
+            ),
+            "decoder_and_backbone_beside_clips": round(
+                direct["clips_a_second"] / max(row["answers_a_second"] for row in by_clip), 2
             ),
             "machine": machine(),
         },

@@ -1,7 +1,7 @@
 """The process that decodes files of strangers; its memory, processor time and open files are limited, and it
 writes none.
 
-`python -m tasks.serving.decoder MEGABYTES SECONDS PIPE`, started by `decoding.py`.
+`python -m tasks.serving.decoder MEGABYTES SECONDS FILE`, started by `decoding.py`.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
     from PIL import Image
 
     Image.preinit()
-    megabytes, seconds, pipe = (int(argument) for argument in sys.argv[1:])
+    megabytes, seconds, file = (int(argument) for argument in sys.argv[1:])
     limit_process(megabytes)
     film = OpenFilm()
 
@@ -69,7 +69,7 @@ def main() -> None:
         except MemoryError as error:
             raise UserError("it needs more memory than is allowed") from error
 
-    serve(pipe, answer)
+    serve(file, answer)
 
 
 def limit_process(megabytes: int) -> None:

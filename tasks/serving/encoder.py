@@ -1,6 +1,6 @@
 """The one process that has torch at work: from decoded frames to codes.
 
-`python -m tasks.serving.encoder PIPE`, started by `encoding.py`.
+`python -m tasks.serving.encoder FILE`, started by `encoding.py`.
 """
 
 from __future__ import annotations

@@ -1,32 +1,26 @@
 """A process of its own that answers one question after the other. Whoever asks stays well, whatever becomes
 of it.
-
-Questions and answers are JSON and numpy arrays, so that nothing that comes from the process is unpickled.
 """
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from ssvh_model.errors import UserError
 from tasks.machine.threads import WAITING
+from tasks.serving.messages import Arrays, receive, send
 
-MOST_BYTES = 2**31 - 1  # of an answer
 NOT_TOLD = ("SSVH_", "MLFLOW_", "PREFECT_", "AWS_", "OPTUNA_", "POSTGRES", "PG")  # variables
-Arrays = Mapping[str, np.ndarray]
 Answer = tuple[dict[str, Any], dict[str, np.ndarray]]
 
 
@@ -46,8 +40,8 @@ class WorkerProcess:
     """The asking side. The process is started at the first question, and again at the next one after it has
     ended.
 
-    It ends with this process, also when that is killed: its pipe is closed then. One question at a time:
-    threads wait for each other.
+    It ends with this process, also when that is killed: its connection is closed then. One question at a
+    time: threads wait for each other.
 
     Args:
         module: what the process runs, with a `serve` of this file in it.
@@ -60,7 +54,7 @@ class WorkerProcess:
     def __init__(self, module: str, *arguments: str) -> None:
         self._command = [sys.executable, "-m", module, *arguments]
         self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection | None = None
+        self._connection: socket.socket | None = None
         self._lock = threading.Lock()
         self.stopped = False
 
@@ -77,7 +71,7 @@ class WorkerProcess:
             UserError: the question is at fault, or what it is about.
         """
         with self._lock:
-            process, pipe = self._started()
+            process, connection = self._started()
             late = threading.Event()
 
             def kill() -> None:
@@ -88,10 +82,8 @@ class WorkerProcess:
             watchdog.daemon = True
             watchdog.start()
             try:
-                pipe.send_bytes(json.dumps(question).encode())
-                pipe.send_bytes(_packed(arrays))
-                answer = json.loads(pipe.recv_bytes(MOST_BYTES))
-                found = _unpacked(pipe.recv_bytes(MOST_BYTES))
+                send(connection, question, arrays)
+                answer, found = receive(connection)
             except (OSError, EOFError, ValueError) as error:
                 status = self._end()
                 # The system's own limit on processor time ends it, too.
@@ -119,12 +111,12 @@ class WorkerProcess:
         with self._lock:
             self._end()
 
-    def _started(self) -> tuple[subprocess.Popen[bytes], Connection]:
+    def _started(self) -> tuple[subprocess.Popen[bytes], socket.socket]:
         if self.stopped:
             raise WorkerEnded("the service is ending", too_slow=False)
-        if self._process is None or self._pipe is None or self._process.poll() is not None:
+        if self._process is None or self._connection is None or self._process.poll() is not None:
             self._end()
-            self._pipe, theirs = Pipe()
+            self._connection, theirs = socket.socketpair()
             with theirs:
                 number = theirs.fileno()
                 self._process = subprocess.Popen(
@@ -135,16 +127,16 @@ class WorkerProcess:
                     env=_environment(),
                     start_new_session=True,  # ctrl-C is for the service, which ends it in its turn
                 )
-        return self._process, self._pipe
+        return self._process, self._connection
 
     def _end(self) -> int | None:
         status = None
         if self._process is not None:
             self._process.kill()
             status = self._process.wait()
-        if self._pipe is not None:
-            self._pipe.close()
-        self._process = self._pipe = None
+        if self._connection is not None:
+            self._connection.close()
+        self._process = self._connection = None
         return status
 
 
@@ -154,35 +146,18 @@ def _environment() -> dict[str, str]:
     return {**kept, **WAITING}
 
 
-def serve(pipe: int, answer: Callable[[dict[str, Any], dict[str, np.ndarray]], Answer]) -> None:
+def serve(file: int, answer: Callable[[dict[str, Any], dict[str, np.ndarray]], Answer]) -> None:
     """The answering side: answer questions until nobody is there to ask any more.
 
     Args:
-        pipe: number of the open file that `WorkerProcess` has given as the last argument.
+        file: number of the connection that `WorkerProcess` has given as the last argument.
         answer: makes an answer of a question; a `UserError` goes to whoever asks.
     """
-    with Connection(pipe) as connection, suppress(EOFError, BrokenPipeError, ConnectionResetError):
+    with socket.socket(fileno=file) as connection, suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            question = json.loads(connection.recv_bytes())
-            arrays = _unpacked(connection.recv_bytes())
+            question, arrays = receive(connection)
             try:
                 said, found = answer(question, arrays)
             except UserError as error:
                 said, found = {"error": str(error)}, {}
-            connection.send_bytes(json.dumps(said).encode())
-            connection.send_bytes(_packed(found))
-
-
-def _packed(arrays: Arrays) -> bytes:
-    if not arrays:
-        return b""
-    packed = io.BytesIO()
-    np.savez(packed, allow_pickle=False, **dict(arrays))
-    return packed.getvalue()
-
-
-def _unpacked(packed: bytes) -> dict[str, np.ndarray]:
-    if not packed:
-        return {}
-    with np.load(io.BytesIO(packed), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files}
+            send(connection, said, found)
