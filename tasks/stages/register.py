@@ -246,7 +246,8 @@ def _headline(evaluation: dict[str, Any]) -> dict[str, str]:
     from ssvh_model.retrieval.report import evaluation_figures
 
     figures = evaluation_figures(evaluation)
-    return {name: f"{value:.6g}" for name, value in figures.items() if name.endswith("gmap")}
+    # With more digits than are ever shown: what is rounded twice can end in another digit.
+    return {name: f"{value:.12g}" for name, value in figures.items() if name.endswith("gmap")}
 
 
 def _lineage(stage: Stage) -> dict[str, str]:
