@@ -219,6 +219,7 @@ def test_a_decision_does_not_outlive_the_file(project: Path, ssvh) -> None:  # t
     ]
 
 
+@pytest.mark.slow
 def test_an_index_is_used_from_another_folder(  # type: ignore[no-untyped-def]
     project: Path, ssvh, monkeypatch: pytest.MonkeyPatch
 ) -> None:

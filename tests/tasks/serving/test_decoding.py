@@ -66,6 +66,7 @@ def test_processor_time_is_limited(tmp_path: Path, clip: Path) -> None:
         decoding.stop()
 
 
+@pytest.mark.slow
 def test_a_film_is_decoded_by_and_by_in_the_memory_of_some_of_its_frames(tmp_path: Path, clip: Path) -> None:
     """All of its frames would take three times the memory that is allowed."""
     film, decoding = large(tmp_path / "film", side=512, frames=1000), Decoding(Limits(decode_megabytes=256))
@@ -88,6 +89,7 @@ def test_a_film_is_decoded_by_and_by_in_the_memory_of_some_of_its_frames(tmp_pat
         decoding.stop()
 
 
+@pytest.mark.slow
 def test_all_of_a_film_may_take_the_processor_time_of_its_minutes(tmp_path: Path, clip: Path) -> None:
     decoding = Decoding(Limits(decode_seconds=1))
     sizes: Any = {"longer_side": 64, "square": None, "cuts_from": 8.0, "at_once": 4}

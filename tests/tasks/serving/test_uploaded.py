@@ -132,6 +132,7 @@ def test_an_uploaded_film_is_cut_as_the_command_cuts_it(
     ],
     indirect=["place"],
 )
+@pytest.mark.slow
 def test_a_new_champion_takes_over_what_was_uploaded_while_clips_are_searched_for(
     film_project: Path, place: str, features: str
 ) -> None:

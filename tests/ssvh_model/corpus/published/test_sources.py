@@ -97,6 +97,7 @@ def test_counts_are_held_against_the_published_unless_told_otherwise(
     assert len(read(tmp_path, "ucf101", check=True)[0]) == 48
 
 
+@pytest.mark.slow
 def test_validation_comes_out_of_the_training_videos_only(tmp_path: Path) -> None:
     write_published(tmp_path, "fcvid", videos=40)
     plain, _ = read(tmp_path, "fcvid")
