@@ -333,6 +333,7 @@ def test_a_link_to_itself_is_left_out(project: Path, ssvh) -> None:  # type: ign
     assert f"left out: {project}/more/loop.mp4: " in out and out.endswith("index: 7 videos\n")
 
 
+@pytest.mark.slow
 def test_searching_imports_none_of_the_four_tools(project: Path, ssvh) -> None:  # type: ignore[no-untyped-def]
     ssvh("encode", "clips", "--hasher", "./hasher")
     ssvh("index", "codes.h5", "--hasher", "./hasher")

@@ -127,6 +127,7 @@ def test_what_is_changed_or_taken_out_is_so_on_the_server_too(
         assert client.read_resource_related_automations(f"prefect.deployment.{before.id}") == []
 
 
+@pytest.mark.slow
 def test_a_schedule_that_is_switched_on_there_stays_on_and_one_that_is_deleted_there_comes_back(
     deployed: Callable[[str], str], prefect_api: str, tmp_path: Path
 ) -> None:

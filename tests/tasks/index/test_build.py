@@ -215,6 +215,7 @@ def s3(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
         yield server
 
 
+@pytest.mark.slow
 def test_videos_of_a_bucket_without_stored_features_are_fetched_for_the_next_champion(
     registry: Any, params: Params, meta: FeatureMeta, s3: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,7 @@ def with_segments(segments: object) -> None:
 
 
 @in_both
+@pytest.mark.slow
 def test_shots_are_found_by_the_command_and_where_a_clip_begins(
     index: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -295,6 +295,7 @@ def test_a_champion_for_other_features_is_replaced_only_if_one_says_so(world: Wo
         world.promote(other)
 
 
+@pytest.mark.slow
 def test_rollback_goes_back_step_by_step_and_a_promotion_after_it_starts_anew(world: World) -> None:
     for name in ("fair", "good", "best"):
         world.register(name)

@@ -110,6 +110,7 @@ def statuses(store: Store) -> list[str]:
         ("", 0, "", 2),
     ],
 )
+@pytest.mark.slow
 def test_what_a_process_killed_at_any_moment_left_open_is_closed_by_the_next(
     store: Store, start: Callable[..., subprocess.Popen[str]], name: str, number: int, when: str, left: int
 ) -> None:

@@ -79,6 +79,7 @@ def until(holds: Callable[[], bool]) -> None:
     "segments",
     [pytest.param(SEGMENTS, id="even"), pytest.param("shots", id="shots", marks=pytest.mark.slow)],
 )
+@pytest.mark.slow
 def test_an_uploaded_film_is_cut_as_the_command_cuts_it(
     film_project: Path, place: str, segments: object
 ) -> None:
