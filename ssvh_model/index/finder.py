@@ -166,7 +166,7 @@ class Finder:
             of_shortlist = max(count, SHORTLIST)
             moments = find_reranked(query, rows, of_shortlist, wanted.group, self._stored.of, self._centred)
         elif wanted.rerank == "soft" and (soft := self._soft_code(query)) is not None:
-            moments = find_by_soft_code(soft, query.code, rows, count, wanted.group)
+            moments = find_by_soft_code(soft, query, rows, count, wanted.group)
         else:
             moments = find_moments(query, rows, count, wanted.group)
         kept = [

@@ -96,6 +96,27 @@ def find_moments(query: Query, rows: Rows, count: int, group: Group) -> list[Mom
     return found[:count]
 
 
+def find_shortlist(query: Query, rows: Rows, most: int) -> list[Moment]:
+    """What a finer order chooses from: the best place of each video, and the best ones of all. Where codes
+    are unsure, the right one is not always its film's nearest; of one film alone there may be as many rows.
+
+    Args:
+        query: that is searched for.
+        rows: that are searched.
+        most: places of each of the two kinds.
+
+    Returns:
+        Each place once, nearest first, equally near ones by row.
+    """
+    groups: tuple[Group, ...] = ("video",) if rows.films is None else ("video", "none")
+    places = {
+        (moment.row, moment.start): moment
+        for group in groups
+        for moment in find_moments(query, rows, most, group)
+    }
+    return sorted(places.values(), key=lambda moment: (moment.distance, moment.row))
+
+
 def _by_the_whole(
     code: np.ndarray, rows: Rows, count: int, group: Group, among: np.ndarray | None
 ) -> list[Moment]:

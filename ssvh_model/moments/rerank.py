@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ssvh_model.copies.time_line import SPEEDS, FrameLikeness, best_time_line
-from ssvh_model.moments.matching import Group, Moment, Rows, find_moments
+from ssvh_model.moments.matching import Group, Moment, Rows, find_shortlist
 from ssvh_model.moments.query import Query
 
 Rerank = Literal["none", "soft", "features"]
@@ -59,16 +59,7 @@ def find_reranked(
         query, rows, count, group: as for `find_moments`.
         features_of, centred: as for `rerank_moments`.
     """
-    most = max(count, SHORTLIST)
-    # The best place of each video, and the best ones of all: where codes are unsure, the right one is not
-    # always its film's nearest.
-    groups: tuple[Group, ...] = ("video",) if rows.films is None else ("video", "none")
-    shortlist = {
-        (moment.row, moment.start): moment
-        for kind in groups
-        for moment in find_moments(query, rows, most, kind)
-    }
-    by_codes = sorted(shortlist.values(), key=lambda moment: (moment.distance, moment.row))
+    by_codes = find_shortlist(query, rows, max(count, SHORTLIST))
     ordered = rerank_moments(query, by_codes, features_of, centred)
     found: list[Moment] = []
     taken: dict[int, list[float]] = {}

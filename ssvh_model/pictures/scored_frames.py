@@ -8,7 +8,7 @@ import numpy as np
 
 from ssvh_model.moments.rerank import TimedFeatures
 
-APART = 8  # frames of one picture are a video's length divided by this apart, or nearly alike
+APART = 8  # parts of a video, of which one at least lies between two frames that are shown
 
 
 def highest_scored(scores: np.ndarray, count: int) -> np.ndarray:

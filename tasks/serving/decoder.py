@@ -182,23 +182,22 @@ def look(path: Path) -> Answer:
 
 def picture_at(path: Path, seconds: float) -> np.ndarray:
     """What a video shows some seconds after its start, JPEG as bytes."""
-    from PIL import Image
-
-    written = io.BytesIO()
-    frame = frame_at(path, seconds, longer_side=PREVIEW_SIDE)
-    Image.fromarray(frame).save(written, "JPEG", quality=QUALITY)
-    return _as_array(written)
+    return _as_jpeg(frame_at(path, seconds, longer_side=PREVIEW_SIDE))
 
 
 def side_by_side(path: Path, seconds: list[float]) -> np.ndarray:
     """What a video shows at some seconds after its start, one beside the other, JPEG as bytes."""
-    from PIL import Image
-
-    written = io.BytesIO()
     frames = [frame_at(path, second, longer_side=SIDE_BY_SIDE) for second in seconds]
     white = np.full((len(frames[0]), GAP, 3), 255, dtype=np.uint8)
     parts = [part for frame in frames for part in (frame, white)][:-1]
-    Image.fromarray(np.concatenate(parts, axis=1)).save(written, "JPEG", quality=QUALITY)
+    return _as_jpeg(np.concatenate(parts, axis=1))
+
+
+def _as_jpeg(picture: np.ndarray) -> np.ndarray:
+    from PIL import Image
+
+    written = io.BytesIO()
+    Image.fromarray(picture).save(written, "JPEG", quality=QUALITY)
     return _as_array(written)
 
 

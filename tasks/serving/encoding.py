@@ -48,6 +48,15 @@ class LoadedHasher:
     square: int | None = None
     cannot: str = ""
 
+    def check_takes_videos(self) -> None:
+        """Refuse a video, best before it is decoded.
+
+        Raises:
+            Problem: the hasher can't encode videos.
+        """
+        if self.cannot:
+            raise Problem(NO_ENCODER, self.cannot)
+
 
 @dataclass(frozen=True)
 class EncodedClip:
@@ -129,7 +138,7 @@ class Encoding:
             HasherGone: another hasher has taken its place for good.
             Problem: the hasher takes no videos, or the process ended.
         """
-        _takes_videos(hasher)
+        hasher.check_takes_videos()
         question = {
             "do": "encode",
             "frames": frames.total,
@@ -154,7 +163,7 @@ class Encoding:
         Raises:
             HasherGone, Problem: as `encode`.
         """
-        _takes_videos(hasher)
+        hasher.check_takes_videos()
         return self._found(hasher, {"do": "features"}, frames)["features"]
 
     def codes(self, hasher: LoadedHasher, features: np.ndarray) -> np.ndarray:
@@ -222,8 +231,3 @@ class Encoding:
             if error.too_slow:
                 raise
             return self._worker.ask(question, arrays, seconds=SECONDS_TO_ENCODE)
-
-
-def _takes_videos(hasher: LoadedHasher) -> None:
-    if hasher.cannot:
-        raise Problem(NO_ENCODER, hasher.cannot)

@@ -37,7 +37,6 @@ from tasks.serving.problems import (
     ENDING,
     FILE_GONE,
     ID_TAKEN,
-    NO_ENCODER,
     NOT_READY,
     STORAGE_AWAY,
     Problem,
@@ -194,8 +193,7 @@ class SearchService:
 
     def _encode(self, clip: Path, view: IndexView, cuttings: Sequence[Cutting]) -> EncodedClip:
         hasher = view.hasher
-        if hasher.cannot:
-            raise Problem(NO_ENCODER, hasher.cannot)
+        hasher.check_takes_videos()
         frames = self.decoding.frames(
             clip,
             count=hasher.frames,
@@ -297,8 +295,7 @@ class SearchService:
         def work(view: IndexView) -> IndexView:
             if video in view.row_of:
                 raise Problem(ID_TAKEN, f"the index has a video {video!r} already")
-            if view.hasher.cannot:
-                raise Problem(NO_ENCODER, view.hasher.cannot)
+            view.hasher.check_takes_videos()
             encoded = self.uploaded.encode(clip, new, view.hasher, Path(folder))
             patience = SECONDS_FOR_A_TURN if encoded.is_film else 0.0
             self._in_turn(lambda: self._add(clip, encoded, view), patience)

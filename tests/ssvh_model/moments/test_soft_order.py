@@ -8,6 +8,7 @@ import pytest
 from ssvh_model.index.scan import nearest
 from ssvh_model.moments.film_rows import FilmRows
 from ssvh_model.moments.matching import Rows
+from ssvh_model.moments.query import Query
 from ssvh_model.moments.soft_order import SHORTLIST, find_by_soft_code
 from ssvh_model.retrieval.codes import pack, sign_codes
 from ssvh_model.retrieval.hamming import as_words
@@ -33,7 +34,7 @@ def test_the_order_is_that_of_the_inner_products_with_all_codes() -> None:
     codes = sign_codes(numbers.normal(size=(500, BITS)))
     soft = numbers.normal(size=BITS).astype(np.float32)
     found = find_by_soft_code(
-        soft, pack(sign_codes(soft[None]))[0], rows_of(codes, one_row_each(500)), 10, "video"
+        soft, Query(0.0, pack(sign_codes(soft[None]))[0]), rows_of(codes, one_row_each(500)), 10, "video"
     )
     products = codes.astype(np.float64) @ soft.astype(np.float64)
     assert sorted(moment.row for moment in found) == list(range(500))
@@ -49,7 +50,9 @@ def test_the_order_is_that_of_the_inner_products_with_all_codes() -> None:
 def test_equally_like_rows_come_as_they_are_in_the_index() -> None:
     codes = np.ones((5, BITS), dtype=np.int8)
     soft = np.linspace(0.1, 1.0, BITS).astype(np.float32)
-    found = find_by_soft_code(soft, pack(codes[:1])[0], rows_of(codes, one_row_each(5)), 5, "video")
+    found = find_by_soft_code(
+        soft, Query(0.0, pack(codes[:1])[0]), rows_of(codes, one_row_each(5)), 5, "video"
+    )
     assert [moment.row for moment in found] == [0, 1, 2, 3, 4]
     assert [moment.likeness for moment in found] == pytest.approx([1.0] * 5)
 
@@ -58,7 +61,7 @@ def test_a_soft_code_of_zeros_is_like_nothing_and_orders_by_codes() -> None:
     codes = sign_codes(np.random.default_rng(0).normal(size=(20, BITS)))
     soft = np.zeros(BITS, dtype=np.float32)
     found = find_by_soft_code(
-        soft, pack(sign_codes(soft[None]))[0], rows_of(codes, one_row_each(20)), 5, "video"
+        soft, Query(0.0, pack(sign_codes(soft[None]))[0]), rows_of(codes, one_row_each(20)), 5, "video"
     )
     distances = [moment.distance for moment in found]
     assert distances == sorted(distances) and {moment.likeness for moment in found} == {0.0}
@@ -75,9 +78,9 @@ def test_a_film_of_more_rows_than_the_shortlist_leaves_room_for_others() -> None
     first_rows = np.concatenate([np.zeros(len(film)), len(film) + np.arange(len(others))]).astype(np.int64)
     films = FilmRows(spans, first_rows)
     rows = rows_of(np.concatenate([film, others]), spans, films)
-    by_video = find_by_soft_code(soft, pack(own)[0], rows, 10, "video")
+    by_video = find_by_soft_code(soft, Query(0.0, pack(own)[0]), rows, 10, "video")
     assert len(by_video) == 31 and by_video[0].row < len(film)
     likeness = [moment.likeness or 0.0 for moment in by_video]
     assert likeness == sorted(likeness, reverse=True)
-    in_all = find_by_soft_code(soft, pack(own)[0], rows, 10, "none")
+    in_all = find_by_soft_code(soft, Query(0.0, pack(own)[0]), rows, 10, "none")
     assert [moment.start for moment in in_all[:3]] == [0.0, 5.0, 10.0]
